@@ -1,0 +1,116 @@
+"""Durable files: every write is atomic, every JSON text canonical."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from envoi.errors import Problem, StorageError
+
+
+@contextmanager
+def writing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Open a file that appears at `path` whole, or not at all.
+
+    Written to a temporary file in the same folder, flushed, synced and renamed.
+
+    Args:
+        path: Where the file appears. Its folder is made if need be.
+        mode: Permission bits.
+
+    Raises:
+        StorageError: The disk is full, or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as err:
+        raise _not_written(path, err) from err
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+        _sync_folder(path.parent)
+    except OSError as err:
+        raise _not_written(path, err) from err
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Write `content` to `path` atomically."""
+    with writing(path, mode=mode) as file:
+        file.write(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 `text` to `path` atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401  (any JSON value)
+    """Write `value` as indented JSON to `path` atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_text(path: Path, *, what: str, remedy: str) -> str:
+    """Read a UTF-8 file, or say in one line why not.
+
+    Args:
+        path: The file.
+        what: What the file is, for the message ("a study file").
+        remedy: What to do if it cannot be read.
+
+    Raises:
+        StorageError: The file is missing, unreadable or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as err:
+        raise StorageError(Problem(what, f"{err.strerror}", path.name, remedy)) from err
+    except UnicodeDecodeError as err:
+        raise StorageError(Problem(what, "bytes that are not UTF-8", path.name, remedy)) from err
+
+
+def canonical_json(value: Any) -> str:  # noqa: ANN401  (any JSON value)
+    """The one JSON text of `value`: sorted keys, no spaces, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def digest(content: bytes | memoryview) -> str:
+    """SHA-256 of `content` as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, read in blocks: memory stays flat in its size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _not_written(path: Path, err: OSError) -> StorageError:
+    return StorageError(
+        Problem(
+            "a writable file",
+            err.strerror or type(err).__name__,
+            path.name,
+            "Free some space or choose another folder; nothing was changed.",
+        )
+    )

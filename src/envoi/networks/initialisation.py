@@ -1,0 +1,102 @@
+"""Initial weights: from a seed, the same everywhere, or from a checkpoint file."""
+
+import math
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from envoi.errors import Problem, StudyError
+from envoi.networks.architecture import Architecture, Family
+from envoi.networks.classifier import Classifier
+from envoi.networks.resnet import ResNet, WideResNet
+from envoi.networks.vgg import VGG
+from envoi.seeding import torch_generator
+
+
+def initialised(plan: Architecture, *, channels: int, classes: int, seed: int) -> Classifier:
+    """A network whose weights are a function of the arguments alone."""
+    network = skeleton(plan, channels=channels, classes=classes).to_empty(device="cpu")
+    with torch.no_grad():
+        for name, module in network.named_modules():
+            _reset(module, torch_generator(seed, "initialisation", name))
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def skeleton(plan: Architecture, *, channels: int, classes: int) -> Classifier:
+    """The network without storage: its names and shapes, at no cost in memory."""
+    families = {Family.RESNET: ResNet, Family.WIDE_RESNET: WideResNet, Family.VGG: VGG}
+    with torch.device("meta"):
+        return families[plan.family](plan, channels, classes)
+
+
+def state_shapes(plan: Architecture, *, channels: int, classes: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all that a trained network consists of, in state-dictionary order.
+
+    Batch norm's batch counters are left out: nothing reads them.
+    """
+    state = skeleton(plan, channels=channels, classes=classes).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state.items() if tensor.dim() > 0}
+
+
+def load_trained(network: Classifier, state: dict[str, Tensor]) -> Classifier:
+    """Give `network` a whole trained state (without batch counters), in place."""
+    counters = {n: t for n, t in network.state_dict().items() if t.dim() == 0}
+    network.load_state_dict({**counters, **state}, strict=True)
+    return network
+
+
+def load_backbone(network: Classifier, path: Path) -> Classifier:
+    """Start from a safetensors file with torchvision's names; a head of other size stays fresh.
+
+    Raises:
+        StudyError: The file cannot be read, or a tensor is missing or of another shape.
+    """
+    try:
+        given = load_file(path)
+    except (OSError, SafetensorError) as err:
+        found = getattr(err, "strerror", None) or "another format"
+        raise StudyError(
+            Problem(
+                "a safetensors file", found, path.name, "Convert the checkpoint to safetensors."
+            )
+        ) from err
+    wanted = {name: t for name, t in network.state_dict().items() if t.dim() > 0}
+    head_fits = all(
+        name in given and given[name].shape == t.shape
+        for name, t in wanted.items()
+        if name.startswith("fc.")
+    )
+    needed = {n: t for n, t in wanted.items() if head_fits or not n.startswith("fc.")}
+    problems = [
+        Problem(
+            f"{name} of shape {tuple(tensor.shape)}",
+            "nothing" if name not in given else f"shape {tuple(given[name].shape)}",
+            path.name,
+            "Give a checkpoint of the study's architecture and channels.",
+        )
+        for name, tensor in needed.items()
+        if name not in given or given[name].shape != tensor.shape
+    ]
+    if problems:
+        raise StudyError(*problems[:5])
+    network.load_state_dict({name: given[name] for name in needed}, strict=False)
+    return network
+
+
+def _reset(module: nn.Module, generator: torch.Generator) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(
+            module.weight, mode="fan_out", nonlinearity="relu", generator=generator
+        )
+    elif isinstance(module, nn.Linear):
+        bound = 1 / math.sqrt(module.in_features)
+        nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+        nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+    elif isinstance(module, nn.BatchNorm2d):
+        module.reset_parameters()
+    elif isinstance(module, nn.GroupNorm):
+        nn.init.ones_(module.weight)
+        nn.init.zeros_(module.bias)

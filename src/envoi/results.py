@@ -1,0 +1,226 @@
+"""What a run leaves behind: one folder that reports, tables and programs read.
+
+    run.toml       resolved settings
+    steps.jsonl    one line for each logged step
+    result.json    a `StudyResult`
+    gallery/       synthetic images, PNG
+
+Loads no torch. Nothing here holds a path, a host or a user name.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from pydantic import TypeAdapter, ValidationError
+
+from envoi.errors import Problem, StorageError
+from envoi.files import read_text, write_bytes, write_text
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """One step of a loop, as told to `OnStep` callbacks and written to steps.jsonl.
+
+    Attributes:
+        phase: What is running, such as `site-1/train`, `pooled/train`, `fedisca`.
+        step: Steps done so far, from 1.
+        steps: Steps in all.
+        losses: Loss terms by name (JSON key order is kept).
+        epoch: Epoch or outer epoch, from 1.
+    """
+
+    phase: str
+    step: int
+    steps: int
+    losses: Mapping[str, float]
+    epoch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Predictions whose confidence falls into one of equal-width bins."""
+
+    confidence: float
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """How well one classifier does on one test set.
+
+    Attributes:
+        accuracy: Fraction of right answers.
+        balanced_accuracy: Mean recall over the classes present in the test set.
+        auroc: Macro one-against-rest area under the ROC curve.
+        ece: Expected calibration error, 15 equal-width bins.
+        confusion: Counts, true class by predicted class.
+        calibration: The bins of `ece`, empty ones left out.
+    """
+
+    accuracy: Interval
+    balanced_accuracy: Interval
+    auroc: Interval
+    ece: Interval
+    confusion: tuple[tuple[int, ...], ...]
+    calibration: tuple[CalibrationBin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteResult:
+    """What one site did and sent.
+
+    Attributes:
+        site: Its name in the roster.
+        architecture: Of its network.
+        class_counts: Images of each class as released (rounded and suppressed by the study).
+        bytes_sent: Size of its submission.
+        train_seconds: Wall time of its training.
+        statement: What left the hospital, one line each, in plain words.
+    """
+
+    site: str
+    architecture: str
+    class_counts: tuple[int, ...]
+    bytes_sent: int
+    train_seconds: float
+    statement: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MethodResult:
+    """One classifier and what it cost.
+
+    Attributes:
+        method: Its name, such as `fedisca` or `pooled`.
+        metrics: On the common test set; None where the server has no test images.
+        server_seconds: Wall time at the server.
+        server_flop: Arithmetic at the server.
+        bytes_per_site: Bytes that each site moved.
+        peak_bytes: Peak resident memory (peak device memory on GPUs) while it ran.
+        changes: How its budget differs from the paper's setting, one line each.
+    """
+
+    method: str
+    metrics: Metrics | None
+    server_seconds: float
+    server_flop: float
+    bytes_per_site: int
+    peak_bytes: int
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A file that was not accepted, by its file name, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A gallery image of the run folder, with what it shows."""
+
+    file: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResult:
+    """Everything a run found out; the content of result.json.
+
+    Attributes:
+        name: The study's or data set's name.
+        partition: How images were spread over sites: `iid`, `dirichlet-0.3`, `natural`, ...
+        network: Architecture of the student.
+        seed: Of the run.
+        class_names: In label order.
+        sites: What each site sent.
+        methods: By name; reference rows (`pooled`, `local/<site>`) included.
+        refusals: Files that were refused.
+        gallery: Synthetic images, from noise to realistic.
+        environment: Versions and device.
+        wall_seconds: Of the whole run.
+    """
+
+    name: str
+    partition: str
+    network: str
+    seed: int
+    class_names: tuple[str, ...]
+    sites: tuple[SiteResult, ...]
+    methods: dict[str, MethodResult]
+    refusals: tuple[Refusal, ...] = ()
+    gallery: tuple[Picture, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    wall_seconds: float = 0.0
+
+
+class RunFolder:
+    """A run's folder; each file in it is written whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Write the resolved settings as run.toml (None has no TOML form and is left out)."""
+        write_text(self.path / "run.toml", tomlkit.dumps(_without_none(settings)))
+
+    def append_step(self, info: StepInfo) -> None:
+        """Add one line to steps.jsonl."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "steps.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(info)) + "\n")
+
+    def steps(self) -> list[StepInfo]:
+        """All logged steps; a last line cut off by a kill is ignored."""
+        file = self.path / "steps.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
+        return [StepInfo(**json.loads(line)) for line in lines if line.endswith("\n")]
+
+    def write_result(self, result: StudyResult) -> None:
+        """Write result.json."""
+        content = TypeAdapter(StudyResult).dump_json(result, indent=2)
+        write_bytes(self.path / "result.json", content + b"\n")
+
+    def result(self) -> StudyResult:
+        """Read result.json.
+
+        Raises:
+            StorageError: It is missing, or not a result of this version.
+        """
+        text = read_text(
+            self.path / "result.json",
+            what="the result of a finished run",
+            remedy="Finish the run, or name another folder.",
+        )
+        try:
+            return TypeAdapter(StudyResult).validate_json(text)
+        except ValidationError as err:
+            found = f"{err.error_count()} wrong fields"
+            raise StorageError(
+                Problem("a result of this version", found, "result.json", "Repeat the run.")
+            ) from err
+
+
+def _without_none(value: Any) -> Any:  # noqa: ANN401  (any TOML value)
+    if isinstance(value, Mapping):
+        return {str(k): _without_none(v) for k, v in value.items() if v is not None}
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,204 @@
+"""Settings of the two long jobs, and how they are put together.
+
+`TrainingSettings` is what a site does; `Budget` is the one dial of the server. Both are frozen
+dataclasses whose defaults are the paper's (FedISCA, MICCAI 2023, doi
+10.1007/978-3-031-43895-0_49). `resolved` lays files and flags over a preset.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from envoi.errors import Problem, SettingsError
+
+Preset = Literal["smoke", "short", "full"]
+PRESETS: tuple[Preset, ...] = ("smoke", "short", "full")
+
+Settings = TypeVar("Settings")
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """How a site trains; the defaults are the paper's for 28-pixel sets.
+
+    Attributes:
+        epochs: Passes over the site's training part.
+        batch_size: Images of one step.
+        rate: Learning rate of SGD before its first milestone.
+        momentum: Of SGD.
+        weight_decay: Of SGD.
+        milestones: Fractions of all epochs at which the rate falls tenfold.
+        schedule: `steps` (the paper's milestones) or `one-cycle` (warm up, then down to zero).
+        validation_fraction: Part of the site's images that only validates.
+        patience: Epochs without a better validation loss before training stops; 0 never stops.
+        augment: Random flips and shifts.
+        class_weights: Weigh each class by the inverse of the site's own count.
+    """
+
+    epochs: int = 100
+    batch_size: int = 128
+    rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    schedule: Literal["steps", "one-cycle"] = "steps"
+    validation_fraction: float = 0.1
+    patience: int = 0
+    augment: bool = False
+    class_weights: bool = False
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "epochs", "batch_size", "rate")
+        _require(0 <= self.validation_fraction < 1, self, "validation_fraction", "0 up to below 1")
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How much the server computes; the defaults are the paper's for 28-pixel sets.
+
+    Attributes:
+        outer_epochs: Batches that are synthesised, each anew from noise.
+        synthesis_steps: Steps of Adam on the pixels of one batch; as many distillation steps.
+        batch_size: Images of one batch.
+        pixel_rate: Adam's rate on the pixels.
+        jitter_px: Largest circular shift before each synthesis step, in pixels.
+        class_weight: Of the cross-entropy to the wanted classes.
+        variation_weight: Of the total variation.
+        statistics_weight: Of the batch-norm statistics.
+        statistics_mean: Average the statistics term over sites and layers in place of the sum.
+        student_optimiser: `sgd` (the paper's) or `adam`.
+        student_rate: Learning rate of the student before its first milestone.
+        student_momentum: Of SGD.
+        student_weight_decay: Of the student's optimiser.
+        milestones: Fractions of the outer epochs at which the student's rate falls tenfold.
+        temperature: Of the distillation (tau).
+        student_start: `seed` (the study's initialisation) or `average` (of the sites' weights;
+            sites of equal architecture only).
+        student_statistics: `batch` (batch norm as in training) or `frozen` (evaluation mode with
+            the statistics that the start brought).
+    """
+
+    outer_epochs: int = 100
+    synthesis_steps: int = 500
+    batch_size: int = 256
+    pixel_rate: float = 0.05
+    jitter_px: int = 2
+    class_weight: float = 1.0
+    variation_weight: float = 2.5e-5
+    statistics_weight: float = 10.0
+    statistics_mean: bool = False
+    student_optimiser: Literal["sgd", "adam"] = "sgd"
+    student_rate: float = 1e-3
+    student_momentum: float = 0.9
+    student_weight_decay: float = 5e-4
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    temperature: float = 20.0
+    student_start: Literal["seed", "average"] = "seed"
+    student_statistics: Literal["batch", "frozen"] = "batch"
+
+    def __post_init__(self) -> None:
+        _require_positive(
+            self, "outer_epochs", "synthesis_steps", "batch_size", "student_rate", "temperature"
+        )
+        _require(
+            self.student_statistics == "batch" or self.student_start == "average",
+            self,
+            "student_statistics",
+            "'batch' with student_start 'seed' (a fresh network has no statistics to freeze)",
+        )
+
+    @classmethod
+    def preset(cls, name: Preset, *, size_px: int = 28) -> "Budget":
+        """The budget called `name` for images of `size_px` pixels.
+
+        `full` is the paper's setting: at 28 pixels the defaults, at larger sizes 50 images,
+        1000 steps and shifts of 30 pixels. `short` and `smoke` are for CPUs.
+
+        Raises:
+            SettingsError: There is no such preset.
+        """
+        if name == "full":
+            large = {"batch_size": 50, "synthesis_steps": 1000, "jitter_px": 30}
+            return cls(**(large if size_px > 64 else {}))  # type: ignore[arg-type]
+        if name not in PRESETS:
+            raise SettingsError(
+                Problem(
+                    f"one of {', '.join(PRESETS)}", repr(name), "budget", "Choose a known preset."
+                )
+            )
+        short = cls(
+            outer_epochs=12,
+            synthesis_steps=60,
+            batch_size=64,
+            pixel_rate=0.1,
+            statistics_weight=1.0,
+            statistics_mean=True,
+            student_optimiser="adam",
+            student_start="average",
+            student_statistics="frozen",
+        )
+        if name == "short":
+            return short
+        return cls(**{**asdict(short), "outer_epochs": 4, "synthesis_steps": 40})
+
+    def changes_from(self, other: "Budget") -> tuple[str, ...]:
+        """Each setting that differs from `other`, as `name: other -> self`."""
+        return tuple(
+            f"{field.name}: {getattr(other, field.name)} -> {getattr(self, field.name)}"
+            for field in fields(self)
+            if getattr(self, field.name) != getattr(other, field.name)
+        )
+
+
+def resolved(preset: Settings, *layers: Mapping[str, Any], where: str) -> Settings:
+    """`preset` with each layer laid over it (later layers win), checked as a whole.
+
+    Args:
+        preset: A settings dataclass.
+        layers: Values by field name, such as a file's table and then the flags.
+        where: Named in messages, such as the file.
+
+    Raises:
+        SettingsError: A key is unknown (the nearest known one is named) or a value is wrong.
+    """
+    kind = type(preset)
+    values = {**asdict(preset), **{k: v for layer in layers for k, v in layer.items()}}  # type: ignore[call-overload]
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as err:
+        known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+        raise SettingsError(*problems_of(err, where=where, known=known)) from err
+
+
+def problems_of(err: ValidationError, *, where: str, known: list[str]) -> list[Problem]:
+    """A pydantic error as problems; an unknown key is answered with the nearest of `known`."""
+    problems = []
+    for item in err.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "the whole"
+        if item["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+            name = str(item["loc"][-1])
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            problem = Problem(
+                "a known key", repr(name), f"{where}, {key}", f"Did you mean {near[0]!r}?"
+            )
+        else:
+            found = "nothing" if item["type"] == "missing" else repr(item["input"])[:80]
+            problem = Problem(item["msg"], found, f"{where}, {key}", f"Correct {key}.")
+        problems.append(problem)
+    return problems
+
+
+def _require_positive(settings: object, *names: str) -> None:
+    for name in names:
+        _require(getattr(settings, name) > 0, settings, name, "a value above 0")
+
+
+def _require(condition: bool, settings: object, name: str, expected: str) -> None:  # noqa: FBT001
+    if not condition:
+        found = repr(getattr(settings, name))
+        raise SettingsError(Problem(expected, found, name, f"Correct {name}."))

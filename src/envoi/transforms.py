@@ -1,0 +1,62 @@
+"""From stored pixels to network inputs, and the random changes made to inputs.
+
+Everything here works on batches `(batch, channel, height, width)` and draws from a generator
+argument. Inputs are normalised (about -1..1); stored pixels are uint8 in 0..255.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from envoi.types import ImageSpec
+
+Images = Float[Tensor, "batch channel height width"]
+
+
+def normalise(
+    pixels: NDArray[np.uint8] | UInt8[Tensor, "batch channel height width"], spec: ImageSpec
+) -> Images:
+    """Stored pixels (0..255) as network inputs, in the memory order that CPUs like best."""
+    low, high = spec.value_range
+    scaled = (torch.as_tensor(pixels).to(torch.float32) - low) / (high - low)
+    inputs = (scaled - _per_channel(spec.mean)) / _per_channel(spec.deviation)
+    return inputs.contiguous(memory_format=torch.channels_last)
+
+
+def denormalise(inputs: Images, spec: ImageSpec) -> UInt8[Tensor, "batch channel height width"]:
+    """Network inputs as 8-bit pixels for people to look at; values outside are clipped."""
+    unit = inputs.detach().cpu() * _per_channel(spec.deviation) + _per_channel(spec.mean)
+    return (unit.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def jitter(images: Images, limit_px: int, generator: torch.Generator) -> Images:
+    """Shift the whole batch circularly by up to `limit_px` in each direction."""
+    shifts = torch.randint(-limit_px, limit_px + 1, (2,), generator=generator).tolist()
+    return torch.roll(images, shifts, dims=(2, 3))
+
+
+def augment(images: Images, generator: torch.Generator, *, shift_px: int = 2) -> Images:
+    """Flip each image at random and shift it by up to `shift_px`, edges reflected.
+
+    Both keep the meaning of the images Envoi reads (cells, skin, fundus, and chest films whose
+    label does not depend on the side).
+    """
+    batch, _, height, width = images.shape
+    flip = torch.rand(batch, generator=generator) < 0.5
+    flipped = torch.where(flip[:, None, None, None], images.flip(3), images)
+    padded = functional.pad(flipped, (shift_px,) * 4, mode="reflect")
+    offsets = torch.randint(0, 2 * shift_px + 1, (batch, 2), generator=generator)
+    rows = offsets[:, :1] + torch.arange(height)
+    columns = offsets[:, 1:] + torch.arange(width)
+    index = torch.arange(batch)[:, None, None]
+    moved = padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2)
+
+
+def _per_channel(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)[:, None, None]
