@@ -190,10 +190,14 @@ class RunFolder:
             file.write(json.dumps(asdict(info)) + "\n")
 
     def steps(self) -> list[StepInfo]:
-        """All logged steps; a last line cut off by a kill is ignored."""
+        """All logged steps in order, those repeated after a kill once.
+
+        A last line that a kill cut off is ignored.
+        """
         file = self.path / "steps.jsonl"
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
-        return [StepInfo(**json.loads(line)) for line in lines if line.endswith("\n")]
+        told = (StepInfo(**json.loads(line)) for line in lines if line.endswith("}\n"))
+        return list({(s.phase, s.step, "train_loss" in s.losses): s for s in told}.values())
 
     def write_result(self, result: StudyResult) -> None:
         """Write result.json."""

@@ -1,0 +1,51 @@
+"""The command line: glue between the rooms, one module for each sub-command.
+
+Modules here import typer and nothing heavy; commands import what they need when they run, so
+that `envoi --help` answers at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+from envoi.cli import bench, server, site, study
+from envoi.cli.demo import demo, report
+from envoi.cli.guard import Guarded
+
+COMMANDS = {"study": study.app, "site": site.app, "server": server.app, "bench": bench.app}
+
+app = typer.Typer(
+    cls=Guarded,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="One-shot federated learning for medical images: every hospital sends one file, once.",
+)
+for _name, _commands in COMMANDS.items():
+    app.add_typer(_commands, name=_name)
+app.command()(demo)
+app.command()(report)
+
+
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        from envoi import __version__
+
+        typer.echo(f"envoi {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run `envoi`; the exit code is that of `envoi.cli.guard`."""
+    app(prog_name="envoi")

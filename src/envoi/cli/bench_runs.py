@@ -1,0 +1,122 @@
+"""From the words of `envoi bench run` to its runs."""
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import typer
+
+from envoi.cli.progress import following
+from envoi.data import load_medmnist, phantom_federation
+from envoi.errors import Problem, SettingsError
+from envoi.files import read_text
+from envoi.report import write_report
+from envoi.results import RunFolder
+from envoi.server.methods import method_called
+from envoi.settings import Budget, Preset, TrainingSettings, resolved
+from envoi.simulation.bench import run_bench
+from envoi.simulation.federation import FederationSettings
+from envoi.simulation.partition import parse_partition
+from envoi.study.contract import WeightFormat
+from envoi.types import DataSet
+
+PHANTOM = "phantom"
+_WEIGHT_FORMATS = ("fp32", "fp16", "int8")
+# A small network on a CPU wants fewer, larger steps than the paper's 100 epochs at 1e-3.
+_TRAINING = TrainingSettings(
+    epochs=12, batch_size=64, rate=0.05, schedule="one-cycle", augment=True
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What was asked for, as it was typed."""
+
+    data: str
+    out: Path
+    partitions: tuple[str, ...]
+    sites: int
+    networks: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[str, ...]
+    budget: str
+    settings: Path | None
+    epochs: int | None
+    weight_format: str
+    threads: int | None
+
+
+def run_all(plan: Plan, *, dry_run: bool) -> None:
+    """Run each combination of seed and partition that has no result yet.
+
+    Raises:
+        EnvoiError: Anything asked for is unknown; said before the first run starts.
+    """
+    methods = {name: method_called(name) for name in plan.methods}
+    tables = _tables(plan.settings)
+    runs = list(_runs(plan, tables["training"]))
+    data = _data_set(plan)
+    preset = Budget.preset(cast("Preset", plan.budget), size_px=data.train.images.shape[-1])
+    budget = resolved(preset, tables["budget"], where="[budget]")
+    if plan.threads is not None:
+        import torch
+
+        torch.set_num_threads(plan.threads)
+    for name, settings in runs:
+        folder = plan.out / name
+        if dry_run or (folder / "result.json").exists():
+            typer.echo(f"{name}: {settings if dry_run else 'finished before'}")
+            continue
+        typer.echo(f"{name}: running")
+        with following() as on_step:
+            run_bench(data, settings, methods, folder, budget=budget, on_step=on_step)
+        typer.echo(f"report: {write_report(RunFolder(folder))}")
+
+
+def _runs(plan: Plan, training: dict[str, Any]) -> Iterator[tuple[str, FederationSettings]]:
+    flags = {} if plan.epochs is None else {"epochs": plan.epochs}
+    resolved_training = resolved(_TRAINING, training, flags, where="[training]")
+    if plan.weight_format not in _WEIGHT_FORMATS:
+        raise _unknown(" or ".join(_WEIGHT_FORMATS), plan.weight_format, "--weight-format")
+    for seed in plan.seeds:
+        if not seed.isdecimal():
+            raise _unknown("whole numbers with commas", seed, "--seeds")
+        for partition in plan.partitions:
+            scheme = parse_partition(partition)
+            name = f"{Path(plan.data).stem}_{scheme}_{plan.sites}_{'+'.join(plan.networks)}_{seed}"
+            settings = FederationSettings(
+                partition=scheme,
+                sites=plan.sites,
+                networks=plan.networks,
+                training=resolved_training,
+                weight_format=cast("WeightFormat", plan.weight_format),
+                seed=int(seed),
+            )
+            yield name, settings
+
+
+def _data_set(plan: Plan) -> DataSet:
+    if plan.data == PHANTOM:
+        return phantom_federation(sites=plan.sites)
+    return load_medmnist(Path(plan.data))
+
+
+def _tables(file: Path | None) -> dict[str, dict[str, Any]]:
+    if file is None:
+        return {"training": {}, "budget": {}}
+    text = read_text(file, what="a settings file", remedy="Name a TOML file.")
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        raise SettingsError(
+            Problem("a TOML file", str(err), file.name, "Correct the file.")
+        ) from err
+    for key in content.keys() - {"training", "budget"}:
+        raise _unknown("the tables [training] and [budget]", key, file.name)
+    return {"training": {}, "budget": {}, **content}
+
+
+def _unknown(expected: str, found: str, where: str) -> SettingsError:
+    return SettingsError(Problem(expected, repr(found)[:80], where, "Correct it."))

@@ -1,0 +1,64 @@
+"""Tables and summaries in the terminal; text from strangers is never read as markup."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from envoi.server.collect import Ledger
+    from envoi.study import Study
+    from envoi.types import ImageSet
+
+_WIDTH_OF_PIPES = 240
+_STYLES = {"received": "green", "refused": "red", "superseded": "dim", "withdrawn": "yellow"}
+
+
+def say_counts(images: "ImageSet") -> None:
+    """How many images of each class there are, and which classes have none."""
+    counts = dict(zip(images.class_names, images.class_counts, strict=True))
+    told = ", ".join(f"{name} {count}" for name, count in counts.items())
+    typer.echo(f"{len(images)} images: {told}.")
+    absent = [name for name, count in counts.items() if count == 0]
+    if absent:
+        typer.echo(
+            f"warning: no image of {', '.join(absent)}; other sites may have some.", err=True
+        )
+
+
+def say_ledger(ledger: "Ledger", study: "Study") -> None:
+    """What became of every file, who is missing, and whether the server can start."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH_OF_PIPES)
+    table = Table("file", "site", "number", "state", "bytes", "reason", box=box.SIMPLE)
+    for entry in ledger.entries:
+        number = "" if entry.sequence is None else str(entry.sequence)
+        state = Text(entry.state, style=_STYLES[entry.state])
+        cells = (entry.file, entry.site or "", number, state, str(entry.bytes), entry.reason)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+    if ledger.entries:
+        console.print(table)
+    for line in ledger.ignored:
+        typer.echo(f"ignored: {line}")
+    _say_standing(ledger, study)
+
+
+def _say_standing(ledger: "Ledger", study: "Study") -> None:
+    from datetime import UTC, datetime
+
+    from envoi.server.collect import standing
+
+    now = standing(ledger, study)
+    typer.echo(f"{len(now.received)} of {len(study.sites)} sites: {', '.join(now.received) or '-'}")
+    if now.missing:
+        typer.echo(f"missing: {', '.join(now.missing)}")
+    if study.deadline is not None:
+        state = "passed" if datetime.now(UTC) > study.deadline else "open"
+        typer.echo(f"deadline: {study.deadline:%Y-%m-%d %H:%M} UTC, {state}")
+    verdict = "reached" if now.ready else "not reached"
+    typer.echo(f"minimum of {now.minimum} sites: {verdict}")

@@ -1,0 +1,91 @@
+"""`envoi study`: write a study, check one, enter a hospital's key."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Write and check the study that all parties share.")
+
+StudyFile = Annotated[Path, typer.Argument(help="The study.toml.", show_default=False)]
+
+
+@app.command()
+def new(
+    *,
+    path: Annotated[Path, typer.Argument(help="A folder, or the file to write (.toml).")],
+    name: Annotated[str, typer.Option(help="What people call the study.")],
+    classes: Annotated[str, typer.Option(help="Class names in label order, with commas.")],
+    channels: Annotated[int, typer.Option(help="1 for grey images, 3 for colour.")],
+    size: Annotated[int, typer.Option(help="Height and width of an image, in pixels.")],
+    architecture: Annotated[str, typer.Option(help="The network.")] = "resnet18",
+    weight_format: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    seed: Annotated[int, typer.Option(help="Of the shared initial weights.")] = 0,
+    minimum_sites: Annotated[int, typer.Option(help="Sites that the server waits for.")] = 2,
+) -> None:
+    """Write a study.toml with comments, valid as it stands, to be completed by hand."""
+    from envoi.errors import Problem, StorageError
+    from envoi.files import write_text
+    from envoi.study import study_template
+
+    file = path if path.suffix == ".toml" else path / "study.toml"
+    text = study_template(
+        name,
+        classes=[part.strip() for part in classes.split(",")],
+        channels=channels,
+        size_px=size,
+        architecture=architecture,
+        weight_format=weight_format,  # type: ignore[arg-type]  # checked there
+        seed=seed,
+        minimum_sites=minimum_sites,
+    )
+    if file.exists():
+        remedy = "Choose another place, or move the old study away."
+        raise StorageError(Problem("a new file", "an existing one", file.name, remedy))
+    write_text(file, text)
+    typer.echo(f"Wrote {file}.")
+    typer.echo("Next: read it through, enter the sites with `envoi study add-site`, check it with")
+    typer.echo(f"`envoi study check {file}`, and send it to every site.")
+
+
+@app.command()
+def check(file: StudyFile) -> None:
+    """Say everything that is wrong or doubtful in a study, and what it comes to."""
+    from envoi.study import load_study, study_warnings
+
+    study = load_study(file)
+    from envoi.submission import fingerprint, submission_bytes  # loads torch: errors come first
+
+    for doubt in study_warnings(study):
+        typer.echo(f"warning: {doubt}", err=True)
+    typer.echo(f"study {study.name}: valid")
+    typer.echo(f"digest {study.digest}")
+    typer.echo(f"classes {', '.join(study.classes)}")
+    for name in study.architectures:
+        size = submission_bytes(study, name)
+        typer.echo(f"one submission with {name}: {size} bytes ({size / 1e6:.1f} MB)")
+    typer.echo(f"sites {len(study.sites)}, minimum {study.minimum_sites}")
+    for site, key in study.sites.items():
+        typer.echo(f"  {site}  fingerprint {fingerprint(key)}")
+
+
+@app.command("add-site")
+def add_site(
+    file: StudyFile,
+    site: Annotated[str, typer.Argument(help="The site's id: a-z, 0-9 and '-'.")],
+    key: Annotated[str, typer.Argument(help="Its public key, as `envoi site keygen` printed it.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Change the key of a site.")] = False,
+) -> None:
+    """Enter a site's public key into the roster; comments and order of the file stay."""
+    from envoi.cli.roster import enter_site
+
+    roster = enter_site(file, site, key, replace=replace)
+    from envoi.submission import fingerprint  # loads torch: errors come first
+
+    typer.echo(f"{site} is in the roster: fingerprint {fingerprint(key)}.")
+    typer.echo("Compare it with the site on the telephone.")
+    if roster.missing:
+        typer.echo(f"{roster.missing} more sites are needed for the study's minimum.")
+        return
+    typer.echo(f"digest {roster.study.digest}")
+    typer.echo("The study is another one now: send this file to all sites, old and new.")

@@ -1,0 +1,123 @@
+"""How methods, losses and quantities are written for people."""
+
+import unicodedata
+
+METHODS: dict[str, tuple[str, str]] = {
+    "pooled": (
+        "All images together (upper reference)",
+        "one network trained on every site's images in one place",
+    ),
+    "local_best": ("Best site alone", "the site whose own network does best"),
+    "fedavg": ("Weight average, one shot", "the sites' weights averaged once"),
+    "ensemble_mean_logits": (
+        "Ensemble, mean of logits",
+        "all site networks asked, each counts alike",
+    ),
+    "ensemble_mean_probabilities": (
+        "Ensemble, mean of probabilities",
+        "all site networks asked, each counts alike",
+    ),
+    "ensemble_size": ("Ensemble, weighted by site size", "all site networks asked"),
+    "ensemble_class_count": (
+        "Ensemble, weighted by class counts",
+        "all site networks asked, each on the classes it has seen",
+    ),
+    "fedisca": ("FedISCA student", "distilled on images synthesised out of the site networks"),
+    "fedisca_ema": (
+        "FedISCA student, running statistics",
+        "teachers adapted as the paper words it",
+    ),
+    "fedisca_none": ("FedISCA student, not adapted", "without noise-adapted teachers"),
+    "dafl": ("DAFL student", "distilled on images of a generator"),
+    "dense": ("DENSE student", "distilled on images of a generator"),
+    "coboost": ("Co-Boosting student", "distilled on hard images, sites weighted"),
+    "closed_form": ("Closed-form head", "summed statistics of a frozen encoder, solved once"),
+    "envoi": ("Envoi student", "distilled on the server"),
+    "fedavg_rounds": ("Multi-round federated averaging", "many transfers per site"),
+    "fedprox_rounds": ("Multi-round FedProx", "many transfers per site"),
+}
+
+LOSSES: dict[str, str] = {
+    "class_loss": "Class loss of the synthetic images",
+    "variation": "Total variation of the synthetic images",
+    "statistics": "Distance to the sites' batch-norm statistics",
+    "distillation": "Distillation loss of the student",
+    "train_loss": "Training loss",
+    "validation_loss": "Validation loss",
+    "validation_accuracy": "Validation accuracy",
+}
+
+LOCAL = "local/"
+
+
+def method_title(method: str) -> str:
+    """A method's name in words; an unknown one keeps its own name."""
+    if method.startswith(LOCAL):
+        return f"{method.removeprefix(LOCAL)} alone"
+    return METHODS.get(method, (method.replace("_", " "), ""))[0]
+
+
+def method_gloss(method: str) -> str:
+    """What a method does, in half a line; empty for an unknown one."""
+    return METHODS.get(method, ("", ""))[1]
+
+
+def loss_title(loss: str) -> str:
+    """A loss term's name in words."""
+    return LOSSES.get(loss, loss.replace("_", " "))
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """0.712 as 71.2%."""
+    return f"{100 * fraction:.{digits}f}%"
+
+
+def size(amount: float) -> str:
+    """Bytes in decimal units, three figures: 1234567 as 1.23 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.5:
+            return f"{_figures(amount, whole=unit == 'B')}\N{NO-BREAK SPACE}{unit}"
+        amount /= 1000
+    return f"{_figures(amount, whole=False)}\N{NO-BREAK SPACE}TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units: 3725 as 1 h 02 min."""
+    space = "\N{NO-BREAK SPACE}"
+    if seconds < 9.95:
+        return f"{seconds:.1f}{space}s" if seconds else f"0{space}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest}{space}s"
+    if minutes < 60:
+        return f"{minutes}{space}min{space}{rest:02d}{space}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,}{space}h{space}{minutes:02d}{space}min"
+
+
+def shorten(text: str, length: int) -> str:
+    """`text` in at most `length` characters, an ellipsis in place of its middle.
+
+    Both ends stay: names of sites and classes often differ in the last characters alone.
+    """
+    if len(text) <= length:
+        return text
+    end = (length - 1) // 3
+    return f"{text[: length - 1 - end].rstrip()}…{text[-end:].lstrip()}"
+
+
+def printable(text: str) -> str:
+    """`text` with every character that cannot be shown replaced (names come from sites)."""
+    return "".join(
+        character if _is_shown(character) else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def _figures(amount: float, *, whole: bool) -> str:
+    if whole or amount >= 99.95:
+        return f"{amount:.0f}"
+    return f"{amount:.1f}" if amount >= 9.995 else f"{amount:.2f}"

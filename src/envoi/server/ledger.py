@@ -1,0 +1,227 @@
+"""Who has sent what: the server's one durable record of the files that came in.
+
+ledger.json in the server's folder, written whole after every change. File names and reasons
+come from strangers; they are kept short and printable. Loads no torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from envoi.errors import Problem, StorageError, StudyError
+from envoi.files import read_text, write_bytes
+from envoi.study import Study
+
+LEDGER = "ledger.json"
+ACCEPTED = "accepted"
+INCOMING = ".incoming"
+NAME_LIMIT = 80
+REASON_LIMIT = 400
+
+
+class State(StrEnum):
+    """What became of a file."""
+
+    RECEIVED = "received"
+    REFUSED = "refused"
+    SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+
+
+class Retry(StrEnum):
+    """When content that was refused is judged anew."""
+
+    NEVER = "never"
+    LATE = "late"
+    PRESENT = "present"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file that came in.
+
+    Attributes:
+        file: Its name in the inbox, shortened and printable.
+        digest: SHA-256 of its content; for a file too large to be read, its size and time.
+        site: That signed it, or None where nothing could be believed.
+        sequence: The site's number of the file, or None.
+        state: What became of it.
+        reason: Why it is not received, else empty.
+        bytes: Its size.
+        retry: When the same content is judged anew: never, once late files are taken, or as
+            soon as it is in the inbox (its copy was lost).
+    """
+
+    file: str
+    digest: str
+    site: str | None
+    sequence: int | None
+    state: State
+    reason: str
+    bytes: int
+    retry: Retry = Retry.NEVER
+
+    @property
+    def copy_name(self) -> str:
+        """Name of the accepted copy."""
+        return f"{self.site}-{self.sequence}.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All files that came in, in the order in which they were looked at.
+
+    Attributes:
+        study: Digest of the study that they were judged by.
+        entries: One for each file.
+        ignored: What the last `collect` passed over, and why; not kept.
+    """
+
+    study: str
+    entries: tuple[Entry, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    def current(self) -> tuple[Entry, ...]:
+        """The received files, one of each site, by site."""
+        received = [entry for entry in self.entries if entry.state is State.RECEIVED]
+        return tuple(sorted(received, key=lambda entry: entry.site or ""))
+
+    def kept(self) -> frozenset[str]:
+        """Names of the accepted copies that are kept: received and superseded ones."""
+        states = {State.RECEIVED, State.SUPERSEDED}
+        return frozenset(entry.copy_name for entry in self.entries if entry.state in states)
+
+    def highest(self) -> Mapping[str, int]:
+        """The highest sequence number of each site, of files that were believed."""
+        highest: dict[str, int] = {}
+        for entry in self.entries:
+            if entry.state is not State.REFUSED and entry.site and entry.sequence is not None:
+                highest[entry.site] = max(entry.sequence, highest.get(entry.site, 0))
+        return highest
+
+    def knows(self, digest: str, *, late: bool) -> bool:
+        """Whether content has been judged for good; `late` files may be taken now."""
+        again = {Retry.PRESENT, Retry.LATE} if late else {Retry.PRESENT}
+        return any(old.digest == digest and old.retry not in again for old in self.entries)
+
+    def adding(self, entry: Entry) -> "Ledger":
+        """With one more file; a received one supersedes what its site sent before.
+
+        It takes the place of the same content, and of what was refused under the same name with
+        fewer bytes: an unfinished copy of this file.
+        """
+        entries = [old for old in self.entries if not _replaced(old, entry)]
+        if entry.state is State.RECEIVED:
+            reason = f"number {entry.sequence} of this site came later"
+            entries = [
+                replace(old, state=State.SUPERSEDED, reason=reason)
+                if old.site == entry.site and old.state is State.RECEIVED
+                else old
+                for old in entries
+            ]
+        return replace(self, entries=(*entries, entry))
+
+    def withdrawing(self, site: str, *, up_to: int | None, reason: str) -> "Ledger":
+        """With the site's files up to number `up_to` (None: all of them) withdrawn."""
+        return replace(
+            self,
+            entries=tuple(
+                replace(old, state=State.WITHDRAWN, reason=reason)
+                if old.site == site
+                and old.state in {State.RECEIVED, State.SUPERSEDED}
+                and (up_to is None or (old.sequence or 0) <= up_to)
+                else old
+                for old in self.entries
+            ),
+        )
+
+    def losing(self, entry: Entry) -> "Ledger":
+        """With the accepted copy of `entry` gone: it counts again once its content is back."""
+        reason = "its copy on the server is lost or changed; put the file into the inbox again"
+        lost = replace(entry, state=State.REFUSED, reason=reason, retry=Retry.PRESENT)
+        return replace(self, entries=tuple(lost if e == entry else e for e in self.entries))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a study has come.
+
+    Attributes:
+        received: Sites whose file counts.
+        missing: Sites of the roster without one.
+        minimum: Sites that the server waits for.
+    """
+
+    received: tuple[str, ...]
+    missing: tuple[str, ...]
+    minimum: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether enough sites have sent."""
+        return len(self.received) >= self.minimum
+
+
+def standing(ledger: Ledger, study: Study) -> Standing:
+    """How far the study has come."""
+    received = tuple(entry.site for entry in ledger.current() if entry.site)
+    missing = tuple(sorted(set(study.sites) - set(received)))
+    return Standing(received, missing, study.minimum_sites)
+
+
+def load_ledger(folder: Path) -> Ledger:
+    """The ledger of a server folder.
+
+    Raises:
+        StorageError: There is none, or it cannot be read.
+    """
+    remedy = "Run `envoi server collect` with this folder first, or restore the file."
+    text = read_text(folder / LEDGER, what="the ledger of a server folder", remedy=remedy)
+    try:
+        return TypeAdapter(Ledger).validate_json(text)
+    except ValidationError as err:
+        found = f"{err.error_count()} wrong fields"
+        raise StorageError(
+            Problem("a ledger of this version", found, LEDGER, "Restore it from a backup.")
+        ) from err
+
+
+def save_ledger(folder: Path, ledger: Ledger) -> None:
+    """Write the ledger of a server folder.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    content = TypeAdapter(Ledger).dump_json(replace(ledger, ignored=()), indent=2)
+    write_bytes(folder / LEDGER, content + b"\n")
+
+
+def check_study(ledger: Ledger, study: Study) -> None:
+    """Refuse a ledger that was kept for another study.
+
+    Raises:
+        StudyError: It was.
+    """
+    if ledger.study != study.digest:
+        raise StudyError(
+            Problem(
+                f"the study of this folder, {ledger.study[:12]}...",
+                f"another study, {study.digest[:12]}...",
+                LEDGER,
+                "Restore that study.toml, or start a new folder: all sites send again.",
+            )
+        )
+
+
+def printable(text: str, limit: int) -> str:
+    """`text` from a stranger, fit for a terminal and a table: no control characters, bounded."""
+    clean = "".join(char if char.isprintable() else "?" for char in text[: limit + 1])
+    return clean if len(clean) <= limit else f"{clean[: limit - 3]}..."
+
+
+def _replaced(old: Entry, new: Entry) -> bool:
+    unfinished = old.file == new.file and old.bytes < new.bytes
+    return old.state is State.REFUSED and (unfinished or old.digest == new.digest)

@@ -1,0 +1,52 @@
+"""The seam for methods: configure by constructing, then one verb.
+
+A method is a frozen dataclass with `fit`. Any object with that verb will do:
+`envoi server distil --method package.module:Name` takes an outsider's.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+from envoi.checkpoint import Checkpoint
+from envoi.progress import OnStep, ignore_step
+from envoi.server.teacher import Teachers
+from envoi.settings import Budget
+
+
+@runtime_checkable
+class Method(Protocol):
+    """Turns teachers into one classifier."""
+
+    def fit(
+        self,
+        teachers: Teachers,
+        student: nn.Module,
+        *,
+        budget: Budget,
+        generator: torch.Generator,
+        on_step: OnStep = ignore_step,
+        checkpoint: Checkpoint | None = None,
+    ) -> nn.Module:
+        """A classifier in evaluation mode.
+
+        Equal arguments give equal weights, bit for bit on CPU, whether or not the job was killed
+        and resumed from `checkpoint` on the way. The teachers are not changed.
+
+        Args:
+            teachers: The sites' frozen networks and counts.
+            student: Freshly initialised from the study's seed; trained in place.
+            budget: How much to compute.
+            generator: Source of all randomness.
+            on_step: Told about each step.
+            checkpoint: Where to leave state, if the job is to be resumable.
+
+        Raises:
+            MethodError: The method cannot work with these teachers.
+        """
+        ...
+
+    def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
+        """The arithmetic of `fit`: floating-point operations of its matrix products."""
+        ...

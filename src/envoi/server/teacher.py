@@ -1,0 +1,190 @@
+"""The sites' networks as teachers, and the ways to combine their answers.
+
+Logits of several sites are `(site, batch, class)`, counts `(site, class)`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from envoi.errors import MethodError, Problem
+from envoi.networks.classifier import Classifier, freeze
+from envoi.study import Study
+from envoi.submission import Submission, build_network
+from envoi.types import ImageSpec
+
+SiteLogits = Float[Tensor, "site batch class"]
+Counts = Float[Tensor, "site class"]
+Weighting = Callable[[SiteLogits, Counts], Float[Tensor, "batch class"]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teacher:
+    """One site's classifier, frozen, with what the site said about its images.
+
+    Attributes:
+        site: Its name in the roster.
+        architecture: A key of `ARCHITECTURES`.
+        network: In evaluation mode, without gradients for its weights.
+        class_names: The label map its logits follow.
+        class_counts: Images of each class as released; 0 means none or too few to tell.
+    """
+
+    site: str
+    architecture: str
+    network: Classifier
+    class_names: tuple[str, ...]
+    class_counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teachers:
+    """All teachers of one study.
+
+    Attributes:
+        members: At least one, all with the same label map and finite weights.
+        image: What their inputs look like.
+
+    Raises:
+        MethodError: There is no teacher, label maps differ, or a weight is not finite.
+    """
+
+    members: tuple[Teacher, ...]
+    image: ImageSpec
+
+    def __post_init__(self) -> None:
+        problems = _problems_of(self.members)
+        if problems:
+            raise MethodError(*problems)
+        for member in self.members:
+            freeze(member.network)
+
+    @classmethod
+    def from_submissions(cls, submissions: Iterable[Submission], study: Study) -> "Teachers":
+        """The teachers behind verified submissions, ordered by site name.
+
+        The order of arrival must not change a single bit of the result.
+        """
+        members = [
+            Teacher(
+                submission.site,
+                submission.architecture,
+                build_network(submission, study),
+                tuple(study.classes),
+                tuple(submission.class_counts),
+            )
+            for submission in submissions
+        ]
+        return cls(tuple(sorted(members, key=lambda member: member.site)), study.image)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The common label map."""
+        return self.members[0].class_names
+
+    @property
+    def class_counts(self) -> Counts:
+        """Images of each class at each site."""
+        counts = [member.class_counts for member in self.members]
+        return torch.tensor(counts, dtype=torch.float32)
+
+
+class Ensemble(nn.Module):
+    """All teachers as one classifier; its logits are a `Weighting` of theirs."""
+
+    def __init__(self, teachers: Teachers, weighting: Weighting) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(member.network for member in teachers.members)
+        self.weighting = weighting
+        self.counts = teachers.class_counts
+        self.eval()
+
+    def forward(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch class"]:
+        """Combined logits of normalised images."""
+        return self.weighting(site_logits(self.networks, images), self.counts.to(images.device))
+
+
+def site_logits(
+    networks: Iterable[nn.Module], images: Float[Tensor, "batch channel height width"]
+) -> SiteLogits:
+    """The logits of each network, stacked."""
+    return torch.stack([network(images) for network in networks])
+
+
+def mean_logits(logits: SiteLogits, counts: Counts) -> Float[Tensor, "batch class"]:  # noqa: ARG001
+    """The plain mean, FedISCA's and DENSE's teacher: every site has the same say."""
+    return logits.mean(dim=0)
+
+
+def mean_probabilities(logits: SiteLogits, counts: Counts) -> Float[Tensor, "batch class"]:  # noqa: ARG001
+    """The logarithm of the mean probabilities."""
+    return logits.softmax(dim=-1).mean(dim=0).log()
+
+
+def size_weighted(logits: SiteLogits, counts: Counts) -> Float[Tensor, "batch class"]:
+    """The logarithm of the mean probabilities, each site weighted by its number of images."""
+    sizes = _shares(counts.sum(dim=1, keepdim=True))
+    return (sizes[:, None] * logits.softmax(dim=-1)).sum(dim=0).log()
+
+
+def class_count_weighted(logits: SiteLogits, counts: Counts) -> Float[Tensor, "batch class"]:
+    """Each site has a say on a class in proportion to the images of it that it has.
+
+    Proportional to sum_k n_k(c)/N(c) p_k(c|x): a site that never saw a class no longer votes
+    against it.
+    """
+    weighted = (_shares(counts)[:, None] * logits.softmax(dim=-1)).sum(dim=0)
+    return weighted.clamp_min(torch.finfo(weighted.dtype).tiny).log().log_softmax(dim=-1)
+
+
+WEIGHTINGS: dict[str, Weighting] = {
+    "mean_logits": mean_logits,
+    "mean_probabilities": mean_probabilities,
+    "size": size_weighted,
+    "class_count": class_count_weighted,
+}
+
+
+def _shares(counts: Float[Tensor, "site column"]) -> Float[Tensor, "site column"]:
+    """Each column divided by its sum; equal shares where nobody reported any image."""
+    totals = counts.sum(dim=0)
+    return torch.where(totals > 0, counts / totals.clamp_min(1), 1 / len(counts))
+
+
+def _problems_of(members: tuple[Teacher, ...]) -> list[Problem]:
+    if not members:
+        return [
+            Problem("at least one teacher", "none", "teachers", "Collect the submissions first.")
+        ]
+    problems = []
+    for member in members:
+        where = f"teacher {member.site}"
+        if member.class_names != members[0].class_names:
+            problems.append(
+                Problem(
+                    f"the label map of {members[0].site}",
+                    "another one",
+                    where,
+                    "Distil only submissions of one study.",
+                )
+            )
+        sizes = {member.network.fc.out_features, len(member.class_counts), len(member.class_names)}
+        if len(sizes) > 1:
+            problems.append(
+                Problem(
+                    f"logits and counts of {len(member.class_names)} classes",
+                    f"{member.network.fc.out_features} and {len(member.class_counts)}",
+                    where,
+                    "Give one logit and one count for each class.",
+                )
+            )
+        if not all(tensor.isfinite().all() for tensor in member.network.state_dict().values()):
+            problems.append(
+                Problem("finite weights", "NaN or infinity", where, "Leave this site out.")
+            )
+    return problems

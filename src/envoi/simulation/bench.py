@@ -1,0 +1,224 @@
+"""One run of the benchmark: a federation, its references and its methods, on one test set.
+
+Every classifier is the last one of its training; nothing is chosen on test images. Each row is
+kept as soon as it is known, so an interrupted run goes on where it was.
+"""
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import save
+from torch import nn
+
+import envoi
+from envoi.errors import Problem, SettingsError
+from envoi.evaluation import evaluate
+from envoi.files import canonical_json, write_bytes, write_text
+from envoi.meter import device_name, metered
+from envoi.networks.classifier import Classifier
+from envoi.progress import OnStep, ignore_step, logged
+from envoi.results import MethodResult, Metrics, Picture, RunFolder, SiteResult, StudyResult
+from envoi.server.build import distil, predict
+from envoi.server.gallery import write_gallery
+from envoi.server.methods import Method
+from envoi.server.teacher import Teachers
+from envoi.settings import Budget
+from envoi.simulation.federation import Federation, FederationSettings
+from envoi.types import DataSet
+
+_METHOD: TypeAdapter[MethodResult] = TypeAdapter(MethodResult)
+_SITE: TypeAdapter[SiteResult] = TypeAdapter(SiteResult)
+
+
+def run_bench(
+    data: DataSet,
+    settings: FederationSettings,
+    methods: Mapping[str, Method],
+    folder: Path,
+    *,
+    budget: Budget,
+    on_step: OnStep = ignore_step,
+) -> StudyResult:
+    """Run, or go on with, one federation and all of `methods`; write the run folder.
+
+    The rows `pooled` (all images together) and `local/<site>` are always there.
+
+    Args:
+        data: Its test images measure every classifier.
+        settings: Of the federation.
+        methods: By name.
+        folder: Of this run.
+        budget: For every method.
+        on_step: Told about each step of every training.
+
+    Raises:
+        SettingsError: The folder holds a run with other settings.
+    """
+    run = RunFolder(folder)
+    _claim(run, data, settings, budget)
+    bench = _Bench(data, settings, run, budget, logged(run, on_step))
+    began = time.monotonic()
+    sites = bench.sites()
+    rows = {"pooled": bench.pooled(), **bench.local()}
+    for name, method in methods.items():
+        rows[name] = bench.row(name, method)
+    result = StudyResult(
+        name=data.name,
+        partition=str(settings.partition),
+        network=settings.networks[0],
+        seed=settings.seed,
+        class_names=data.train.class_names,
+        sites=tuple(sites),
+        methods=rows,
+        gallery=bench.gallery(),
+        environment=environment(),
+        wall_seconds=bench.wall_seconds(time.monotonic() - began),
+    )
+    run.write_result(result)
+    return result
+
+
+class _Bench:
+    """The parts of one run, each remembered in the run folder."""
+
+    def __init__(
+        self,
+        data: DataSet,
+        settings: FederationSettings,
+        run: RunFolder,
+        budget: Budget,
+        on_step: OnStep,
+    ) -> None:
+        self._data, self._settings, self._budget = data, settings, budget
+        self._folder, self._on_step = run.path, on_step
+        self._federation = Federation(data, settings, run.path)
+        self._teachers: Teachers | None = None
+
+    def sites(self) -> list[SiteResult]:
+        return self._federation.train_sites(self._on_step)
+
+    @property
+    def teachers(self) -> Teachers:
+        if self._teachers is None:
+            self._teachers = self._federation.teachers()
+        return self._teachers
+
+    def pooled(self) -> MethodResult:
+        def compute() -> MethodResult:
+            with metered() as cost:
+                trained = self._federation.train_pooled(self._on_step)
+            metrics = self._judge(trained.network)
+            return MethodResult("pooled", metrics, trained.seconds, 0.0, 0, cost.peak_bytes)
+
+        return self._remembered("pooled", compute)
+
+    def local(self) -> dict[str, MethodResult]:
+        """Each site's network as the server received it, after quantisation."""
+
+        def of(site: str, network: nn.Module) -> MethodResult:
+            with metered() as cost:
+                metrics = self._judge(network)
+            return MethodResult(f"local/{site}", metrics, 0.0, 0.0, 0, cost.peak_bytes)
+
+        return {
+            f"local/{member.site}": self._remembered(
+                f"local-{member.site}",
+                lambda m=member: of(m.site, m.network),  # type: ignore[misc]
+            )
+            for member in self.teachers.members
+        }
+
+    def row(self, name: str, method: Method) -> MethodResult:
+        def compute() -> MethodResult:
+            done = distil(
+                name,
+                method,
+                self.teachers,
+                study=self._federation.study,
+                budget=self._budget,
+                seed=self._settings.seed,
+                checkpoint=self._folder / "methods" / f"{name}.checkpoint",
+                on_step=self._on_step,
+            )
+            if isinstance(done.network, Classifier):
+                self._save_network(name, done.network)
+            size_px = self._federation.study.image.size_px
+            full = Budget.preset("full", size_px=size_px)
+            return MethodResult(
+                method=name,
+                metrics=self._judge(done.network),
+                server_seconds=done.seconds,
+                server_flop=done.flop,
+                bytes_per_site=self._federation.bytes_per_site,
+                peak_bytes=done.peak_bytes,
+                changes=self._budget.changes_from(full) if done.flop > 0 else (),
+            )
+
+        return self._remembered(name, compute)
+
+    def gallery(self) -> tuple[Picture, ...]:
+        return write_gallery(
+            self._folder / "gallery", self.teachers, self._budget, seed=self._settings.seed
+        )
+
+    def wall_seconds(self, now: float) -> float:
+        """Wall time of this and all earlier attempts at the run, kept in a small file."""
+        file = self._folder / "wall_seconds"
+        total = now + (float(file.read_text()) if file.exists() else 0.0)
+        write_text(file, f"{total:.1f}\n")
+        return total
+
+    def _judge(self, network: nn.Module) -> Metrics:
+        test = self._data.test
+        probabilities = predict(network, test.images, self._federation.study.image)
+        return evaluate(probabilities, test.labels)
+
+    def _save_network(self, name: str, network: nn.Module) -> None:
+        state = {key: t.detach().contiguous() for key, t in network.state_dict().items()}
+        write_bytes(self._folder / "methods" / f"{name}.safetensors", save(state))
+
+    def _remembered(self, name: str, compute: Callable[[], MethodResult]) -> MethodResult:
+        file = self._folder / "methods" / f"{name}.json"
+        if file.exists():
+            return _METHOD.validate_json(file.read_bytes())
+        result = compute()
+        write_bytes(file, _METHOD.dump_json(result, indent=2))
+        return result
+
+
+def environment() -> dict[str, str]:
+    """Versions and device: what a reader needs to judge figures. No host or user name."""
+    return {
+        "envoi": envoi.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": device_name(),
+    }
+
+
+def _claim(run: RunFolder, data: DataSet, settings: FederationSettings, budget: Budget) -> None:
+    """Write run.toml, or make sure that the folder belongs to these very settings."""
+    federation = {
+        **asdict(settings),
+        "partition": str(settings.partition),
+        "statistics": settings.statistics.model_dump(),
+    }
+    content = {"data": data.name, "federation": federation, "budget": asdict(budget)}
+    marker = run.path / "settings.json"
+    text = canonical_json(content)
+    if marker.exists() and marker.read_text(encoding="utf-8") != text:
+        raise SettingsError(
+            Problem(
+                "the settings that the folder was started with",
+                "others",
+                run.path.name,
+                "Name another folder, or remove this one.",
+            )
+        )
+    write_text(marker, text)
+    run.write_settings(content)

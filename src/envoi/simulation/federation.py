@@ -1,0 +1,178 @@
+"""Simulated hospitals around one server, on disk as real ones would be.
+
+    study.toml      what all agreed on
+    sites/<site>/   each site's working folder
+    inbox/          the one file of each site
+    server/         the ledger and the accepted copies
+
+Each step can be repeated: what is already there is not computed again, so an interrupted
+simulation goes on where it was.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from envoi.checkpoint import Checkpoint
+from envoi.progress import OnStep, ignore_step
+from envoi.results import SiteResult
+from envoi.seeding import derive_seed
+from envoi.server.collect import accepted, collect
+from envoi.server.teacher import Teachers
+from envoi.settings import TrainingSettings
+from envoi.simulation.partition import Partition, partition
+from envoi.site.export import release
+from envoi.site.job import job_fingerprint
+from envoi.site.train import TrainedSite, train
+from envoi.study import StatisticsPolicy, Study, write_study
+from envoi.study.contract import WeightFormat
+from envoi.submission import (
+    describe,
+    open_submission,
+    public_text,
+    submission_bytes,
+    write_submission,
+)
+from envoi.types import DataSet, ImageSet, ImageSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederationSettings:
+    """What a simulated federation is like.
+
+    Attributes:
+        partition: How the training images are spread over sites.
+        sites: Number of sites; ignored where the data's own column decides.
+        networks: Architectures, dealt to the sites in turn; the first is the student's.
+        training: How each site trains.
+        weight_format: How weights travel.
+        statistics: What leaves beside the network.
+        seed: Of the partition, the shared initialisation and every site's training.
+    """
+
+    partition: Partition
+    sites: int = 5
+    networks: tuple[str, ...] = ("resnet10-small",)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    weight_format: WeightFormat = "fp16"
+    statistics: StatisticsPolicy = field(default_factory=StatisticsPolicy)
+    seed: int = 0
+
+
+class Federation:
+    """Sites with their parts of one data set, and the server's folder.
+
+    Args:
+        data: Only its training images are given to sites.
+        settings: Partition, networks, training, seed.
+        folder: Where files are kept; equal settings may go on in it.
+    """
+
+    def __init__(self, data: DataSet, settings: FederationSettings, folder: Path) -> None:
+        self.data, self.settings, self.folder = data, settings, folder
+        parts = partition(
+            data.train,
+            scheme=settings.partition,
+            sites=settings.sites,
+            seed=derive_seed(settings.seed, "partition"),
+        )
+        self.images = {
+            f"site-{number}": data.train.subset(part) for number, part in enumerate(parts, start=1)
+        }
+        self.study = _study_of(data, settings, list(self.images))
+        write_study(folder / "study.toml", self.study)
+
+    def train_sites(self, on_step: OnStep = ignore_step) -> list[SiteResult]:
+        """Each site trains on its own images and leaves its one file in the inbox."""
+        return [self._submit(site, on_step) for site in self.images]
+
+    def teachers(self) -> Teachers:
+        """What the server makes of the inbox: verified submissions, as teachers."""
+        collect(self.folder / "inbox", self.folder / "server", study=self.study)
+        return Teachers.from_submissions(
+            accepted(self.folder / "server", study=self.study), self.study
+        )
+
+    def train_pooled(self, on_step: OnStep = ignore_step) -> TrainedSite:
+        """The upper reference: the same network and settings on all images together."""
+        return self._train("pooled", self.data.train, self.study.architectures[0], on_step)
+
+    def _submit(self, site: str, on_step: OnStep) -> SiteResult:
+        number = list(self.images).index(site)
+        file = self.folder / "inbox" / f"{site}.safetensors"
+        seconds = self.folder / "sites" / site / "seconds"
+        if not file.exists():
+            trained = self._train(site, self.images[site], self._architecture(number), on_step)
+            seconds.write_text(f"{trained.seconds:.1f}")
+            write_submission(
+                file,
+                release(trained, self.images[site], study=self.study),
+                study=self.study,
+                site=site,
+                sequence=1,
+                key=simulated_key(self.settings.seed, site),
+            )
+        sent = open_submission(file, study=self.study)
+        return SiteResult(
+            site=site,
+            architecture=sent.architecture,
+            class_counts=sent.class_counts,
+            bytes_sent=sent.bytes,
+            train_seconds=float(seconds.read_text()),
+            statement=tuple(describe(sent.manifest, self.study.classes)),
+        )
+
+    def _train(
+        self, name: str, images: ImageSet, architecture: str, on_step: OnStep
+    ) -> TrainedSite:
+        seed = self.settings.seed
+        fingerprint = job_fingerprint(
+            images,
+            study=self.study,
+            architecture=architecture,
+            settings=self.study.training,
+            seed=seed,
+            name=name,
+        )
+        path = self.folder / "sites" / name / "checkpoint.safetensors"
+        return train(
+            images,
+            study=self.study,
+            architecture=architecture,
+            seed=seed,
+            name=name,
+            checkpoint=Checkpoint(path, fingerprint=fingerprint),
+            on_step=on_step,
+        )
+
+    def _architecture(self, site: int) -> str:
+        return self.settings.networks[site % len(self.settings.networks)]
+
+    @property
+    def bytes_per_site(self) -> int:
+        """Size of the largest submission that the study allows."""
+        return max(submission_bytes(self.study, name) for name in self.study.architectures)
+
+
+def simulated_key(seed: int, site: str) -> Ed25519PrivateKey:
+    """A simulated site's key: drawn from the seed, so worth nothing outside simulations."""
+    secret = b"".join(derive_seed(seed, "key", site, part).to_bytes(8, "big") for part in range(4))
+    return Ed25519PrivateKey.from_private_bytes(secret)
+
+
+def _study_of(data: DataSet, settings: FederationSettings, sites: Sequence[str]) -> Study:
+    shape = data.train.images.shape
+    return Study(
+        name=data.name,
+        classes=data.train.class_names,
+        image=ImageSpec.of(shape[1], shape[2]),
+        architectures=tuple(dict.fromkeys(settings.networks)),
+        seed=settings.seed,
+        minimum_sites=len(sites),
+        weight_format=settings.weight_format,
+        statistics=settings.statistics,
+        training=settings.training,
+        sites={site: public_text(simulated_key(settings.seed, site)) for site in sites},
+    )

@@ -1,0 +1,21 @@
+"""What a hospital does: train on its own images, and let out what the study asks for.
+
+Nothing but what `release` gives leaves a site.
+"""
+
+from envoi.site.export import accuracy_as_sent, feature_moments, release
+from envoi.site.job import job_fingerprint
+from envoi.site.train import TrainedSite, class_weights, train
+from envoi.site.workspace import Finished, Workspace
+
+__all__ = [
+    "Finished",
+    "TrainedSite",
+    "Workspace",
+    "accuracy_as_sent",
+    "class_weights",
+    "feature_moments",
+    "job_fingerprint",
+    "release",
+    "train",
+]

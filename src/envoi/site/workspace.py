@@ -1,0 +1,200 @@
+"""A site's working folder: what stays at the hospital between `train` and `submit`.
+
+    training.safetensors   checkpoint of a training that is under way
+    trained.safetensors    the finished training, all that a submission is made of
+    sent.json              number of the last file that was written for the server
+
+No image, path, host or user name is kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from envoi.checkpoint import State, pack, unpack
+from envoi.errors import Problem, StorageError, StudyError
+from envoi.files import canonical_json, digest, read_text, write_bytes, write_json
+from envoi.study import Study
+from envoi.submission import Release, TrainingCard
+
+_TRAIN_FIRST = "Run `envoi site train` with this working folder."
+_BINDING = {"classes", "image", "seed", "initialisation", "weight_format", "statistics", "training"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """A finished training, all that a submission is made of.
+
+    Attributes:
+        release: Raw; writing applies the study's policy.
+        accuracy_as_sent: On the validation part, of the weights in the study's format, or None.
+        seconds: Wall time of the training.
+        fingerprint: Of the job that trained it (`job_fingerprint`).
+    """
+
+    release: Release
+    accuracy_as_sent: float | None
+    seconds: float
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What stands in the metadata of trained.safetensors."""
+
+    binding: str
+    architecture: str
+    class_counts: tuple[int, ...]
+    card: TrainingCard
+    temperature: float | None
+    accuracy_as_sent: float | None
+    seconds: float
+    fingerprint: str
+
+
+class Workspace:
+    """The working folder of one site in one study."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where a training that is under way leaves its state."""
+        return self.folder / "training.safetensors"
+
+    def save(self, finished: Finished, *, study: Study) -> None:
+        """Keep a finished training, bound to the parts of the study that decide it.
+
+        Raises:
+            StorageError: The folder cannot be written.
+        """
+        release = finished.release
+        record = _Record(
+            binding=_binding(study),
+            architecture=release.architecture,
+            class_counts=release.class_counts,
+            card=release.card,
+            temperature=release.temperature,
+            accuracy_as_sent=finished.accuracy_as_sent,
+            seconds=finished.seconds,
+            fingerprint=finished.fingerprint,
+        )
+        text = TypeAdapter(_Record).dump_json(record).decode()
+        tensors = {**pack("network", release.state), **pack("statistics", _moments(release))}
+        write_bytes(self._trained, save(tensors, metadata={"record": text}))
+
+    def load(self, *, study: Study) -> Finished:
+        """The finished training.
+
+        Raises:
+            StorageError: There is none, or it is damaged.
+            StudyError: It was made for a study that asked for something else.
+        """
+        record, tensors = self._read()
+        if record.binding != _binding(study):
+            raise StudyError(
+                Problem(
+                    "a training for this study",
+                    "one for other classes, images, weights, statistics or settings",
+                    self._trained.name,
+                    "Train again with this study.toml, or give the study.toml of the training.",
+                )
+            )
+        moments = unpack("statistics", tensors)
+        release = Release(
+            architecture=record.architecture,
+            state=unpack("network", tensors),
+            class_counts=record.class_counts,
+            card=record.card,
+            feature_means=moments.get("feature_means"),
+            feature_covariance=moments.get("feature_covariance"),
+            temperature=record.temperature,
+        )
+        return Finished(release, record.accuracy_as_sent, record.seconds, record.fingerprint)
+
+    def finished_job(self, fingerprint: str, *, study: Study) -> Finished | None:
+        """The finished training of the job of this fingerprint, or None before it is finished.
+
+        Raises:
+            StorageError: The folder holds the training of another job, or a damaged one.
+            StudyError: The training was made for another study.
+        """
+        if not self._trained.exists():
+            return None
+        finished = self.load(study=study)
+        if finished.fingerprint != fingerprint:
+            found = "the finished training of other images or settings"
+            remedy = "Choose another working folder, or add --again to drop that training."
+            raise StorageError(
+                Problem("a training of this job, or none", found, self._trained.name, remedy)
+            )
+        return finished
+
+    def clear(self) -> None:
+        """Drop the training, finished or not; the number of the last file stays."""
+        self._trained.unlink(missing_ok=True)
+        self.checkpoint_path.unlink(missing_ok=True)
+
+    def last_sequence(self) -> int:
+        """Number of the last file written for the server, 0 before the first.
+
+        Raises:
+            StorageError: sent.json is unreadable or not what `reserve` writes.
+        """
+        path, what = self._sent, "the number of the last submission"
+        if not path.exists():
+            return 0
+        remedy = "Remove it, and give a number above your last submission's with --sequence."
+        text = read_text(path, what=what, remedy=remedy)
+        try:
+            return TypeAdapter(dict[str, int]).validate_json(text, strict=True)["sequence"]
+        except (ValidationError, KeyError) as err:
+            raise StorageError(Problem(what, "something else", path.name, remedy)) from err
+
+    def reserve(self, sequence: int) -> None:
+        """Note `sequence` as used, before the file is written: no number is ever used twice.
+
+        Raises:
+            StorageError: The folder cannot be written, or sent.json is damaged.
+        """
+        write_json(self._sent, {"sequence": max(sequence, self.last_sequence())})
+
+    @property
+    def _trained(self) -> Path:
+        return self.folder / "trained.safetensors"
+
+    @property
+    def _sent(self) -> Path:
+        return self.folder / "sent.json"
+
+    def _read(self) -> tuple[_Record, State]:
+        name = self._trained.name
+        if not self._trained.exists():
+            raise StorageError(Problem("a finished training", "none", name, _TRAIN_FIRST))
+        try:
+            with safe_open(self._trained, framework="pt") as file:
+                text = (file.metadata() or {}).get("record", "")
+                tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
+            return TypeAdapter(_Record).validate_json(text), tensors
+        except (OSError, SafetensorError, ValidationError) as err:
+            found = "a damaged or foreign file"
+            raise StorageError(Problem("a finished training", found, name, _TRAIN_FIRST)) from err
+
+
+def _moments(release: Release) -> Mapping[str, Tensor]:
+    named = {
+        "feature_means": release.feature_means,
+        "feature_covariance": release.feature_covariance,
+    }
+    return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+
+def _binding(study: Study) -> str:
+    """Digest of what decides a training; the roster and the deadline do not."""
+    return digest(canonical_json(study.model_dump(mode="json", include=_BINDING)).encode())

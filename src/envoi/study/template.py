@@ -1,0 +1,140 @@
+"""A new study.toml with a comment at every key, for a coordinator to fill in."""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import tomlkit
+from tomlkit.items import Table
+
+from envoi.networks import ARCHITECTURES
+from envoi.study.contract import WeightFormat
+from envoi.study.file import study_document, study_from
+
+_COMMENTS: dict[str, str] = {
+    "": """\
+The study: what every hospital and the server agree on. Send this very file to all of
+them; any change to a value gives another study, whose files the server will not take.
+Check it with: envoi study check study.toml""",
+    "name": "What people call the study.",
+    "classes": "The classes in label order: the first is label 0. All hospitals share them.",
+    "seed": "Every hospital starts from the same random weights, drawn from this number.",
+    "minimum_sites": "The server waits for so many hospitals before it builds the student ...",
+    "image": "What one image looks like. Images of another size or kind are refused.",
+    "image.channels": "1 is grey, 3 is colour.",
+    "image.size_px": "Height and width in pixels.",
+    "image.value_range": "Lowest and highest value that a stored pixel can have.",
+    "image.mean": "A pixel is scaled to 0..1; then mean is taken off and the rest divided by\n"
+    "deviation, channel by channel.",
+    "model": "The network that hospitals train.",
+    "model.architectures": "Hospitals choose from this list; the first is the default and the "
+    "student's.\nKnown: {architectures}",
+    "model.weight_format": "How weights travel: fp32 (exact), fp16 (half the bytes), int8 (a "
+    "quarter).",
+    "statistics": "What may leave a hospital beside the network. Nothing else does.",
+    "statistics.release": "class_counts: how many images of each class (the best ensembles need "
+    "them).\nfeature_moments: mean feature of each class and their common covariance.\n"
+    "temperature: one number that calibrates the network.",
+    "statistics.minimum_class_size": "A class with fewer images than this is told as 0, and its "
+    "mean is left out.",
+    "statistics.count_rounding": "Counts are rounded to multiples of this.",
+    "training": "How hospitals are asked to train.",
+    "training.rate": "Learning rate of SGD.",
+    "training.milestones": "The rate falls tenfold after these fractions of all epochs.",
+    "training.schedule": "steps (as above) or one-cycle.",
+    "training.validation_fraction": "This part of a hospital's images only validates.",
+    "training.patience": "Stop after so many epochs without progress; 0 never stops early.",
+    "training.augment": "Random flips and shifts.",
+    "training.class_weights": "Weigh rare classes more, by the hospital's own counts.",
+    "sites": "The hospitals. Each makes its key with `envoi site keygen` and sends you the line\n"
+    "that it prints; compare the fingerprint on the telephone. For example:\n"
+    'north-clinic = "ed25519:<44 characters>"',
+}
+_DEADLINE = """\
+... or until this time, with those that have come. Remove the '#' to set it:
+deadline = 2030-06-30T16:00:00Z"""
+_INITIALISATION = """\
+To start from a checkpoint (safetensors, torchvision's names) in place of the seed, put it
+beside this file at every hospital and remove the '#':
+[model.initialisation]
+file = "backbone.safetensors"
+sha256 = "<64 characters, from sha256sum>\""""
+
+
+def study_template(  # noqa: PLR0913  (one argument for each thing that a study is about)
+    name: str,
+    *,
+    classes: Sequence[str],
+    channels: int,
+    size_px: int,
+    architecture: str = "resnet18",
+    weight_format: WeightFormat = "fp32",
+    seed: int = 0,
+    minimum_sites: int = 2,
+) -> str:
+    """The text of a commented study.toml, valid as it stands; its roster is empty.
+
+    Args:
+        name: What people call the study.
+        classes: Class names in label order.
+        channels: 1 or 3.
+        size_px: Height and width of an image in pixels.
+        architecture: The network; more can be added to the text.
+        weight_format: How weights travel.
+        seed: Of the shared initialisation.
+        minimum_sites: Submissions that the server waits for.
+
+    Raises:
+        StudyError: A value is wrong; all problems at once.
+    """
+    study = study_from(
+        {
+            "name": name,
+            "classes": list(classes),
+            "seed": seed,
+            "minimum_sites": minimum_sites,
+            "image": {"channels": channels, "size_px": size_px},
+            "model": {"architectures": [architecture], "weight_format": weight_format},
+        },
+        where="study",
+    )
+    text = tomlkit.dumps(_commented(study_document(study)))
+    # A comment belongs to the table that follows it; tomlkit puts a blank line in between.
+    return re.sub(r"(?m)^(# .*)\n\n\[", r"\1\n[", text)
+
+
+def _commented(document: dict[str, Any]) -> tomlkit.TOMLDocument:
+    text = tomlkit.document()
+    _comment(text, _COMMENTS[""])
+    for key, value in document.items():
+        text.add(tomlkit.nl())
+        _comment(text, _COMMENTS[key])
+        text.add(key, _table(key, value) if isinstance(value, dict) else _item(value))
+        if key == "minimum_sites":
+            _comment(text, _DEADLINE)
+    return text
+
+
+def _table(name: str, values: dict[str, Any]) -> Table:
+    table = tomlkit.table()
+    for key, value in values.items():
+        _comment(table, _COMMENTS.get(f"{name}.{key}", ""))
+        table.add(key, _item(value))
+    if name == "model":
+        _comment(table, _INITIALISATION)
+    return table
+
+
+def _item(value: Any) -> Any:  # noqa: ANN401  (any TOML value)
+    item = tomlkit.item(value)
+    if isinstance(value, list) and len(repr(value)) > 70:
+        item.multiline(multiline=True)
+    return item
+
+
+def _comment(place: tomlkit.TOMLDocument | Table, text: str) -> None:
+    filled = text.replace("{architectures}", ", ".join(ARCHITECTURES))
+    for line in filled.splitlines():
+        for short in textwrap.wrap(line, 90):
+            place.add(tomlkit.comment(short))

@@ -1,0 +1,38 @@
+"""The one file that travels: written at a site, opened by the server, signed in between.
+
+A submission is a plain safetensors file (network, statistics) with a signed manifest in its
+metadata; a withdrawal is a small signed JSON notice. See `layout` for the bytes, `manifest` for
+the fields, `open` for what is checked.
+"""
+
+from envoi.submission.describe import describe
+from envoi.submission.keys import fingerprint, generate_key, load_key, public_text, save_key
+from envoi.submission.layout import submission_bytes
+from envoi.submission.manifest import DifferentialPrivacy, Manifest, TrainingCard
+from envoi.submission.open import Submission, build_network, open_submission
+from envoi.submission.quantise import quantised
+from envoi.submission.release import Release
+from envoi.submission.withdrawal import Withdrawal, open_withdrawal, write_withdrawal
+from envoi.submission.write import write_submission
+
+__all__ = [
+    "DifferentialPrivacy",
+    "Manifest",
+    "Release",
+    "Submission",
+    "TrainingCard",
+    "Withdrawal",
+    "build_network",
+    "describe",
+    "fingerprint",
+    "generate_key",
+    "load_key",
+    "open_submission",
+    "open_withdrawal",
+    "public_text",
+    "quantised",
+    "save_key",
+    "submission_bytes",
+    "write_submission",
+    "write_withdrawal",
+]

@@ -1,0 +1,164 @@
+"""What a site hands over for writing, raw; and what the study's policy lets pass."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from math import isfinite
+from operator import index
+
+import torch
+from jaxtyping import Float
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from envoi.errors import Problem
+from envoi.settings import problems_of
+from envoi.study import StatisticsPolicy, Study
+from envoi.study.checks import problems_of_training
+from envoi.submission.layout import FEATURE_COVARIANCE, FEATURE_MEANS, NETWORK, Layout
+from envoi.submission.manifest import COUNT_LIMIT, EPSILON_LIMIT, TEMPERATURE_RANGE, TrainingCard
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Release:
+    """Everything of a site that may go into its submission, before the policy is applied.
+
+    Attributes:
+        architecture: One of the study's.
+        state: The network's tensors in fp32 by parameter name, without batch counters.
+        class_counts: Images of each class, exact; suppressed and rounded when written.
+        card: How the network was trained.
+        feature_means: Of each class; rows of classes under the minimum size become zero.
+        feature_covariance: Within classes, pooled over those at or above the minimum size
+            alone, and shrunk: `write_submission` sees no images and cannot take others out.
+        temperature: Divides the logits for calibrated probabilities, 0.01 to 100.
+        epsilon: Of differentially private training, or None.
+        delta: Beside `epsilon`.
+    """
+
+    architecture: str
+    state: Mapping[str, Tensor]
+    class_counts: tuple[int, ...]
+    card: TrainingCard
+    feature_means: Float[Tensor, "class feature"] | None = None
+    feature_covariance: Float[Tensor, "feature feature"] | None = None
+    temperature: float | None = None
+    epsilon: float | None = None
+    delta: float = 0.0
+
+
+def released_counts(release: Release, policy: StatisticsPolicy) -> tuple[int, ...] | None:
+    """The counts that leave: suppressed, rounded, or None when none do."""
+    if "class_counts" not in policy.release:
+        return None
+    return tuple(policy.released_count(index(count)) for count in release.class_counts)
+
+
+def released_card(release: Release, policy: StatisticsPolicy) -> TrainingCard:
+    """The card that leaves.
+
+    Its number of images is the sum of the released counts: the exact one would give away a
+    single suppressed class by subtraction. The accuracy is rounded, as an exact fraction would
+    give away how many images validated.
+    """
+    counts = released_counts(release, policy)
+    images = policy.released_count(sum(release.class_counts)) if counts is None else sum(counts)
+    accuracy = release.card.validation_accuracy
+    rounded = None if accuracy is None else round(float(accuracy), 2)
+    return replace(release.card, images=images, validation_accuracy=rounded)
+
+
+def released_temperature(release: Release, policy: StatisticsPolicy) -> float | None:
+    """The temperature that leaves, to three decimals."""
+    if release.temperature is None or "temperature" not in policy.release:
+        return None
+    return round(float(release.temperature), 3)
+
+
+def released_moments(release: Release, policy: StatisticsPolicy) -> dict[str, Tensor]:
+    """Means and covariance that leave; empty when the policy releases none."""
+    if "feature_moments" not in policy.release:
+        return {}
+    assert release.feature_means is not None  # noqa: S101  (problems_of_release has looked)
+    assert release.feature_covariance is not None  # noqa: S101
+    counts = released_counts(release, policy) or ()
+    kept = torch.tensor([count > 0 for count in counts])
+    means = release.feature_means.detach().float().cpu()
+    covariance = release.feature_covariance.detach().float().cpu()
+    return {
+        FEATURE_MEANS: torch.where(kept[:, None], means, torch.zeros(())).contiguous(),
+        FEATURE_COVARIANCE: ((covariance + covariance.T) / 2 * kept.any()).contiguous(),
+    }
+
+
+def problems_of_release(release: Release, study: Study, layout: Layout) -> list[Problem]:
+    """What does not fit the study, before anything is encoded."""
+    problems = _problems_of_state(release, layout) + _problems_of_card(release.card)
+    counts = release.class_counts
+    if len(counts) != len(study.classes) or not all(0 <= n <= COUNT_LIMIT for n in counts):
+        problems.append(
+            Problem(
+                f"{len(study.classes)} counts of at least 0",
+                f"{len(counts)} counts, the smallest {min(counts, default=0)}",
+                "class_counts",
+                "Count the images of every class of the study.",
+            )
+        )
+    low, high = TEMPERATURE_RANGE
+    temperature = release.temperature
+    if temperature is not None and not (isfinite(temperature) and low <= temperature <= high):
+        problems.append(
+            Problem(f"{low} to {high}", f"{temperature}", "temperature", "Calibrate again.")
+        )
+    epsilon, delta = release.epsilon, release.delta
+    if epsilon is not None and not (0 < epsilon <= EPSILON_LIMIT and 0 <= delta < 1):
+        expected = f"epsilon above 0 up to {EPSILON_LIMIT}, delta from 0 to below 1"
+        found = f"epsilon {epsilon}, delta {delta}"
+        problems.append(Problem(expected, found, "privacy", "Give the accountant's result."))
+    if "feature_moments" in study.statistics.release:
+        problems += _problems_of_moments(release, layout)
+    return problems
+
+
+def _problems_of_state(release: Release, layout: Layout) -> list[Problem]:
+    wanted = {
+        place.name.removeprefix(NETWORK): place.shape
+        for place in layout.places
+        if place.name.startswith(NETWORK)
+    }
+    found = {name: tuple(tensor.shape) for name, tensor in release.state.items()}
+    return [
+        Problem(
+            f"{wanted.get(name, 'no tensor of that name')}",
+            f"{found.get(name, 'nothing')}",
+            f"network, {name}",
+            f"Release the state of a {release.architecture}, without batch counters.",
+        )
+        for name in sorted(wanted.keys() | found.keys())
+        if wanted.get(name) != found.get(name)
+    ]
+
+
+def _problems_of_card(card: TrainingCard) -> list[Problem]:
+    try:
+        TypeAdapter(TrainingCard).validate_python(asdict(card))
+    except ValidationError as err:
+        return problems_of(err, where="card", known=[field.name for field in fields(card)])
+    return [] if card.settings is None else problems_of_training(card.settings)
+
+
+def _problems_of_moments(release: Release, layout: Layout) -> list[Problem]:
+    given = {
+        FEATURE_MEANS: release.feature_means,
+        FEATURE_COVARIANCE: release.feature_covariance,
+    }
+    return [
+        Problem(
+            f"{place.shape}",
+            "nothing" if (tensor := given[place.name]) is None else f"{tuple(tensor.shape)}",
+            place.name,
+            "Compute the feature moments that the study asks for.",
+        )
+        for place in layout.places
+        if place.name in given
+        and ((tensor := given[place.name]) is None or tuple(tensor.shape) != place.shape)
+    ]

@@ -1,0 +1,53 @@
+"""Fixtures that several rooms share. Shapes and types are checked at run time."""
+
+# ruff: noqa: E402  (the import hook has to come before the imports it hooks into)
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from jaxtyping import install_import_hook
+
+import tests.typecheck  # noqa: F401  (named below)
+
+install_import_hook("envoi", "tests.typecheck.checked").__enter__()
+
+import pytest
+import torch
+
+from envoi.networks import build
+from envoi.seeding import torch_generator
+from envoi.server.teacher import Teacher, Teachers
+from envoi.types import ImageSpec
+
+TINY_CLASSES = ("a", "b", "c")
+
+
+def make_teachers(
+    counts: tuple[tuple[int, ...], ...] = ((30, 10, 0), (5, 20, 20), (0, 10, 40)),
+    *,
+    architecture: str = "resnet10-small",
+    size_px: int = 8,
+) -> Teachers:
+    """Three tiny sites whose batch norm has seen different images."""
+    members = []
+    for number, own in enumerate(counts, start=1):
+        network = build(architecture, channels=3, classes=3, seed=0)
+        generator = torch_generator(number, "images")
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+            for _ in range(3):
+                network(number + torch.randn(16, 3, size_px, size_px, generator=generator))
+        members.append(Teacher(f"site-{number}", architecture, network.eval(), TINY_CLASSES, own))
+    return Teachers(tuple(members), ImageSpec.of(3, size_px))
+
+
+@pytest.fixture
+def teachers() -> Teachers:
+    return make_teachers()
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randn(12, 3, 8, 8, generator=torch_generator(0, "test images"))

@@ -1,0 +1,187 @@
+"""The contract that every method keeps, on three tiny sites."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from envoi.checkpoint import Checkpoint
+from envoi.errors import MethodError
+from envoi.networks import build
+from envoi.server.methods import METHODS, method_called
+from envoi.server.teacher import Ensemble, Teachers
+from envoi.settings import Budget
+from tests.conftest import TINY_CLASSES, make_teachers
+
+BUDGET = Budget(outer_epochs=2, synthesis_steps=3, batch_size=6, student_rate=0.01)
+
+
+def fit(name, teachers, *, budget=BUDGET, seed=0, **options):
+    student = build("resnet10-small", channels=3, classes=3, seed=0)
+    generator = torch.Generator().manual_seed(seed)
+    method = method_called(name)
+    return method.fit(teachers, student, budget=budget, generator=generator, **options)
+
+
+def tensors_of(network):
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(first[k].equal(second[k]) for k in first)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_equal_arguments_give_equal_bits_and_teachers_are_unchanged(name, teachers):
+    before = [tensors_of(member.network) for member in teachers.members]
+    first, second = fit(name, teachers), fit(name, teachers)
+    assert same(tensors_of(first), tensors_of(second))
+    assert not first.training
+    after = [tensors_of(member.network) for member in teachers.members]
+    assert all(same(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_answers_are_finite_logits_of_every_class(name, teachers, images):
+    logits = fit(name, teachers)(images)
+    assert logits.shape == (12, 3)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["fedisca", "fedisca_ema", "fedisca_none"])
+@pytest.mark.parametrize("kill_at", [1, 2, 3, 5])
+def test_killed_and_resumed_gives_the_same_bits(name, kill_at, teachers, tmp_path):
+    budget = dataclasses.replace(BUDGET, student_optimiser="adam")
+    whole = fit(name, teachers, budget=budget)
+    path = tmp_path / "job"
+
+    def kill(info):
+        if info.step == kill_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            name,
+            teachers,
+            budget=budget,
+            on_step=kill,
+            checkpoint=Checkpoint(path, every_seconds=0),
+        )
+    seen = []
+    resumed = (
+        fit(
+            name,
+            teachers,
+            budget=budget,
+            seed=99,  # the checkpoint brings the generator back
+            on_step=lambda info: seen.append(info.step),
+            checkpoint=Checkpoint(path, every_seconds=0),
+        )
+        if path.exists()
+        else fit(name, teachers, budget=budget)
+    )
+    assert same(tensors_of(whole), tensors_of(resumed))
+    if name != "fedisca_ema" and kill_at > 1:
+        assert seen[0] == kill_at  # the step that was killed before its checkpoint
+
+
+def test_another_seed_gives_another_student(teachers):
+    first, second = fit("fedisca", teachers, seed=0), fit("fedisca", teachers, seed=1)
+    assert not same(tensors_of(first), tensors_of(second))
+
+
+def test_no_teachers_are_refused(teachers):
+    with pytest.raises(MethodError, match="at least one teacher, found none"):
+        Teachers((), teachers.image)
+
+
+def test_unequal_label_maps_are_refused(teachers):
+    odd = dataclasses.replace(teachers.members[1], class_names=("a", "c", "b"))
+    with pytest.raises(MethodError, match=r"teacher site-2: expected the label map of site-1"):
+        Teachers((teachers.members[0], odd), teachers.image)
+
+
+def test_other_numbers_of_classes_are_refused(teachers):
+    odd = dataclasses.replace(teachers.members[1], class_counts=(1, 2))
+    with pytest.raises(MethodError, match="logits and counts of 3 classes, found 3 and 2"):
+        Teachers((teachers.members[0], odd), teachers.image)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    odd = make_teachers()
+    with torch.no_grad():
+        odd.members[2].network.fc.bias[0] = float("nan")
+    with pytest.raises(MethodError, match="teacher site-3: expected finite weights"):
+        Teachers(odd.members, odd.image)
+
+
+def test_unknown_methods_are_named():
+    with pytest.raises(MethodError, match=r"expected one of fedavg, .*found 'fedsica'"):
+        method_called("fedsica")
+    with pytest.raises(MethodError, match="found 'no.such.module:Name'"):
+        method_called("no.such.module:Name")
+
+
+def test_an_outsiders_method_is_found_by_its_import_name(teachers):
+    network = fit("envoi.server.methods.fedavg:FedAvg", teachers)
+    assert same(tensors_of(network), tensors_of(fit("fedavg", teachers)))
+
+
+def test_an_object_without_fit_is_refused():
+    with pytest.raises(MethodError, match="an object with fit and flop"):
+        method_called("collections:OrderedDict")
+
+
+@pytest.mark.parametrize("name", ["ensemble_mean_logits", "fedisca"])
+def test_sites_may_differ_in_architecture(name, images):
+    mixed = make_teachers().members[:2] + make_teachers(architecture="wrn-16-2").members[2:]
+    assert fit(name, Teachers(mixed, make_teachers().image))(images).shape == (12, 3)
+
+
+def test_networks_without_batch_norm_are_distilled_too(images):
+    network = fit("fedisca", make_teachers(architecture="resnet10-small-gn"))
+    assert network(images).isfinite().all()
+
+
+def test_starting_from_the_average_needs_a_site_of_the_students_kind():
+    teachers = make_teachers(architecture="wrn-16-2")
+    budget = dataclasses.replace(BUDGET, student_start="average")
+    with pytest.raises(MethodError, match="a site with the student's architecture, found none"):
+        fit("fedisca", teachers, budget=budget)
+
+
+def test_averaging_equal_networks_gives_that_network(teachers):
+    alike = tuple(
+        dataclasses.replace(teachers.members[0], site=f"site-{n}", class_counts=(n, n, n))
+        for n in range(1, 4)
+    )
+    averaged = tensors_of(fit("fedavg", Teachers(alike, teachers.image)))
+    wanted = tensors_of(teachers.members[0].network)
+    assert all(torch.allclose(averaged[k].double(), wanted[k].double()) for k in wanted)
+
+
+def test_a_frozen_student_keeps_the_statistics_of_its_start(teachers):
+    budget = dataclasses.replace(BUDGET, student_start="average", student_statistics="frozen")
+    averaged, student = fit("fedavg", teachers), fit("fedisca", teachers, budget=budget)
+    assert student.bn1.running_mean.equal(averaged.bn1.running_mean)
+    assert not student.conv1.weight.equal(averaged.conv1.weight)
+
+
+def test_flop_is_proportional_to_the_steps(teachers):
+    student = build("resnet10-small", channels=3, classes=3, seed=0)
+    method = method_called("fedisca")
+    flop = method.flop(teachers, student, budget=BUDGET)
+    twice = dataclasses.replace(BUDGET, outer_epochs=4)
+    assert method.flop(teachers, student, budget=twice) == 2 * flop > 0
+
+
+def test_an_ensemble_of_class_counts_silences_a_site_that_never_saw_a_class(teachers, images):
+    ensemble = fit("ensemble_class_count", teachers)
+    assert isinstance(ensemble, Ensemble)
+    answers = torch.stack([member.network(images).softmax(1) for member in teachers.members])
+    # Class "a" was seen by site 1 (30 images) and site 2 (5), never by site 3.
+    for_a = 30 / 35 * answers[0, :, 0] + 5 / 35 * answers[1, :, 0]
+    for_b = answers[:, :, 1].mul(torch.tensor([[10.0], [20.0], [10.0]]) / 40).sum(0)
+    ratio = (ensemble(images)[:, 0] - ensemble(images)[:, 1]).exp()
+    torch.testing.assert_close(ratio, for_a / for_b)
+    assert TINY_CLASSES[0] == "a"

@@ -1,0 +1,108 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from envoi.errors import StorageError, StudyError
+from envoi.site import Finished, Workspace, release, train
+
+ALL = ["class_counts", "feature_moments", "temperature"]
+
+
+@pytest.fixture
+def finished(make_images, make_study):
+    study = make_study(statistics={"release": ALL})
+    images = make_images()
+    trained = train(images, study=study, seed=1)
+    return study, Finished(release(trained, images, study=study), 0.5, trained.seconds, "job")
+
+
+def test_a_training_comes_back_whole(finished, tmp_path):
+    study, wanted = finished
+    workspace = Workspace(tmp_path / "work")
+    workspace.save(wanted, study=study)
+    found = workspace.load(study=study)
+    assert (found.accuracy_as_sent, found.seconds) == (0.5, wanted.seconds)
+    assert found.release.card == wanted.release.card
+    assert found.release.class_counts == wanted.release.class_counts
+    assert found.release.temperature == wanted.release.temperature
+    assert torch.equal(found.release.feature_means, wanted.release.feature_means)
+    assert torch.equal(found.release.feature_covariance, wanted.release.feature_covariance)
+    assert found.release.state.keys() == wanted.release.state.keys()
+    assert all(torch.equal(found.release.state[n], t) for n, t in wanted.release.state.items())
+
+
+def test_a_new_roster_keeps_a_training_and_new_images_do_not(finished, make_study, tmp_path):
+    study, wanted = finished
+    workspace = Workspace(tmp_path)
+    workspace.save(wanted, study=study)
+    later = make_study(
+        statistics={"release": ALL}, minimum_sites=2, deadline=datetime(2031, 1, 1, tzinfo=UTC)
+    )
+    assert later.digest != study.digest
+    assert workspace.load(study=later).release.card == wanted.release.card
+    with pytest.raises(StudyError, match="expected a training for this study"):
+        workspace.load(study=make_study())
+
+
+def test_only_the_same_job_is_taken_for_finished(finished, tmp_path):
+    study, wanted = finished
+    workspace = Workspace(tmp_path)
+    assert workspace.finished_job("job", study=study) is None
+    workspace.save(wanted, study=study)
+    assert workspace.finished_job("job", study=study).seconds == wanted.seconds
+    with pytest.raises(StorageError, match="add --again to drop that training"):
+        workspace.finished_job("another", study=study)
+    workspace.clear()
+    assert workspace.finished_job("another", study=study) is None
+
+
+def test_no_training_is_said_in_one_line(study, tmp_path):
+    with pytest.raises(
+        StorageError, match=r"finished training, found none. Run `envoi site train`"
+    ):
+        Workspace(tmp_path).load(study=study)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "foreign", "record"])
+def test_a_damaged_training_is_refused(finished, tmp_path, kind):
+    study, wanted = finished
+    workspace, path = Workspace(tmp_path), tmp_path / "trained.safetensors"
+    workspace.save(wanted, study=study)
+    if kind == "bytes":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        save_file(load_file(path), path, metadata={"record": "{}"} if kind == "record" else None)
+    with pytest.raises(StorageError, match="found a damaged or foreign file"):
+        workspace.load(study=study)
+
+
+def test_numbers_of_files_only_grow(tmp_path):
+    workspace = Workspace(tmp_path)
+    assert workspace.last_sequence() == 0
+    workspace.reserve(1)
+    workspace.reserve(7)
+    workspace.reserve(3)
+    assert Workspace(tmp_path).last_sequence() == 7
+    workspace.clear()
+    assert workspace.last_sequence() == 7
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"sequence": "3"}', "[1]"])
+def test_a_damaged_number_is_refused(tmp_path, text):
+    (tmp_path / "sent.json").write_text(text)
+    with pytest.raises(StorageError, match="give a number above your last submission's"):
+        Workspace(tmp_path).last_sequence()
+
+
+def test_the_folder_names_no_place_or_person(finished, tmp_path, monkeypatch):
+    study, wanted = finished
+    folder = tmp_path / "planted-host-and-user"
+    workspace = Workspace(folder)
+    workspace.save(wanted, study=study)
+    workspace.reserve(3)
+    for file in folder.iterdir():
+        assert b"planted" not in file.read_bytes()
+    assert json.loads((folder / "sent.json").read_text()) == {"sequence": 3}

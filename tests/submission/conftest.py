@@ -1,0 +1,201 @@
+"""A study, a trained-looking release, and a forge for files that no honest site writes."""
+
+import base64
+import hashlib
+import json
+from dataclasses import replace
+from datetime import date
+
+import pytest
+import torch
+
+from envoi.files import canonical_json
+from envoi.study import StatisticsPolicy, Study
+from envoi.submission import Release, TrainingCard, generate_key, public_text
+from envoi.submission.layout import FEATURE_COVARIANCE, FEATURE_MEANS, Layout
+from envoi.submission.manifest import SIGNING_DOMAIN, Manifest
+from envoi.submission.open import read_file
+from envoi.submission.write import bytes_of
+from envoi.types import ImageSpec
+
+ARCHITECTURE = "resnet10-small"
+CREATED = date(2026, 3, 4)
+TINY = Layout.of(
+    [
+        ("network/conv.weight", "I8", (2, 3)),
+        ("network/fc.weight", "F16", (2, 2)),
+        ("network/bn.running_mean", "F32", (2,)),
+        ("network/bn.running_var", "F32", (2,)),
+        ("scale/conv.weight", "F32", (2,)),
+        (FEATURE_MEANS, "F32", (3, 2)),
+        (FEATURE_COVARIANCE, "F32", (2, 2)),
+    ],
+    classes=3,
+)
+
+
+@pytest.fixture(scope="session")
+def key():
+    return generate_key()
+
+
+@pytest.fixture(scope="session")
+def other_key():
+    return generate_key()
+
+
+@pytest.fixture(scope="session")
+def study(key, other_key):
+    return Study(
+        name="Skin",
+        classes=("nevus", "melanoma", "keratosis"),
+        image=ImageSpec.of(3, 28),
+        architectures=(ARCHITECTURE, "vgg8"),
+        sites={"north": public_text(key), "south": public_text(other_key)},
+        statistics=StatisticsPolicy(
+            release=("class_counts", "feature_moments", "temperature"),
+            minimum_class_size=10,
+            count_rounding=5,
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def change():
+    """The same study with other values."""
+    return lambda study, **values: Study(**{**dict(study), **values})
+
+
+@pytest.fixture(scope="session")
+def make_release():
+    """A release that fits a study, with weights that look trained."""
+
+    made = {}
+
+    def make(study, architecture=None, **values):
+        name = architecture or study.architectures[0]
+        if name not in made:
+            made[name] = plain_release(study, name)
+        return replace(made[name], **values)
+
+    return make
+
+
+def plain_release(study, architecture):
+    generator = torch.Generator().manual_seed(3)
+    network = study.network(architecture)
+    state = {}
+    for name, tensor in network.state_dict().items():
+        if tensor.dim():
+            noise = torch.randn(tensor.shape, generator=generator) * 0.05
+            state[name] = (tensor + noise).abs() if "var" in name else tensor + noise
+    features = network.fc.in_features
+    square = torch.randn(features, features, generator=generator)
+    return Release(
+        architecture=architecture,
+        state=state,
+        class_counts=(4, 12, 103),
+        card=TrainingCard(epochs=9, images=119, validation_accuracy=0.91234),
+        feature_means=torch.randn(3, features, generator=generator),
+        feature_covariance=square @ square.T / features,
+        temperature=1.2344,
+    )
+
+
+class Forge:
+    """Makes tiny files of layout `TINY`, honest but for what is asked for, and reads them."""
+
+    def __init__(self, study, key, folder):
+        self.study, self.key, self.folder = study, key, folder
+        self.layout = TINY
+        self.tensors = {
+            "network/conv.weight": torch.tensor([[1, -2, 3], [4, 5, -127]], dtype=torch.int8),
+            "network/fc.weight": torch.tensor([[0.5, 1.5], [2, -3]], dtype=torch.float16),
+            "network/bn.running_mean": torch.tensor([0.25, -1]),
+            "network/bn.running_var": torch.tensor([0.0, 2.5]),
+            "scale/conv.weight": torch.tensor([0.01, 0.02]),
+            FEATURE_MEANS: torch.tensor([[0.0, 0.0], [1, 2], [3, 4]]),
+            FEATURE_COVARIANCE: torch.tensor([[2.0, 0.5], [0.5, 1.0]]),
+        }
+        self.manifest = json.loads(
+            Manifest(
+                study=study.digest,
+                site="north",
+                sequence=7,
+                created=CREATED,
+                architecture=ARCHITECTURE,
+                label_map=study.label_map_digest,
+                image=study.image,
+                weight_format=study.weight_format,
+                statistics=study.statistics,
+                class_counts=(0, 10, 105),
+                temperature=1.5,
+                card=TrainingCard(epochs=3, images=115, validation_accuracy=0.9),
+                privacy="none",
+                tensors={},
+            ).canonical()
+        )
+
+    def text(self, *, tensors=None, **changes):
+        """The canonical manifest of `tensors` with top-level `changes`."""
+        every = {**self.tensors, **(tensors or {})}
+        digests = {name: hashlib.sha256(bytes_of(t)).hexdigest() for name, t in every.items()}
+        return canonical_json({**self.manifest, "tensors": digests, **changes})
+
+    def signature(self, text, key=None, domain=SIGNING_DOMAIN):
+        """The signature of a manifest's text."""
+        message = domain + text.encode("utf-8", "surrogatepass")
+        return base64.b64encode((key or self.key).sign(message)).decode()
+
+    def header(self, text, signature=None, *, entries=None, metadata=None):
+        """A header of the right length, whose tensor entries or metadata may be others."""
+        plain = {"manifest": text, "signature": signature or self.signature(text)}
+        every = {place.name: place.entry() for place in self.layout.places}
+        document = {"__metadata__": plain if metadata is None else metadata}
+        document |= every if entries is None else entries
+        return self.padded(json.dumps(document, separators=(",", ":")).encode())
+
+    def padded(self, header):
+        """`header` filled up with spaces."""
+        assert len(header) <= self.layout.header_bytes
+        return header.ljust(self.layout.header_bytes)
+
+    def data(self, tensors=None):
+        """The bytes of all tensors."""
+        every = {**self.tensors, **(tensors or {})}
+        return b"".join(bytes(bytes_of(every[place.name])) for place in self.layout.places)
+
+    def file(self, header=None, *, data=None, length=None):
+        """A whole file."""
+        header = self.header(self.text()) if header is None else header
+        length = len(header) if length is None else length
+        return length.to_bytes(8, "little") + header + (self.data() if data is None else data)
+
+    def signed(self, *, tensors=None, **changes):
+        """A file whose site signed a changed manifest or changed tensors."""
+        text = self.text(tensors=tensors, **changes)
+        return self.file(self.header(text), data=self.data(tensors))
+
+    def spelled(self, text):
+        """A file whose site signed `text` as its manifest."""
+        return self.file(self.header(text))
+
+    def path(self, content, name="north.safetensors"):
+        """Where a file with `content` lies."""
+        path = self.folder / name
+        path.write_bytes(content)
+        return path
+
+    def read(self, path, received=None):
+        """What `open_submission` does, with the tiny layout."""
+        return read_file(
+            path,
+            layouts={ARCHITECTURE: self.layout},
+            study=self.study,
+            received=received or {},
+        )
+
+
+@pytest.fixture
+def forge(study, key, tmp_path):
+    return Forge(study, key, tmp_path)

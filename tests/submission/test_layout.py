@@ -1,0 +1,122 @@
+from dataclasses import replace
+from datetime import date
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envoi.networks import ARCHITECTURES, build
+from envoi.settings import TrainingSettings
+from envoi.study import StatisticsPolicy
+from envoi.submission import DifferentialPrivacy, Manifest, TrainingCard, submission_bytes
+from envoi.submission.layout import NUMBER_BYTES, Layout, layout_of
+from envoi.submission.manifest import COUNT_LIMIT, SEQUENCE_LIMIT
+from envoi.types import ImageSpec
+
+LONG = 1.2345678901234567e-300
+
+
+@pytest.mark.parametrize("weight_format", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_tensors_stand_without_gaps_and_aligned(study, change, architecture, weight_format):
+    study = change(study, architectures=(architecture,), weight_format=weight_format)
+    layout = layout_of(study, architecture)
+    end = 0
+    for place in layout.places:
+        assert place.start == end
+        assert (layout.data_start + place.start) % NUMBER_BYTES[place.numbers] == 0
+        end = place.stop
+    assert end == layout.data_bytes
+    assert layout.header_bytes % 8 == 0
+    assert submission_bytes(study, architecture) == 8 + layout.header_bytes + layout.data_bytes
+
+
+@pytest.mark.parametrize("weight_format", ["fp32", "fp16", "int8"])
+def test_bytes_of_the_network(study, change, weight_format):
+    study = change(study, weight_format=weight_format, statistics=StatisticsPolicy())
+    state = build("resnet10-small", channels=3, classes=3, seed=0).state_dict()
+    one_dim = sum(4 * t.numel() for t in state.values() if t.dim() == 1)
+    weights = {name: t for name, t in state.items() if t.dim() > 1}
+    each = {"fp32": 4, "fp16": 2, "int8": 1}[weight_format]
+    scales = 4 * sum(t.shape[0] for t in weights.values()) * (weight_format == "int8")
+    expected = one_dim + scales + each * sum(t.numel() for t in weights.values())
+    assert layout_of(study, "resnet10-small").data_bytes == expected
+
+
+def test_all_that_is_one_dimensional_stays_fp32(study, change):
+    layout = layout_of(change(study, weight_format="int8"), "resnet10-small")
+    for place in layout.places:
+        coded = place.name.startswith("network/") and len(place.shape) > 1
+        assert place.numbers == ("I8" if coded else "F32")
+
+
+def widest(layout, study, architecture):
+    """The longest manifest that a valid study and a valid site can make."""
+    settings = TrainingSettings(
+        epochs=999_999_999,
+        batch_size=999_999_999,
+        rate=LONG,
+        momentum=-LONG,
+        weight_decay=-LONG,
+        milestones=(-LONG,) * 32,
+        schedule="one-cycle",
+        validation_fraction=LONG,
+        patience=-999_999_999,
+    )
+    return Manifest(
+        study="0" * 64,
+        site="x" * 63,
+        sequence=SEQUENCE_LIMIT - 1,
+        created=date(9999, 12, 31),
+        architecture=architecture,
+        label_map="0" * 64,
+        image=ImageSpec(3, 1024, (-LONG, LONG), (-LONG,) * 3, (LONG,) * 3),
+        weight_format="fp32",
+        statistics=StatisticsPolicy(
+            release=("class_counts", "feature_moments", "temperature"),
+            minimum_class_size=10**6,
+            count_rounding=10**6,
+        ),
+        class_counts=(2 * COUNT_LIMIT,) * len(study.classes),
+        temperature=1.2345678901234567,
+        card=TrainingCard(10**6, 10**13, LONG, settings),
+        privacy=DifferentialPrivacy(epsilon=LONG, delta=LONG),
+        tensors={place.name: "0" * 64 for place in layout.places},
+    ).canonical()
+
+
+@pytest.mark.parametrize("classes", [2, 1000])
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_the_longest_manifest_has_room(study, change, architecture, classes):
+    names = tuple(f"class {index}" for index in range(classes))
+    study = change(study, classes=names, architectures=(architecture,))
+    layout = layout_of(study, architecture)
+    header = layout.header(widest(layout, study, architecture), "A" * 88)
+    assert len(header) == layout.header_bytes
+
+
+def test_longer_ones_have_not(study):
+    layout = layout_of(study, "vgg8")
+    with pytest.raises(ValueError, match="a header of"):
+        layout.header("x" * layout.header_bytes, "")
+
+
+@given(
+    shapes=st.lists(
+        st.tuples(st.sampled_from(["F32", "F16", "I8"]), st.lists(st.integers(1, 5), max_size=3)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_order_of_the_given_tensors_does_not_matter(shapes):
+    tensors = [(f"t{i}", numbers, tuple(shape)) for i, (numbers, shape) in enumerate(shapes)]
+    layout = Layout.of(tensors, classes=2)
+    assert Layout.of(tensors[::-1], classes=2) == layout
+    sizes = {name: torch.empty(shape).numel() * NUMBER_BYTES[kind] for name, kind, shape in tensors}
+    assert {place.name: place.stop - place.start for place in layout.places} == sizes
+
+
+def test_an_empty_layout_has_no_data():
+    assert Layout.of([], classes=2).data_bytes == 0
+    assert replace(Layout.of([], classes=2), header_bytes=16).file_bytes == 24

@@ -1,0 +1,332 @@
+import getpass
+import json
+import math
+import socket
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pytest
+import safetensors
+import torch
+
+from envoi.errors import SignatureError, StorageError, StudyError, SubmissionError
+from envoi.settings import TrainingSettings
+from envoi.study import StatisticsPolicy
+from envoi.submission import (
+    TrainingCard,
+    build_network,
+    open_submission,
+    quantised,
+    submission_bytes,
+    write_submission,
+)
+from envoi.submission.layout import FEATURE_COVARIANCE, FEATURE_MEANS
+
+FORMATS = ["fp32", "fp16", "int8"]
+CREATED = date(2026, 3, 4)
+
+
+@pytest.fixture
+def write(tmp_path, key):
+    def write(release, study, **changes):
+        path = tmp_path / "north.safetensors"
+        given = {"site": "north", "sequence": 1, "key": key, "created": CREATED, **changes}
+        return path, write_submission(path, release, study=study, **given)
+
+    return write
+
+
+@pytest.mark.parametrize("weight_format", FORMATS)
+@pytest.mark.parametrize("architecture", ["resnet10-small", "vgg8"])
+def test_round_trip(write, make_release, change, study, weight_format, architecture):
+    study = change(study, weight_format=weight_format)
+    release = make_release(study, architecture)
+    path, manifest = write(release, study)
+    submission = open_submission(path, study=study)
+    expected = quantised(release.state, weight_format)
+    assert submission.state.keys() == release.state.keys()
+    assert all(torch.equal(submission.state[name], expected[name]) for name in expected)
+    assert all(tensor.dtype == torch.float32 for tensor in submission.state.values())
+    assert submission.manifest == manifest
+    assert submission.class_counts == manifest.class_counts == (0, 10, 105)
+    assert torch.equal(submission.feature_means[1:], release.feature_means[1:])
+    assert not submission.feature_means[0].any()
+    assert torch.allclose(submission.feature_covariance, release.feature_covariance, atol=1e-6)
+    assert submission.temperature == 1.234
+    assert (submission.site, submission.sequence) == ("north", 1)
+    assert submission.architecture == architecture
+    assert submission.bytes == path.stat().st_size == submission_bytes(study, architecture)
+
+
+def test_fp32_is_exact(write, make_release, study):
+    release = make_release(study)
+    path, _ = write(release, study)
+    state = open_submission(path, study=study).state
+    assert all(torch.equal(state[name], tensor) for name, tensor in release.state.items())
+
+
+@pytest.mark.parametrize("weight_format", FORMATS)
+def test_any_safetensors_tool_reads_it(write, make_release, change, study, weight_format):
+    study = change(study, weight_format=weight_format)
+    path, manifest = write(make_release(study), study)
+    with safetensors.safe_open(path, "pt") as file:
+        names = set(file.keys())
+        assert names == set(manifest.tensors)
+        assert {FEATURE_MEANS, FEATURE_COVARIANCE} < names
+        metadata = file.metadata()
+        assert set(metadata) == {"manifest", "signature"}
+        assert json.loads(metadata["manifest"]) == json.loads(manifest.model_dump_json())
+        weights = file.get_tensor("network/conv1.weight")
+        assert str(weights.dtype).split(".")[1] in {"float32", "float16", "int8"}
+        assert file.get_tensor("network/bn1.running_var").dtype == torch.float32
+
+
+def test_the_network_answers_as_it_did_at_the_site(write, make_release, study):
+    release = make_release(study)
+    network = study.network()
+    network.load_state_dict(dict(release.state), strict=False)
+    path, _ = write(release, study)
+    built = build_network(open_submission(path, study=study), study)
+    images = torch.randn(2, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert not built.training
+    assert torch.equal(built(images), network.eval()(images))
+
+
+def test_equal_arguments_give_equal_bytes(write, make_release, study):
+    release = make_release(study)
+    first = write(release, study)[0].read_bytes()
+    assert write(release, study)[0].read_bytes() == first
+    assert write(release, study, sequence=2)[0].read_bytes() != first
+
+
+def test_memory_order_of_weights_does_not_matter(write, make_release, study):
+    release = make_release(study)
+    plain = {name: tensor.contiguous() for name, tensor in release.state.items()}
+    first = write(release, study)[0].read_bytes()
+    assert write(make_release(study, state=plain), study)[0].read_bytes() == first
+
+
+def test_size_depends_on_nothing_but_the_study(write, make_release, study):
+    sizes = {
+        write(make_release(study, **values), study, sequence=sequence)[0].stat().st_size
+        for sequence, values in [
+            (0, {}),
+            (2**53 - 1, {"class_counts": (10**9,) * 3, "temperature": None}),
+            (1, {"epsilon": 1 / 3, "delta": 1e-5, "class_counts": (0, 0, 0)}),
+        ]
+    }
+    assert sizes == {submission_bytes(study, "resnet10-small")}
+
+
+def test_the_day_is_today_in_utc(write, make_release, study):
+    before = datetime.now(UTC).date()
+    _, manifest = write(make_release(study), study, created=None)
+    assert before <= manifest.created <= datetime.now(UTC).date()
+
+
+def test_nothing_identifies_the_machine(
+    write, make_release, study, tmp_path, monkeypatch, key, change
+):
+    planted = tmp_path / "planted-ward-7" / "Jane_Doe_19700101"
+    planted.mkdir(parents=True)
+    monkeypatch.chdir(planted)
+    for name in ("USER", "LOGNAME", "HOME", "HOSTNAME"):
+        monkeypatch.setenv(name, f"planted-{name}")
+    named = change(study, name="planted study", classes=("planted a", "planted b", "planted c"))
+    path = planted / "planted-file.safetensors"
+    write_submission(path, make_release(named), study=named, site="north", sequence=1, key=key)
+    content = path.read_bytes()
+    header = content[: 8 + int.from_bytes(content[:8], "little")].lower()
+    assert b"planted" not in content
+    for secret in (*planted.parts[1:], socket.gethostname(), getpass.getuser(), str(tmp_path)):
+        assert secret.lower().encode() not in header
+
+
+def test_no_suppressed_count_can_be_computed(write, make_release, study):
+    _, manifest = write(make_release(study, class_counts=(4, 12, 103)), study)
+    _, other = write(make_release(study, class_counts=(9, 12, 103)), study)
+    assert manifest.model_dump() == other.model_dump()
+    assert manifest.card.images == 115
+    assert manifest.card.validation_accuracy == 0.91
+
+
+def test_means_of_suppressed_classes_leave_no_trace(write, make_release, study):
+    release = make_release(study)
+    means = release.feature_means.clone()
+    means[0] = math.nan
+    first = write(release, study)[0].read_bytes()
+    assert write(make_release(study, feature_means=means), study)[0].read_bytes() == first
+
+
+def test_covariance_of_no_class_is_zero(write, make_release, study):
+    path, _ = write(make_release(study, class_counts=(1, 2, 3)), study)
+    submission = open_submission(path, study=study)
+    assert not submission.feature_covariance.any()
+    assert not submission.feature_means.any()
+
+
+def test_only_what_the_policy_releases_leaves(write, make_release, study, change):
+    study = change(study, statistics=StatisticsPolicy(release=()))
+    path, manifest = write(make_release(study), study)
+    assert manifest.class_counts is None
+    assert manifest.temperature is None
+    assert manifest.card.images == 119
+    assert not any(name.startswith("statistics/") for name in manifest.tensors)
+    submission = open_submission(path, study=study)
+    assert submission.class_counts == (0, 0, 0)
+    assert submission.feature_means is None
+    assert submission.feature_covariance is None
+    assert submission.temperature is None
+
+
+def test_moments_are_not_needed_where_none_are_asked_for(write, make_release, study, change):
+    study = change(study, statistics=StatisticsPolicy())
+    release = make_release(study, feature_means=None, feature_covariance=None, temperature=None)
+    path, _ = write(release, study)
+    assert open_submission(path, study=study).class_counts == (0, 12, 103)
+
+
+def test_counts_from_numpy_are_taken(write, make_release, study):
+    counts = tuple(np.array([4, 12, 103]))
+    _, manifest = write(make_release(study, class_counts=tuple(int(c) for c in counts)), study)
+    assert manifest.class_counts == (0, 10, 105)
+
+
+def test_the_card_carries_what_the_site_changed(write, make_release, study):
+    settings = TrainingSettings(epochs=5, milestones=(1 / 3,))
+    card = TrainingCard(epochs=4, images=1, validation_accuracy=None, settings=settings)
+    path, _ = write(make_release(study, card=card, epsilon=3.5, delta=1e-5), study)
+    manifest = open_submission(path, study=study).manifest
+    assert manifest.card.settings == settings
+    assert manifest.card.validation_accuracy is None
+    assert manifest.privacy.epsilon == 3.5
+
+
+def altered(release, name, value):
+    tensor = release.state[name].clone()
+    tensor.view(-1)[0] = value
+    return {**release.state, name: tensor}
+
+
+@pytest.mark.parametrize(
+    ("weight_format", "name", "value", "message"),
+    [
+        ("fp32", "fc.weight", math.nan, "network/fc.weight: expected finite numbers, found a NaN"),
+        ("fp32", "fc.bias", math.inf, "network/fc.bias: expected finite numbers, found an inf"),
+        ("fp16", "fc.weight", 70000.0, "network/fc.weight: expected finite numbers, found an inf"),
+        ("fp16", "fc.weight", 70000.0, "weight format (fp16)"),
+        ("int8", "fc.weight", math.nan, "scale/fc.weight: expected finite numbers, found a NaN"),
+        ("int8", "fc.weight", -math.inf, "scale/fc.weight: expected finite numbers, found an inf"),
+        ("fp32", "bn1.running_var", -0.5, "expected variances of at least 0, found -0.5"),
+        ("fp16", "bn1.running_var", 1e9, "expected numbers up to 1e+08, found"),
+        ("int8", "bn1.running_mean", -1e9, "expected numbers up to 1e+08, found -1e+09"),
+    ],
+)
+def test_numbers_that_must_not_leave(
+    write, make_release, study, change, weight_format, name, value, message
+):
+    study = change(study, weight_format=weight_format)
+    release = make_release(study)
+    release = make_release(study, state=altered(release, name, value))
+    with pytest.raises(SubmissionError) as caught:
+        write(release, study)
+    assert message in str(caught.value)
+
+
+def test_fp16_keeps_large_statistics(write, make_release, study, change):
+    study = change(study, weight_format="fp16")
+    release = make_release(study)
+    release = make_release(study, state=altered(release, "bn1.running_var", 70000.0))
+    path, _ = write(release, study)
+    assert open_submission(path, study=study).state["bn1.running_var"][0] == 70000
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"class_counts": (1, 2)}, "class_counts: expected 3 counts of at least 0, found 2 counts"),
+        ({"class_counts": (1, 2, -3)}, "found 3 counts, the smallest -3"),
+        ({"class_counts": (1, 2, 10**10)}, "class_counts: expected 3 counts"),
+        ({"temperature": math.nan}, "temperature: expected 0.01 to 100.0, found nan"),
+        ({"temperature": 0.0}, "temperature: expected 0.01 to 100.0, found 0.0"),
+        ({"feature_means": None}, "statistics/feature_means: expected (3, 128), found nothing"),
+        (
+            {"feature_means": torch.zeros(3, 5), "feature_covariance": torch.eye(5)},
+            "expected (128, 128), found (5, 5)",
+        ),
+        ({"feature_covariance": -torch.eye(128)}, "a covariance without negative variance"),
+        ({"feature_covariance": torch.eye(128) * math.nan}, "found a NaN"),
+        ({"card": TrainingCard(epochs=-1, images=3)}, "card, epochs: expected Input should be"),
+        ({"card": TrainingCard(1, 3, math.nan)}, "card, validation_accuracy"),
+        (
+            {"card": TrainingCard(1, 3, None, TrainingSettings(rate=math.inf))},
+            "rate: expected finite numbers",
+        ),
+        (
+            {"card": TrainingCard(1, 3, None, TrainingSettings(epochs=10**30))},
+            "epochs: expected finite numbers below 1e9",
+        ),
+        ({"epsilon": 0.0}, "privacy: expected epsilon above 0"),
+        ({"epsilon": math.nan}, "privacy: expected epsilon above 0"),
+        ({"epsilon": 1.0, "delta": 1.0}, "delta from 0 to below 1, found epsilon 1.0, delta 1.0"),
+    ],
+)
+def test_releases_that_do_not_fit(write, make_release, study, values, message):
+    with pytest.raises(SubmissionError) as caught:
+        write(make_release(study, **values), study)
+    assert message in str(caught.value)
+
+
+def test_states_that_do_not_fit_are_told_in_full(write, make_release, study):
+    state = dict(make_release(study).state)
+    del state["fc.bias"]
+    state["fc.weight"] = torch.zeros(2, 128)
+    state["bn1.num_batches_tracked"] = torch.tensor(3)
+    with pytest.raises(SubmissionError) as caught:
+        write(make_release(study, state=state), study)
+    wrong = {problem.where: problem.found for problem in caught.value.problems}
+    assert wrong == {
+        "network, fc.bias": "nothing",
+        "network, fc.weight": "(2, 128)",
+        "network, bn1.num_batches_tracked": "()",
+    }
+
+
+def test_nothing_is_written_when_something_is_wrong(write, make_release, study, tmp_path):
+    with pytest.raises(SubmissionError):
+        write(make_release(study, class_counts=()), study)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_architectures_of_other_studies(write, make_release, study, change):
+    release = make_release(change(study, architectures=("vgg11",)))
+    with pytest.raises(StudyError, match="expected one of resnet10-small, vgg8, found vgg11"):
+        write(release, study)
+
+
+def test_the_signer_must_be_in_the_roster(write, make_release, study, other_key):
+    release = make_release(study)
+    with pytest.raises(SignatureError, match="site north: .* found another key"):
+        write(release, study, key=other_key)
+    with pytest.raises(SignatureError, match="site west: .* found no such site"):
+        write(release, study, site="west")
+
+
+@pytest.mark.parametrize("sequence", [-1, 2**53])
+def test_sequence_numbers_out_of_range(write, make_release, study, sequence):
+    with pytest.raises(SubmissionError, match=f"sequence: .* found {sequence}"):
+        write(make_release(study), study, sequence=sequence)
+
+
+def test_a_folder_that_cannot_be_written(make_release, study, key):
+    from pathlib import Path
+
+    with pytest.raises(StorageError, match="a writable file"):
+        write_submission(
+            Path("/proc/none/x"),
+            make_release(study),
+            study=study,
+            site="north",
+            sequence=1,
+            key=key,
+        )
