@@ -10,6 +10,7 @@ import typer
 
 from envoi.cli import bench, server, site, study
 from envoi.cli.demo import demo, report
+from envoi.cli.distil import distil
 from envoi.cli.guard import Guarded
 
 COMMANDS = {"study": study.app, "site": site.app, "server": server.app, "bench": bench.app}
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="One-shot federated learning for medical images: every hospital sends one file, once.",
 )
+server.app.command()(distil)
 for _name, _commands in COMMANDS.items():
     app.add_typer(_commands, name=_name)
 app.command()(demo)

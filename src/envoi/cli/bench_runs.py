@@ -66,7 +66,7 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
         torch.set_num_threads(plan.threads)
     for name, settings in runs:
         folder = plan.out / name
-        if dry_run or (folder / "result.json").exists():
+        if dry_run or _is_finished(folder, plan.methods):
             typer.echo(f"{name}: {settings if dry_run else 'finished before'}")
             continue
         typer.echo(f"{name}: running")
@@ -95,6 +95,12 @@ def _runs(plan: Plan, training: dict[str, Any]) -> Iterator[tuple[str, Federatio
                 seed=int(seed),
             )
             yield name, settings
+
+
+def _is_finished(folder: Path, methods: tuple[str, ...]) -> bool:
+    if not (folder / "result.json").exists():
+        return False
+    return set(methods) <= RunFolder(folder).result().methods.keys()
 
 
 def _data_set(plan: Plan) -> DataSet:

@@ -1,10 +1,15 @@
 """From `--data` to the images of one site."""
 
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from envoi.data import load_folder, load_medmnist, load_table
+from envoi.data import Columns, Fit, Reading, load_folder, load_medmnist, load_table
+from envoi.data.splits import PARTS
 from envoi.errors import DataError, Problem, SettingsError
 from envoi.files import read_text
 from envoi.study import Study
@@ -13,37 +18,73 @@ from envoi.types import DataSet, ImageSet
 SPLITS = ("train", "validation", "test", "all")
 
 
-def read_images(path: Path, *, study: Study, split: str, rows: Path | None = None) -> ImageSet:
-    """The images at `path`: a MedMNIST-like .npz, a table (.csv), or a folder of classes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a site's images are, and what may be done to them.
 
-    Args:
-        path: Its kind is told by its ending, never guessed from its content.
-        study: Gives the classes and what images must look like.
-        split: One of `SPLITS`.
+    Attributes:
+        path: A MedMNIST-like .npz, a table (.csv) or a folder; told by its ending alone.
+        split: One of `SPLITS`; None is `train` where the data has parts of its own, so that
+            its test images stay unseen, and else `all`.
         rows: A text file of row numbers within the split, from 0, one a line.
+        fit: `exact`, `resize` or `crop` (`envoi.data.Reading`).
+        convert: Whether grey may be taken as colour and colour as grey.
+        columns: Of a table, each as MEANING=NAME (`envoi.data.Columns`).
+    """
+
+    path: Path
+    split: str | None = None
+    rows: Path | None = None
+    fit: str = "exact"
+    convert: bool = False
+    columns: Sequence[str] = ()
+
+
+def read_images(source: Source, *, study: Study) -> ImageSet:
+    """The images of one site, as `study` names their classes.
 
     Raises:
         DataError: The images, the split or the rows are wrong.
-        SettingsError: There is no such split, or no reader for such a file.
+        SettingsError: An option is wrong, or there is no reader for such a file.
         StorageError: A file cannot be read.
     """
-    if split not in SPLITS:
-        expected = f"one of {', '.join(SPLITS)}"
-        raise SettingsError(Problem(expected, repr(split)[:80], "--split", "Choose one of them."))
-    images = _part(_data_set(path, study), split)
-    return images if rows is None else images.subset(_row_numbers(rows, len(images)))
+    if source.split not in {*SPLITS, None}:
+        expected, found = f"one of {', '.join(SPLITS)}", repr(source.split)[:80]
+        raise SettingsError(Problem(expected, found, "--split", "Choose one of them."))
+    data, has_parts = _data_set(source, study)
+    images = _part(data, source.split or ("train" if has_parts else "all"))
+    return images if source.rows is None else images.subset(_numbers(source.rows, len(images)))
 
 
-def _data_set(path: Path, study: Study) -> DataSet:
+def _data_set(source: Source, study: Study) -> tuple[DataSet, bool]:
+    """The whole set, and whether its parts are its own."""
+    path, names = source.path, study.classes
+    reading = Reading(fit=cast("Fit", source.fit), allow_channel_conversion=source.convert)
     if path.is_dir():
-        return load_folder(path, spec=study.image, class_names=study.classes)
+        has_parts = any((path / part).is_dir() for part in PARTS)
+        return load_folder(path, spec=study.image, class_names=names, reading=reading), has_parts
     if path.suffix == ".npz":
-        return load_medmnist(path, class_names=study.classes)
+        return load_medmnist(path, class_names=names), True
     if path.suffix == ".csv":
-        return load_table(path, spec=study.image, class_names=study.classes)
+        columns = _columns(source.columns)
+        data = load_table(
+            path, spec=study.image, class_names=names, reading=reading, columns=columns
+        )
+        header = next(csv.reader(read_text(path, what="a table", remedy="").splitlines()))
+        return data, (columns.split or "split") in header
     found = f"a file ending in {path.suffix!r}" if path.exists() else "nothing"
     remedy = "Give a MedMNIST .npz, a .csv table, or a folder with one sub-folder a class."
     raise SettingsError(Problem("images", found, f"--data {path.name}", remedy))
+
+
+def _columns(choices: Sequence[str]) -> Columns:
+    known = [field.name for field in fields(Columns)]
+    named = dict(choice.partition("=")[::2] for choice in choices)
+    if not all(key in known and name for key, name in named.items()):
+        expected = f"MEANING=NAME with a meaning among {', '.join(known)}"
+        remedy = "Write for instance --column patient=lesion_id."
+        raise SettingsError(Problem(expected, ", ".join(choices)[:80], "--column", remedy))
+    return Columns(**named)
 
 
 def _part(data: DataSet, split: str) -> ImageSet:
@@ -53,7 +94,7 @@ def _part(data: DataSet, split: str) -> ImageSet:
     part = parts[split]
     if part is None:
         remedy = "Choose another --split."
-        raise DataError(Problem(f"a part called {split}", "none", data.name, remedy))
+        raise DataError(Problem(f"a part called {split}", "none", "images", remedy))
     return part
 
 
@@ -67,7 +108,7 @@ def _joined(parts: list[ImageSet]) -> ImageSet:
     )
 
 
-def _row_numbers(file: Path, count: int) -> list[int]:
+def _numbers(file: Path, count: int) -> list[int]:
     text = read_text(file, what="a file of row numbers", remedy="Write one number a line.")
     wrong = [word for word in text.split() if not (word.isdecimal() and int(word) < count)]
     numbers = [int(word) for word in text.split() if word.isdecimal()]

@@ -1,0 +1,32 @@
+"""Readers of images, and phantoms: everything ends in a `DataSet` of 8-bit images in memory.
+
+A reader takes what it is asked for or refuses; it never guesses, resamples or converts unless an
+option permits it. Splits are disjoint by patient wherever patients are known.
+"""
+
+from envoi.data.folders import load_folder
+from envoi.data.medmnist import load_medmnist
+from envoi.data.phantoms import PHANTOM_CLASSES, phantom_federation, phantom_images
+from envoi.data.pictures import Fit, Reading
+from envoi.data.rows import Columns
+from envoi.data.splits import SplitPlan, patient_split, split_images, stratified_split
+from envoi.data.stains import Stain, hospital_stain
+from envoi.data.tables import load_table
+
+__all__ = [
+    "PHANTOM_CLASSES",
+    "Columns",
+    "Fit",
+    "Reading",
+    "SplitPlan",
+    "Stain",
+    "hospital_stain",
+    "load_folder",
+    "load_medmnist",
+    "load_table",
+    "patient_split",
+    "phantom_federation",
+    "phantom_images",
+    "split_images",
+    "stratified_split",
+]

@@ -9,8 +9,10 @@ demonstrations and tests, not data to learn medicine from.
 """
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
 MOST_LOBES = 5
@@ -18,7 +20,7 @@ HARMONICS = (2, 3, 4)
 
 Spread = tuple[float, float]
 Dyes = tuple[float, float]
-Array = NDArray[np.float32]
+Array = Float32[NDArray[Any], "..."]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +209,7 @@ class Cells:
 def draw_cells(labels: NDArray[np.int64], generator: np.random.Generator) -> Cells:
     """One cell for each of `labels`, which index `MORPHOLOGIES` in its order."""
     count = len(labels)
-    radius_um = np.maximum(_drawn("diameter_um", labels, generator), 2.0) / 2
+    radius_um = _drawn("diameter_um", labels, generator).clip(2.0) / 2
     lobe, lobe_radius = _draw_lobes(labels, generator)
     outline = _column("irregular", labels)[:, None, None] * _normal(
         generator, count, len(HARMONICS), 2
@@ -266,12 +268,14 @@ def _column(name: str, labels: NDArray[np.int64]) -> Array:
 def _drawn(name: str, labels: NDArray[np.int64], generator: np.random.Generator) -> Array:
     """A value of the `Spread` called `name` for each cell, never negative."""
     mean, deviation = _column(name, labels).T
-    return np.maximum(mean + deviation * _normal(generator, len(labels)).clip(-2.5, 2.5), 0.0)
+    drawn: Array = mean + deviation * _normal(generator, len(labels)).clip(-2.5, 2.5)
+    return drawn.clip(0.0)
 
 
 def _dyed(name: str, labels: NDArray[np.int64], generator: np.random.Generator) -> Array:
     """Densities of the `Dyes` called `name` for each cell, log-normally varied."""
-    return _column(name, labels) * np.exp(0.25 * _normal(generator, len(labels), 2))
+    factors: Array = np.exp(0.25 * _normal(generator, len(labels), 2))
+    return _column(name, labels) * factors
 
 
 def _direction(angle: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,15 +1,21 @@
-"""MedMNIST's files: one .npz of six arrays (Yang et al., Scientific Data 2023, v2).
+"""MedMNIST's 2D files: one .npz of six arrays (Yang et al., Scientific Data 10:41, 2023).
 
-`{train,val,test}_images` are uint8 `(image, height, width)` or `(image, height, width, channel)`
-with square images of any size; `{train,val,test}_labels` are `(image,)` or `(image, 1)`.
+`{train,val,test}_images` are uint8, `(image, height, width)` or `(image, height, width, channel)`
+with 1 or 3 channels and square images of any size; `{train,val,test}_labels` are `(image,)` or
+`(image, 1)`. Multi-label sets (ChestMNIST) are refused.
 """
 
+import re
 import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envoi.data.findings import refuse
 from envoi.errors import DataError, Problem, StorageError
 from envoi.types import DataSet, ImageSet
 
@@ -17,6 +23,20 @@ _PARTS = ("train", "val", "test")
 _KEYS = tuple(f"{part}_{what}" for part in _PARTS for what in ("images", "labels"))
 _REMEDY = "Give a file with MedMNIST's six arrays."
 
+_ORGANS = (
+    "bladder",
+    "femur-left",
+    "femur-right",
+    "heart",
+    "kidney-left",
+    "kidney-right",
+    "liver",
+    "lung-left",
+    "lung-right",
+    "pancreas",
+    "spleen",
+)
+# Where MedMNIST's own name is a sentence, the usual short one stands here.
 _CLASSES: dict[str, tuple[str, ...]] = {
     "bloodmnist": (
         "basophil",
@@ -28,93 +48,151 @@ _CLASSES: dict[str, tuple[str, ...]] = {
         "neutrophil",
         "platelet",
     ),
+    "breastmnist": ("malignant", "normal or benign"),
     "dermamnist": ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
     "octmnist": ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal"),
+    "organamnist": _ORGANS,
+    "organcmnist": _ORGANS,
+    "organsmnist": _ORGANS,
+    "pathmnist": (
+        "adipose",
+        "background",
+        "debris",
+        "lymphocytes",
+        "mucus",
+        "smooth muscle",
+        "normal colon mucosa",
+        "cancer-associated stroma",
+        "colorectal adenocarcinoma epithelium",
+    ),
     "pneumoniamnist": ("normal", "pneumonia"),
-    "breastmnist": ("malignant", "normal or benign"),
-    "retinamnist": ("0", "1", "2", "3", "4"),
+    "retinamnist": ("grade 0", "grade 1", "grade 2", "grade 3", "grade 4"),
+    "tissuemnist": (
+        "collecting duct or connecting tubule",
+        "distal convoluted tubule",
+        "glomerular endothelial cell",
+        "interstitial endothelial cell",
+        "leukocyte",
+        "podocyte",
+        "proximal tubule segment",
+        "thick ascending limb",
+    ),
 }
 
+_Arrays = dict[str, NDArray[Any]]
 
-def load_medmnist(path: Path, *, class_names: tuple[str, ...] | None = None) -> DataSet:
-    """Read one MedMNIST-like file.
+
+def load_medmnist(
+    path: Path, *, name: str | None = None, class_names: Sequence[str] | None = None
+) -> DataSet:
+    """Read one file of MedMNIST's format, whole.
 
     Args:
-        path: The .npz file.
-        class_names: In label order; by default MedMNIST's own for its data sets, else numbers.
+        path: The .npz file; arrays of Python objects are refused, not run.
+        name: Of the data set; by default the file's, without its ending.
+        class_names: In label order; by default MedMNIST's for its own files (with or without a
+            size, as in `bloodmnist_128.npz`), else `0`, `1`, ...
 
     Raises:
         StorageError: The file cannot be read.
         DataError: Arrays are missing or wrong; all problems at once.
     """
     arrays = _arrays(path)
-    problems = [p for part in _PARTS for p in _problems_of(part, arrays)]
-    sizes = {arrays[f"{part}_images"].shape[1:] for part in _PARTS}
-    if len(sizes) > 1:
-        problems.append(
-            Problem("one image size in all splits", f"{sorted(sizes)}", path.name, _REMEDY)
-        )
-    if problems:
-        raise DataError(*problems)
-    highest = max(int(arrays[f"{part}_labels"].max()) for part in _PARTS)
-    names = class_names or _CLASSES.get(path.stem.split("_")[0])
-    names = names or tuple(str(label) for label in range(highest + 1))
+    refuse(problem for part in _PARTS for problem in _problems_of_part(part, arrays))
+    names = tuple(class_names or _known_classes(path.stem) or _numbers(arrays))
+    refuse([*_problems_of_sizes(arrays), *_problems_of_labels(arrays, names)])
     train, validation, test = (_image_set(part, arrays, names) for part in _PARTS)
-    return DataSet(path.stem, train, validation, test)
+    return DataSet(name or path.stem, train, validation, test)
 
 
-def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+def _arrays(path: Path) -> _Arrays:
+    """The six arrays, read without pickle."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            missing = [key for key in _KEYS if key not in file]
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise _refused("a single array")
+            missing = [key for key in _KEYS if key not in file.files]
             if missing:
-                found = f"no {', '.join(missing)}"
-                raise DataError(Problem("MedMNIST's six arrays", found, path.name, _REMEDY))
+                raise _refused(f"a file without {', '.join(missing)}")
             return {key: file[key] for key in _KEYS}
+    except (zipfile.BadZipFile, zlib.error, EOFError, MemoryError) as err:
+        raise _refused("a damaged file") from err
     except OSError as err:
-        found = err.strerror or "another format"
+        if err.errno is None:
+            raise _refused("a damaged file") from err
+        found = err.strerror or "an error of the file system"
         raise StorageError(Problem("an .npz file", found, path.name, _REMEDY)) from err
-    except (zipfile.BadZipFile, ValueError, EOFError, AttributeError, TypeError) as err:
+    except ValueError as err:
         if isinstance(err, DataError):
             raise
-        raise DataError(
-            Problem("an .npz file of plain arrays", "another format", path.name, _REMEDY)
-        ) from err
+        # NumPy says so, and only so, of what it would have to unpickle.
+        found = "Python objects" if "allow_pickle" in str(err) else "another format"
+        raise _refused(found) from err
 
 
-def _problems_of(part: str, arrays: dict[str, NDArray[np.generic]]) -> list[Problem]:
+def _problems_of_part(part: str, arrays: _Arrays) -> Iterator[Problem]:
+    """Wrong kinds and shapes, looked at without the other parts."""
     images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
-    shape = images.shape
-    square = images.ndim in {3, 4} and shape[1] == shape[2]
-    problems = []
-    if not square or images.dtype != np.uint8 or (images.ndim == 4 and shape[3] not in {1, 3}):
-        problems.append(
-            Problem(
-                "square uint8 images with 1 or 3 channels",
-                f"{images.dtype} of shape {shape}",
-                f"{part}_images",
-                "Convert the images explicitly.",
-            )
-        )
-    if len(images) == 0:
-        problems.append(Problem("at least one image", "none", f"{part}_images", _REMEDY))
-    flat = labels.ndim == 1 or (labels.ndim == 2 and labels.shape[1] == 1)
-    if not flat or not np.issubdtype(labels.dtype, np.integer) or len(labels) != len(images):
-        problems.append(
-            Problem(
-                f"one whole number for each of the {len(images)} images",
-                f"{labels.dtype} of shape {labels.shape}",
-                f"{part}_labels",
-                "Envoi reads single-label sets only.",
-            )
-        )
-    return problems
+    shape, found = images.shape, f"{images.dtype} of shape {images.shape}"
+    where = f"{part}_images"
+    remedy = "Convert the images explicitly."
+    if images.dtype != np.uint8:
+        yield Problem("uint8 pixels", found, where, remedy)
+    if images.ndim not in {3, 4} or shape[1] != shape[2]:
+        yield Problem("square images, 3 or 4 axes", found, where, remedy)
+    elif images.ndim == 4 and shape[3] not in {1, 3}:
+        yield Problem("1 or 3 channels on the last axis", found, where, remedy)
+    if not images.size:
+        yield Problem("at least one image", found, where, "Give a file with all three splits.")
+    count = len(images) if images.ndim else 0
+    found = f"{labels.dtype} of shape {labels.shape}"
+    where = f"{part}_labels"
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        remedy = "Choose a set with one label an image; multi-label sets are not read."
+        yield Problem("one label an image", found, where, remedy)
+    elif labels.shape not in {(count,), (count, 1)}:
+        yield Problem(f"one label for each of {count} images", found, where, _REMEDY)
+    if not np.issubdtype(labels.dtype, np.integer):
+        yield Problem("whole numbers", found, where, "Convert the labels explicitly.")
 
 
-def _image_set(
-    part: str, arrays: dict[str, NDArray[np.generic]], names: tuple[str, ...]
-) -> ImageSet:
+def _problems_of_sizes(arrays: _Arrays) -> Iterator[Problem]:
+    shapes = {part: arrays[f"{part}_images"].shape[1:] for part in _PARTS}
+    if len(set(shapes.values())) > 1:
+        found = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
+        remedy = "Resample the images explicitly."
+        yield Problem("images of one size and colour in all splits", found, "images", remedy)
+
+
+def _problems_of_labels(arrays: _Arrays, names: tuple[str, ...]) -> Iterator[Problem]:
+    for part in _PARTS:
+        labels = arrays[f"{part}_labels"]
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(names):
+            expected = f"labels in 0..{len(names) - 1}"
+            remedy = "Correct the labels, or give class_names for all of them."
+            yield Problem(expected, f"labels in {low}..{high}", f"{part}_labels", remedy)
+
+
+def _known_classes(stem: str) -> tuple[str, ...] | None:
+    """MedMNIST's classes, if the file bears the name of one of its sets."""
+    family = re.fullmatch(r"([a-z]+)(_\d+)?", stem.lower())
+    return _CLASSES.get(family[1]) if family else None
+
+
+def _numbers(arrays: _Arrays) -> tuple[str, ...]:
+    highest = max(int(arrays[f"{part}_labels"].max()) for part in _PARTS)
+    images = sum(len(arrays[f"{part}_labels"]) for part in _PARTS)
+    # A stray huge label must not make as many classes: it is told as a label outside them.
+    return tuple(str(label) for label in range(min(highest, images) + 1))
+
+
+def _image_set(part: str, arrays: _Arrays, names: tuple[str, ...]) -> ImageSet:
     images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
-    stacked = images[..., None] if images.ndim == 3 else images
-    pixels = np.ascontiguousarray(stacked.transpose(0, 3, 1, 2)).astype(np.uint8, copy=False)
+    pixels = images[..., None] if images.ndim == 3 else images
+    pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     return ImageSet(pixels, labels.reshape(-1).astype(np.int64), names)
+
+
+def _refused(found: str) -> DataError:
+    return DataError(Problem("an .npz file of MedMNIST's six arrays", found, "file", _REMEDY))

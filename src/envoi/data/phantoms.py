@@ -53,7 +53,7 @@ def phantom_images(
     return photograph(cells, smears, stain=stain, size_px=size_px, generator=generator)
 
 
-def phantom_federation(  # noqa: PLR0913  (plain numbers, each with a sensible default)
+def phantom_federation(
     *,
     sites: int = 5,
     images_per_site: int = 500,
@@ -100,7 +100,8 @@ def _pooled(
     labels: list[NDArray[np.int64]], names: list[str], size_px: int, seed: int, part: str
 ) -> ImageSet:
     """The images of all sites, each in its own stain, in random order within the site."""
-    images, order, patients = [], [], []
+    images, order = [], []
+    patients: list[NDArray[np.int64]] = []
     for site, own in enumerate(labels):
         generator = numpy_generator(seed, part, site)
         shuffled = generator.permutation(own)
@@ -157,7 +158,7 @@ def _missing_kinds(sites: int, generator: np.random.Generator) -> list[list[int]
 def _apportioned(total: int, share: NDArray[np.float64]) -> NDArray[np.int64]:
     """`total` split by `share` into whole numbers: largest remainders are rounded up."""
     exact = total * share / share.sum()
-    whole = np.floor(exact).astype(np.int64)
+    whole: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     up = np.argsort(whole - exact, kind="stable")[: total - whole.sum()]
     whole[up] += 1
     return whole

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 
 from envoi.errors import Problem, SettingsError
 from envoi.types import ImageSpec
@@ -121,7 +122,7 @@ def _too_large(found: str = "far more") -> tuple[str, str]:
 
 
 def _objections(
-    picture: Image.Image, spec: ImageSpec, reading: Reading
+    picture: ImageFile, spec: ImageSpec, reading: Reading
 ) -> Iterator[tuple[str, str, str]]:
     """What is expected, found and to be done, read from the header and a glance at the pixels."""
     width, height = picture.size
@@ -141,7 +142,7 @@ def _objections(
 
 
 def _colour_objections(
-    picture: Image.Image, channels: int, reading: Reading
+    picture: ImageFile, channels: int, reading: Reading
 ) -> Iterator[tuple[str, str, str]]:
     kind = "grey (1 channel)" if channels == 1 else "colour (3 channels)"
     # Pillow opens 16-bit colour as 8-bit, silently; only the decoder's name betrays it.

@@ -6,6 +6,7 @@ allows at every size. Everything works on `(image, height, width)` arrays of flo
 """
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -21,8 +22,8 @@ RED_CELLS = 7
 RED_CELL_RADIUS_UM = 3.7
 _PIXELS_AT_ONCE = 1 << 20
 
-Maps = Float32[NDArray[np.float32], "image height width"]
-Pairs = Float32[NDArray[np.float32], "image 2"]
+Maps = Float32[NDArray[Any], "image height width"]
+Pairs = Float32[NDArray[Any], "image 2"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +39,12 @@ class Smears:
         out_of_focus: `(image,)`, share of a blurred image in the final one, 0..1.
     """
 
-    red_cell_um: NDArray[np.float32]
-    red_cell_radius_um: NDArray[np.float32]
+    red_cell_um: NDArray[Any]
+    red_cell_radius_um: NDArray[Any]
     doses: Pairs
-    tint: NDArray[np.float32]
+    tint: NDArray[Any]
     light: Pairs
-    out_of_focus: NDArray[np.float32]
+    out_of_focus: NDArray[Any]
 
     def part(self, chosen: slice) -> "Smears":
         """The `chosen` ones only."""
@@ -153,8 +154,8 @@ def _develop(
     return (image.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _grid(size_px: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Coordinates x and y of the pixel centres in micrometres from the middle, `(height, width)`."""
+def _grid(size_px: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Places x `(1, width)` and y `(height, 1)` of pixel centres, from the middle."""
     axis = ((np.arange(size_px, dtype=np.float32) + 0.5) / size_px - 0.5) * FIELD_UM
     return axis[None, :], axis[:, None]
 
@@ -186,9 +187,7 @@ def _nucleus(cells: Cells, x: Maps, y: Maps) -> Maps:
     return -bridge_um * np.log(near)
 
 
-def _red_cells(
-    smears: Smears, x: NDArray[np.float32], y: NDArray[np.float32], soft_um: float
-) -> Maps:
+def _red_cells(smears: Smears, x: NDArray[Any], y: NDArray[Any], soft_um: float) -> Maps:
     """Thickness of the red cells: 1 at their rim, less in their pale middle."""
     red = np.zeros((len(smears.doses), y.shape[0], x.shape[1]), np.float32)
     for number in range(smears.red_cell_radius_um.shape[1]):
@@ -219,9 +218,9 @@ def _texture(shape: tuple[int, ...], grain_px: float, generator: np.random.Gener
     return noise / noise.std()
 
 
-def _blurred(images: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
+def _blurred(images: NDArray[Any], sigma_px: float) -> NDArray[Any]:
     """Gaussian blur of the last two axes."""
-    blurred: NDArray[np.float32] = gaussian_filter(
+    blurred: NDArray[Any] = gaussian_filter(
         images, sigma_px, axes=(-2, -1), mode="nearest", truncate=3.0
     )
     return blurred

@@ -15,6 +15,9 @@ from envoi.types import DataSet, ImageSet
 
 Indices = NDArray[np.int64]
 
+PARTS = {"train": 0, "val": 1, "validation": 1, "test": 2}
+"""Names of parts in folders and tables, exactly; 0 trains, 1 validates, 2 tests."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitPlan:

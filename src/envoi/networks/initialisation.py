@@ -1,6 +1,7 @@
 """Initial weights: from a seed, the same everywhere, or from a checkpoint file."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,6 +16,12 @@ from envoi.networks.resnet import ResNet, WideResNet
 from envoi.networks.vgg import VGG
 from envoi.seeding import torch_generator
 
+_FAMILIES: dict[Family, Callable[[Architecture, int, int], Classifier]] = {
+    Family.RESNET: ResNet,
+    Family.WIDE_RESNET: WideResNet,
+    Family.VGG: VGG,
+}
+
 
 def initialised(plan: Architecture, *, channels: int, classes: int, seed: int) -> Classifier:
     """A network whose weights are a function of the arguments alone."""
@@ -27,9 +34,8 @@ def initialised(plan: Architecture, *, channels: int, classes: int, seed: int) -
 
 def skeleton(plan: Architecture, *, channels: int, classes: int) -> Classifier:
     """The network without storage: its names and shapes, at no cost in memory."""
-    families = {Family.RESNET: ResNet, Family.WIDE_RESNET: WideResNet, Family.VGG: VGG}
     with torch.device("meta"):
-        return families[plan.family](plan, channels, classes)
+        return _FAMILIES[plan.family](plan, channels, classes)
 
 
 def state_shapes(plan: Architecture, *, channels: int, classes: int) -> dict[str, tuple[int, ...]]:

@@ -105,5 +105,5 @@ class _ChannelMoments(torch.autograd.Function):
     def backward(ctx: Any, to_mean: Tensor, to_variance: Tensor, _: Tensor) -> Tensor:  # noqa: ANN401
         (deviations,) = ctx.saved_tensors
         batch, channels, height, width = ctx.shape
-        rows = (to_mean + 2 * to_variance * deviations) / len(deviations)
+        rows: Tensor = (to_mean + 2 * to_variance * deviations) / len(deviations)
         return rows.reshape(batch, height, width, channels).permute(0, 3, 1, 2)

@@ -53,14 +53,14 @@ class Stacked:
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         self._template = networks[0]
-        parameters, buffers = stack_module_state(list(networks))  # type: ignore[arg-type]
+        parameters, buffers = stack_module_state(list(networks))
         self._state = {**parameters, **buffers}
         layers = set(batch_norm_layers(self._template))
         self._layers = [name for name, module in self._template.named_modules() if module in layers]
 
     def __call__(self, images: Images) -> tuple[SiteLogits, Distances]:
         """Every network's logits, and the distance of its statistics from the stored ones."""
-        return vmap(self._one, in_dims=(0, None))(self._state, images)  # type: ignore[no-any-return]
+        return vmap(self._one, in_dims=(0, None))(self._state, images)
 
     def _one(self, state: dict[str, Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
         with seen_statistics(self._template) as seen:

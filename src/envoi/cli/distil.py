@@ -1,0 +1,86 @@
+"""`envoi server distil`: from the accepted files to a student and a report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from envoi.cli.server import FolderOption, StudyOption
+
+if TYPE_CHECKING:
+    from envoi.settings import Budget, Preset
+    from envoi.study import Study
+
+
+def distil(
+    study_file: StudyOption,
+    folder: FolderOption,
+    out: Annotated[Path, typer.Option("--out", help="Folder of this run: student and report.")],
+    method: Annotated[
+        str, typer.Option(help="A name, several with commas, or package.module:Name.")
+    ] = "fedisca",
+    budget: Annotated[str, typer.Option(help="smoke, short or full.")] = "short",
+    seed: Annotated[int, typer.Option(min=0, help="Of the server's random numbers.")] = 0,
+    test: Annotated[
+        Path | None, typer.Option("--test", help="Public test images: .npz, .csv or a folder.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Start with fewer sites than the study wants.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run.")] = False,
+) -> None:
+    """Build the student from the accepted files; may be interrupted and repeated.
+
+    Starts when the study's minimum of sites is reached, or its deadline has passed. Without
+    --test nothing is measured: the server has no image.
+    """
+    from envoi.cli.distil_run import DistilRun
+    from envoi.cli.progress import following
+    from envoi.report import write_report
+    from envoi.results import RunFolder
+    from envoi.server.ledger import check_study, load_ledger
+    from envoi.server.methods import method_called
+    from envoi.settings import Budget
+    from envoi.study import load_study
+
+    study, ledger = load_study(study_file), load_ledger(folder)
+    check_study(ledger, study)
+    _check_standing(folder, study, partial=partial)
+    chosen = Budget.preset(cast("Preset", budget), size_px=study.image.size_px)
+    methods = {name: method_called(name) for name in method.split(",")}
+    if dry_run:
+        _say_plan(study, chosen, list(methods))
+        return
+    run = DistilRun(study, folder, RunFolder(out), chosen, seed=seed, test=test)
+    with following() as on_step:
+        run.execute(methods, ledger, on_step)
+    typer.echo(f"report: {write_report(RunFolder(out))}")
+
+
+def _check_standing(folder: Path, study: "Study", *, partial: bool) -> None:
+    from datetime import UTC, datetime
+
+    from envoi.errors import CheckError, Problem
+    from envoi.server.collect import standing
+    from envoi.server.ledger import load_ledger
+
+    now = standing(load_ledger(folder), study)
+    late = study.deadline is not None and datetime.now(UTC) > study.deadline
+    if now.received and (now.ready or late or partial):
+        return
+    raise CheckError(
+        Problem(
+            f"files of at least {now.minimum} sites",
+            f"{len(now.received)}",
+            "the server's folder",
+            "Wait for more, run `envoi server collect`, or start with --partial.",
+        )
+    )
+
+
+def _say_plan(study: "Study", budget: "Budget", methods: list[str]) -> None:
+    from dataclasses import asdict
+
+    typer.echo(f"student: {study.architectures[0]}, methods: {', '.join(methods)}")
+    for name, value in asdict(budget).items():
+        typer.echo(f"{name} = {value}")
