@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -137,6 +138,53 @@ def test_rows_choose_images_and_absent_classes_are_told(place):
     assert "warning: no image of c; other sites may have some." in found.stderr
 
 
+def write_pictures(folder, size=12):
+    """Bright, dark and middling squares, a folder for each class; file names as in a table."""
+    rng = np.random.default_rng(1)
+    names = []
+    for label, (name, grey) in enumerate((("a", 200), ("b", 60), ("c", 130))):
+        (folder / name).mkdir(parents=True)
+        for number in range(8):
+            file = folder / name / f"{number}.png"
+            Image.fromarray(rng.integers(grey - 9, grey + 9, (size, size), np.uint8)).save(file)
+            names.append((f"{name}/{number}.png", name, f"p{number}-{label}", number))
+    return names
+
+
+def test_a_folder_without_parts_trains_on_all_of_it(place):
+    write_pictures(place / "pictures")
+    found = run(*TRAIN, "--data", "pictures")
+    assert found.exit_code == 0, found.stderr
+    assert "24 images: a 8, b 8, c 8." in found.output
+
+
+def test_a_table_with_parts_of_its_own_keeps_its_test_images_unseen(place):
+    rows = write_pictures(place / "pictures")
+    parts = ["test" if number == 7 else "train" for *_, number in rows]
+    lines = [
+        f"{path},{label},{who},{part}"
+        for (path, label, who, _), part in zip(rows, parts, strict=True)
+    ]
+    table = place / "pictures" / "list.csv"
+    table.write_text("\n".join(["path,label,case_id,split", *lines]))
+    column = ["--column", "patient=case_id"]
+    found = run(*TRAIN, "--data", table, *column)
+    assert found.exit_code == 0, found.stderr
+    assert "21 images: a 7, b 7, c 7." in found.output
+    found = run(*TRAIN, "--data", table, *column, "--split", "all", "--work", "all")
+    assert "24 images: a 8, b 8, c 8." in found.output
+    found = run(*TRAIN, "--data", table, "--column", "person=case_id")
+    assert (found.exit_code, "--column: expected MEANING=NAME" in found.stderr) == (2, True)
+
+
+def test_other_sizes_are_refused_unless_permitted(place):
+    write_pictures(place / "pictures", size=20)
+    found = run(*TRAIN, "--data", "pictures")
+    assert found.exit_code == 3
+    assert "12" in found.stderr
+    assert run(*TRAIN, "--data", "pictures", "--fit", "resize").exit_code == 0
+
+
 @pytest.mark.parametrize("text", ["0\n60\n", "1\n1\n", "x", ""])
 def test_wrong_rows_are_refused(place, text):
     (place / "rows.txt").write_text(text)
@@ -164,6 +212,8 @@ def test_one_image_trains_with_a_warning_and_submits(place):
         (["--data", "nowhere"], 2, "expected images, found nothing"),
         (["--split", "half"], 2, "expected one of train, validation, test, all, found 'half'"),
         (["--architecture", "vgg8"], 3, "found 'vgg8'"),
+        (["--device", "abacus"], 2, "expected cpu or cuda, found 'abacus'"),
+        (["--fit", "stretch"], 2, "expected one of exact, resize, crop"),
         (["--set", "batch_size=1"], 2, "Use larger batches"),
         (["--study", "nowhere.toml"], 3, "nowhere.toml"),
     ],

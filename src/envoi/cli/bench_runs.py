@@ -71,7 +71,15 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
             continue
         typer.echo(f"{name}: running")
         with following() as on_step:
-            run_bench(data, settings, methods, folder, budget=budget, on_step=on_step)
+            run_bench(
+                data,
+                settings,
+                methods,
+                folder,
+                budget=budget,
+                on_step=on_step,
+                shared=plan.out / "pooled",
+            )
         typer.echo(f"report: {write_report(RunFolder(folder))}")
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from envoi.cli.images import read_images
 from envoi.errors import Problem, SettingsError
-from envoi.evaluation import evaluate
+from envoi.evaluation import check_test_labels, evaluate
 from envoi.files import canonical_json, write_bytes, write_text
 from envoi.networks.classifier import Classifier
 from envoi.progress import OnStep, logged
@@ -65,6 +65,8 @@ class DistilRun:
         ]
         self._teachers = Teachers.from_submissions(submissions, study)
         self._test = None if test is None else read_images(test, study=study, split="test")
+        if self._test is not None:
+            check_test_labels(self._test.labels, classes=len(study.classes))
         _claim(run, study, budget, seed, [entry.site for entry in self._sites])
 
     def execute(self, methods: Mapping[str, Method], ledger: Ledger, on_step: OnStep) -> None:
@@ -132,7 +134,8 @@ class DistilRun:
         test: ImageSet | None = self._test
         if test is None:
             return None
-        return evaluate(predict(network, test.images, self._study.image), test.labels)
+        probabilities = predict(network, test.images, self._study.image)
+        return evaluate(probabilities, test.labels, patients=test.patients)
 
 
 def _claim(run: RunFolder, study: Study, budget: Budget, seed: int, sites: list[str]) -> None:

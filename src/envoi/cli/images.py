@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 
@@ -19,58 +19,73 @@ SPLITS = ("train", "validation", "test", "all")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where a site's images are, and what may be done to them.
+class Permissions:
+    """What may be done to a site's images, and how its table is read.
 
     Attributes:
-        path: A MedMNIST-like .npz, a table (.csv) or a folder; told by its ending alone.
-        split: One of `SPLITS`; None is `train` where the data has parts of its own, so that
-            its test images stay unseen, and else `all`.
-        rows: A text file of row numbers within the split, from 0, one a line.
         fit: `exact`, `resize` or `crop` (`envoi.data.Reading`).
         convert: Whether grey may be taken as colour and colour as grey.
         columns: Of a table, each as MEANING=NAME (`envoi.data.Columns`).
     """
 
-    path: Path
-    split: str | None = None
-    rows: Path | None = None
     fit: str = "exact"
     convert: bool = False
     columns: Sequence[str] = ()
 
 
-def read_images(source: Source, *, study: Study) -> ImageSet:
-    """The images of one site, as `study` names their classes.
+def read_images(
+    path: Path,
+    *,
+    study: Study,
+    split: str | None = None,
+    rows: Path | None = None,
+    permissions: Permissions | None = None,
+) -> ImageSet:
+    """The images at `path`, as `study` names their classes.
+
+    Args:
+        path: A MedMNIST-like .npz, a table (.csv) or a folder; told by its ending alone.
+        study: Gives the classes and what images must look like.
+        split: One of `SPLITS`; None is `train` where the data has parts of its own, so that its
+            test images stay unseen, and else `all`.
+        rows: A text file of row numbers within the split, from 0, one a line.
+        permissions: None permits nothing.
 
     Raises:
         DataError: The images, the split or the rows are wrong.
         SettingsError: An option is wrong, or there is no reader for such a file.
         StorageError: A file cannot be read.
     """
-    if source.split not in {*SPLITS, None}:
-        expected, found = f"one of {', '.join(SPLITS)}", repr(source.split)[:80]
-        raise SettingsError(Problem(expected, found, "--split", "Choose one of them."))
-    data, has_parts = _data_set(source, study)
-    images = _part(data, source.split or ("train" if has_parts else "all"))
-    return images if source.rows is None else images.subset(_numbers(source.rows, len(images)))
+    permissions = permissions or Permissions()
+    _check_choice("--split", split, (*SPLITS, None))
+    _check_choice("--fit", permissions.fit, get_args(Fit))
+    data, has_parts = _data_set(path, study, permissions)
+    images = _part(data, split or ("train" if has_parts else "all"))
+    return images if rows is None else images.subset(_numbers(rows, len(images)))
 
 
-def _data_set(source: Source, study: Study) -> tuple[DataSet, bool]:
+def _check_choice(option: str, value: str | None, choices: Sequence[str | None]) -> None:
+    if value not in choices:
+        expected = f"one of {', '.join(choice for choice in choices if choice)}"
+        raise SettingsError(Problem(expected, repr(value)[:80], option, "Choose one of them."))
+
+
+def _data_set(path: Path, study: Study, permissions: Permissions) -> tuple[DataSet, bool]:
     """The whole set, and whether its parts are its own."""
-    path, names = source.path, study.classes
-    reading = Reading(fit=cast("Fit", source.fit), allow_channel_conversion=source.convert)
+    names, fit = study.classes, cast("Fit", permissions.fit)
+    reading = Reading(fit=fit, allow_channel_conversion=permissions.convert)
     if path.is_dir():
         has_parts = any((path / part).is_dir() for part in PARTS)
         return load_folder(path, spec=study.image, class_names=names, reading=reading), has_parts
     if path.suffix == ".npz":
         return load_medmnist(path, class_names=names), True
     if path.suffix == ".csv":
-        columns = _columns(source.columns)
+        columns = _columns(permissions.columns)
         data = load_table(
             path, spec=study.image, class_names=names, reading=reading, columns=columns
         )
-        header = next(csv.reader(read_text(path, what="a table", remedy="").splitlines()))
+        text = read_text(path, what="a table of images", remedy="Give a CSV file.")
+        header = next(csv.reader(text.removeprefix("\ufeff").splitlines()))
         return data, (columns.split or "split") in header
     found = f"a file ending in {path.suffix!r}" if path.exists() else "nothing"
     remedy = "Give a MedMNIST .npz, a .csv table, or a folder with one sub-folder a class."

@@ -1,25 +1,15 @@
 """`envoi site`: what a hospital does. Nothing leaves it but the file that `submit` writes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from envoi.checkpoint import Checkpoint
-    from envoi.settings import TrainingSettings
-    from envoi.site import Finished, Workspace
-    from envoi.study import Study
-    from envoi.types import ImageSet
+from envoi.cli.train import SiteOption, StudyOption, cost_of_format, train
 
 app = typer.Typer(no_args_is_help=True, help="Train at a hospital and write its one file.")
 
-StudyOption = Annotated[Path, typer.Option("--study", help="The study.toml that all share.")]
-SiteOption = Annotated[str, typer.Option("--site", help="Your site's id in the study.")]
 KeyOption = Annotated[Path, typer.Option("--key", help="Your private key file.")]
-WorkOption = Annotated[
-    Path, typer.Option("--work", "--out", help="Your working folder; it stays with you.")
-]
 SequenceOption = Annotated[
     int | None,
     typer.Option(min=1, help="Number of the file; above those of all earlier ones.", metavar="N"),
@@ -50,6 +40,9 @@ def keygen(
     typer.echo("\nSend this line to the coordinator:\n")
     typer.echo(f'{site} = "{public}"')
     typer.echo(f"\nand compare on the telephone: fingerprint {fingerprint(public)}")
+
+
+app.command()(train)
 
 
 @app.command()
@@ -117,18 +110,6 @@ def withdraw(
     write_withdrawal(file, study=study, site=site, sequence=number, key=load_key(key))
     typer.echo(f"Wrote {file}. Carry it to the study's server, as you did with the submission.")
     typer.echo(f"It takes back every file of {site} up to number {number}.")
-
-
-def cost_of_format(finished: "Finished", study: "Study") -> str:
-    if study.weight_format == "fp32":
-        return "Cost of the weight format fp32: none, it is exact."
-    before, after = finished.release.card.validation_accuracy, finished.accuracy_as_sent
-    if before is None or after is None:
-        return f"Cost of the weight format {study.weight_format}: unknown, nothing validated."
-    return (
-        f"Cost of the weight format {study.weight_format}, on your own validation images: "
-        f"accuracy {before:.4f} before, {after:.4f} as sent ({after - before:+.4f})."
-    )
 
 
 def _require_new(file: Path) -> None:

@@ -1,76 +1,123 @@
-HEAD
-@app.command()
+"""`envoi site train`: a site's images in, a finished training in its working folder out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import torch
+
+    from envoi.checkpoint import Checkpoint
+    from envoi.settings import TrainingSettings
+    from envoi.site import Finished, Workspace
+    from envoi.study import Study
+    from envoi.types import ImageSet
+
+StudyOption = Annotated[Path, typer.Option("--study", help="The study.toml that all share.")]
+SiteOption = Annotated[str, typer.Option("--site", help="Your site's id in the study.")]
+WorkOption = Annotated[
+    Path, typer.Option("--work", "--out", help="Your working folder; it stays with you.")
+]
+DataOption = Annotated[
+    Path, typer.Option(help="Your images: a .npz, a .csv table, or a folder for each class.")
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        help="train, validation, test or all. [default: train if the data has parts, else all]"
+    ),
+]
+RowsOption = Annotated[
+    Path | None, typer.Option(help="A text file of row numbers from 0: use only these.")
+]
+FitOption = Annotated[
+    str,
+    typer.Option(help="What to do with pictures of another size: exact (refuse), resize, crop."),
+]
+ConvertOption = Annotated[
+    bool, typer.Option("--allow-channel-conversion", help="Take grey as colour, colour as grey.")
+]
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="MEANING=NAME",
+        help="Name of a table's column, such as patient=case_id; repeatable.",
+    ),
+]
+ArchitectureOption = Annotated[
+    str | None, typer.Option(help="One of the study's. [default: its first]")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a training setting; repeatable."),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="cpu or cuda. [default: cuda if there is one]")
+]
+SeedOption = Annotated[int, typer.Option(help="Of your own random order and augmentation.")]
+SaveOption = Annotated[float, typer.Option(help="Time between two checkpoints.")]
+AgainOption = Annotated[bool, typer.Option("--again", help="Drop an earlier training.")]
+
+
 def train(
     *,
     study_file: StudyOption,
     site: SiteOption,
-    data: Annotated[Path, typer.Option(help="Your images: .npz, a folder, or a .csv table.")],
+    data: DataOption,
     work: WorkOption,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="train, validation, test or all. [default: train if the data has parts, else all]"
-        ),
-    ] = None,
-    rows: Annotated[
-        Path | None, typer.Option(help="A text file of row numbers from 0: use only these.")
-    ] = None,
-    fit: Annotated[
-        str, typer.Option(help="Pictures of another size: exact refuses, resize, crop.")
-    ] = "exact",
-    convert: Annotated[
-        bool, typer.Option("--allow-channel-conversion", help="Take grey as colour or back.")
-    ] = False,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column", metavar="MEANING=NAME", help="A table's column, such as patient=case."
-        ),
-    ] = None,
-    architecture: Annotated[str | None, typer.Option(help="One of the study's.")] = None,
-    seed: Annotated[int, typer.Option(help="Of your own random order and augmentation.")] = 0,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Change a training setting; repeatable."),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda. [default: what is there]")
-    ] = None,
-    save_seconds: Annotated[float, typer.Option(help="Time between two checkpoints.")] = 20.0,
-    again: Annotated[bool, typer.Option("--again", help="Drop an earlier training.")] = False,
+    split: SplitOption = None,
+    rows: RowsOption = None,
+    fit: FitOption = "exact",
+    convert: ConvertOption = False,
+    columns: ColumnsOption = None,
+    architecture: ArchitectureOption = None,
+    seed: SeedOption = 0,
+    changes: SetOption = None,
+    device: DeviceOption = None,
+    save_seconds: SaveOption = 20.0,
+    again: AgainOption = False,
 ) -> None:
     """Train on your images. Stopped at any time, the same command goes on where it was."""
-    from envoi.checkpoint import Checkpoint
-    from envoi.cli.images import Source, read_images
+    from envoi.cli.images import Permissions, read_images
     from envoi.cli.show import say_counts
-    from envoi.site import Workspace, job_fingerprint
+    from envoi.site import Workspace
     from envoi.study import load_study
 
     study = load_study(study_file)
     if site not in study.sites:
         typer.echo(f"warning: {site!r} is not in the study's roster (yet).", err=True)
     settings = _settings(study, changes or [])
-    source = Source(
-        path=data, split=split, rows=rows, fit=fit, convert=convert, columns=columns or ()
-    )
-    images = read_images(source, study=study)
+    permissions = Permissions(fit=fit, convert=convert, columns=columns or ())
+    images = read_images(data, study=study, split=split, rows=rows, permissions=permissions)
     say_counts(images)
-    name = architecture or study.architectures[0]
-    job = {"study": study, "architecture": name, "settings": settings, "seed": seed, "name": site}
     workspace = Workspace(work)
     if again:
         workspace.clear()
-    checkpoint = Checkpoint(
-        workspace.checkpoint_path,
-        fingerprint=job_fingerprint(images, **job),  # type: ignore[arg-type]
-        every_seconds=save_seconds,
-    )
-    finished = workspace.finished_job(checkpoint.fingerprint, study=study)
-    if finished is None:
-        finished = _trained(images, workspace, checkpoint, job, device)
-    checkpoint.clear()
+    job = {
+        "study": study,
+        "architecture": architecture or study.architectures[0],
+        "settings": settings,
+        "seed": seed,
+        "name": site,
+    }
+    finished = _finished(images, job, workspace, _device(device), save_seconds=save_seconds)
     _say_trained(finished, study)
     typer.echo(f"Next: envoi site submit --study {study_file} --site {site} --work {work} ...")
+
+
+def cost_of_format(finished: "Finished", study: "Study") -> str:
+    """What sending the weights in the study's format costs, in one sentence."""
+    if study.weight_format == "fp32":
+        return "Cost of the weight format fp32: none, it is exact."
+    before, after = finished.release.card.validation_accuracy, finished.accuracy_as_sent
+    if before is None or after is None:
+        return f"Cost of the weight format {study.weight_format}: unknown, nothing validated."
+    return (
+        f"Cost of the weight format {study.weight_format}, on your own validation images: "
+        f"accuracy {before:.4f} before, {after:.4f} as sent ({after - before:+.4f})."
+    )
 
 
 def _settings(study: "Study", changes: list[str]) -> "TrainingSettings":
@@ -83,45 +130,73 @@ def _settings(study: "Study", changes: list[str]) -> "TrainingSettings":
     values: dict[str, Any] = {}
     for change in changes:
         name, _, text = change.partition("=")
-        try:
-            values[name.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            values[name.strip()] = text
         if not text:
             remedy = "Write for instance --set epochs=30."
             raise SettingsError(Problem("NAME=VALUE", repr(change)[:80], "--set", remedy))
+        try:
+            values[name.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            # A word without quotes, such as schedule=one-cycle.
+            values[name.strip()] = text
     return resolved(study.training, values, where="--set")
+
+
+def _device(name: str | None) -> "torch.device | None":
+    import torch
+
+    from envoi.errors import Problem, SettingsError
+
+    if name is None:
+        return None
+    if name not in {"cpu", "cuda"} or (name == "cuda" and not torch.cuda.is_available()):
+        expected = "cpu or cuda" if name != "cuda" else "a GPU that PyTorch can use"
+        found = repr(name)[:80] if name != "cuda" else "none"
+        raise SettingsError(Problem(expected, found, "--device", "Leave --device out, or use cpu."))
+    return torch.device(name)
+
+
+def _finished(
+    images: "ImageSet",
+    job: dict[str, Any],
+    workspace: "Workspace",
+    device: "torch.device | None",
+    *,
+    save_seconds: float,
+) -> "Finished":
+    """The finished training of this job: kept from before, resumed or new."""
+    from envoi.checkpoint import Checkpoint
+    from envoi.site import job_fingerprint
+
+    fingerprint = job_fingerprint(images, **job)
+    checkpoint = Checkpoint(
+        workspace.checkpoint_path, fingerprint=fingerprint, every_seconds=save_seconds
+    )
+    finished = workspace.finished_job(fingerprint, study=job["study"])
+    if finished is None:
+        finished = _trained(images, job, checkpoint, device)
+        workspace.save(finished, study=job["study"])
+    checkpoint.clear()
+    return finished
 
 
 def _trained(
     images: "ImageSet",
-    workspace: "Workspace",
-    checkpoint: "Checkpoint",
     job: dict[str, Any],
-    device: str | None,
+    checkpoint: "Checkpoint",
+    device: "torch.device | None",
 ) -> "Finished":
-    import torch
-
     from envoi.cli.progress import following
-    from envoi.site import Finished, accuracy_as_sent, release, train
+    from envoi.site import Finished, accuracy_as_sent, release
+    from envoi.site import train as train_site
 
     with following(checkpoint) as on_step:
-        trained = train(
-            images,
-            **job,
-            checkpoint=checkpoint,
-            on_step=on_step,
-            device=None if device is None else torch.device(device),
-        )
-    study = job["study"]
-    finished = Finished(
-        release=release(trained, images, study=study),
-        accuracy_as_sent=accuracy_as_sent(trained, images, study=study),
+        trained = train_site(images, **job, checkpoint=checkpoint, on_step=on_step, device=device)
+    return Finished(
+        release=release(trained, images, study=job["study"]),
+        accuracy_as_sent=accuracy_as_sent(trained, images, study=job["study"]),
         seconds=trained.seconds,
         fingerprint=checkpoint.fingerprint,
     )
-    workspace.save(finished, study=study)
-    return finished
 
 
 def _say_trained(finished: "Finished", study: "Study") -> None:
@@ -129,6 +204,4 @@ def _say_trained(finished: "Finished", study: "Study") -> None:
     typer.echo(f"Trained {finished.release.architecture}, {card.epochs} epochs.")
     if card.validation_accuracy is not None:
         typer.echo(f"Accuracy on your own validation images: {card.validation_accuracy:.3f}.")
-    typer.echo(_cost_of_format(finished, study))
-
-
+    typer.echo(cost_of_format(finished, study))

@@ -211,9 +211,10 @@ def draw_cells(labels: NDArray[np.int64], generator: np.random.Generator) -> Cel
     count = len(labels)
     radius_um = _drawn("diameter_um", labels, generator).clip(2.0) / 2
     lobe, lobe_radius = _draw_lobes(labels, generator)
-    outline = _column("irregular", labels)[:, None, None] * _normal(
-        generator, count, len(HARMONICS), 2
-    )
+    # Higher harmonics are weaker, or cells would be stars.
+    strength = np.array([2 / harmonic for harmonic in HARMONICS], np.float32)[:, None]
+    waves = strength * _normal(generator, count, len(HARMONICS), 2)
+    outline = _column("irregular", labels)[:, None, None] * waves
     return Cells(
         centre_um=_normal(generator, count, 2) * 0.8,
         radius_um=radius_um,

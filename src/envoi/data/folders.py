@@ -5,15 +5,15 @@ use a table (`envoi.data.tables`), or patients will be in training and test at o
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from envoi.data.findings import refuse
+from envoi.data.findings import merged
 from envoi.data.pictures import ENDINGS, PictureFile, Reading, read_pictures
 from envoi.data.splits import PARTS, SplitPlan, cut, split_images
-from envoi.errors import Problem, StorageError
+from envoi.errors import DataError, Problem, StorageError
 from envoi.types import DataSet, ImageSet, ImageSpec
 
 _LITTER = {"Thumbs.db", "desktop.ini"}
@@ -78,7 +78,9 @@ def load_folder(
     order = np.concatenate(parts) if not problems else np.arange(len(entries))
     files = [entries[index].file for index in order]
     images, more = read_pictures(files, spec=spec, reading=reading or Reading())
-    refuse([*problems, *more])
+    told = merged([*problems, *more])
+    if told:
+        raise DataError(*(_explained(problem) for problem in told))
     train, validation, test = (len(indices) for indices in parts)
     return cut(ImageSet(images, labels[order], names), path.name, (train, validation, test))
 
@@ -147,7 +149,7 @@ def _pictures_of(place: _Place, name: str, label: int) -> tuple[list[Problem], l
             remedy = "Move the pictures up into the folder of their class."
             problems.append(Problem("only pictures", f"{nested} folders", where, remedy))
         for number, file in enumerate(_files(folder), start=1):
-            named = f"{where}, file {number} in name order{_COUNTED}"
+            named = f"{where}, file {number} in name order"
             if file.suffix.lower() in ENDINGS:
                 entries.append(_Entry(PictureFile(file, named), label, place.part))
             else:
@@ -172,6 +174,13 @@ def _empty_parts(entries: list[_Entry]) -> Iterator[Problem]:
         if not any(entry.part == PARTS[name] for entry in entries):
             remedy = f"Add a folder {name!r}, or keep the class folders at the top."
             yield Problem("pictures to train on and to test on", "none", f"{name} part", remedy)
+
+
+def _explained(problem: Problem) -> Problem:
+    """Say once why a file is not named."""
+    if ", file " not in problem.where:
+        return problem
+    return replace(problem, where=problem.where + _COUNTED)
 
 
 def _folders(path: Path) -> list[Path]:

@@ -6,6 +6,7 @@ with 1 or 3 channels and square images of any size; `{train,val,test}_labels` ar
 """
 
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -79,6 +80,18 @@ _CLASSES: dict[str, tuple[str, ...]] = {
     ),
 }
 
+# What zipfile and NumPy raise of damaged, encrypted or lying files.
+_DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+)
+
 _Arrays = dict[str, NDArray[Any]]
 
 
@@ -108,18 +121,13 @@ def load_medmnist(
 def _arrays(path: Path) -> _Arrays:
     """The six arrays, read without pickle."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise _refused("a single array")
-            missing = [key for key in _KEYS if key not in file.files]
-            if missing:
-                raise _refused(f"a file without {', '.join(missing)}")
-            return {key: file[key] for key in _KEYS}
-    except (zipfile.BadZipFile, zlib.error, EOFError, MemoryError) as err:
-        raise _refused("a damaged file") from err
+        with path.open("rb") as handle:
+            return _members(np.load(handle, allow_pickle=False), path)
+    except _DAMAGES as err:
+        raise _refused("a damaged file", path) from err
     except OSError as err:
         if err.errno is None:
-            raise _refused("a damaged file") from err
+            raise _refused("a damaged file", path) from err
         found = err.strerror or "an error of the file system"
         raise StorageError(Problem("an .npz file", found, path.name, _REMEDY)) from err
     except ValueError as err:
@@ -127,7 +135,16 @@ def _arrays(path: Path) -> _Arrays:
             raise
         # NumPy says so, and only so, of what it would have to unpickle.
         found = "Python objects" if "allow_pickle" in str(err) else "another format"
-        raise _refused(found) from err
+        raise _refused(found, path) from err
+
+
+def _members(file: Any, path: Path) -> _Arrays:  # noqa: ANN401  (whatever NumPy makes of a file)
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise _refused("a single array", path)
+    missing = [key for key in _KEYS if key not in file.files]
+    if missing:
+        raise _refused(f"a file without {', '.join(missing)}", path)
+    return {key: file[key] for key in _KEYS}
 
 
 def _problems_of_part(part: str, arrays: _Arrays) -> Iterator[Problem]:
@@ -194,5 +211,5 @@ def _image_set(part: str, arrays: _Arrays, names: tuple[str, ...]) -> ImageSet:
     return ImageSet(pixels, labels.reshape(-1).astype(np.int64), names)
 
 
-def _refused(found: str) -> DataError:
-    return DataError(Problem("an .npz file of MedMNIST's six arrays", found, "file", _REMEDY))
+def _refused(found: str, path: Path) -> DataError:
+    return DataError(Problem("an .npz file of MedMNIST's six arrays", found, path.name, _REMEDY))

@@ -31,7 +31,21 @@ _FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
 _ORIENTATION = 0x0112
 _DEEP = ("I", "F")
 _COLOUR_SPACES = ("CMYK", "YCbCr", "LAB", "HSV")
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+# Pillow's plugins raise all of these of damaged files.
+_UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +140,9 @@ def _objections(
 ) -> Iterator[tuple[str, str, str]]:
     """What is expected, found and to be done, read from the header and a glance at the pixels."""
     width, height = picture.size
+    # Before anything decodes: Pillow opens 16-bit colour as 8-bit, silently, and only the name
+    # of the decoder betrays it.
+    deep = any(";16" in str(tile.args) for tile in picture.tile)
     if width * height > MOST_PIXELS:
         yield (*_too_large(f"{width} x {height}"), _TOO_LARGE_REMEDY)
         return
@@ -138,19 +155,18 @@ def _objections(
     if (width, height) != (spec.size_px, spec.size_px) and reading.fit == "exact":
         remedy = "Resample them yourself, or permit it with fit='resize' or fit='crop'."
         yield f"{spec.size_px} x {spec.size_px} pixels", f"{width} x {height}", remedy
-    yield from _colour_objections(picture, spec.channels, reading)
+    if deep or picture.mode.split(";")[0] in _DEEP:
+        remedy = "Convert to 8 bits with the intensity window that is meant; no option does it."
+        yield "8 bits a channel", "more bits", remedy
+    else:
+        yield from _colour_objections(picture, spec.channels, reading)
 
 
 def _colour_objections(
     picture: ImageFile, channels: int, reading: Reading
 ) -> Iterator[tuple[str, str, str]]:
     kind = "grey (1 channel)" if channels == 1 else "colour (3 channels)"
-    # Pillow opens 16-bit colour as 8-bit, silently; only the decoder's name betrays it.
-    deep = any(";16" in str(tile.args) for tile in picture.tile)
-    if deep or picture.mode.split(";")[0] in _DEEP:
-        remedy = "Convert to 8 bits with the intensity window that is meant; no option does it."
-        yield "8 bits a channel", "more bits", remedy
-    elif picture.mode in _COLOUR_SPACES:
+    if picture.mode in _COLOUR_SPACES:
         remedy = "Save it as RGB with its colour profile applied; no option does it."
         yield kind, f"the colour space {picture.mode}", remedy
     elif picture.mode != ("L" if channels == 1 else "RGB") or _has_alpha(picture):

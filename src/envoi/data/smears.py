@@ -123,7 +123,8 @@ def _densities(
         cytoplasm, grain = cells.cytoplasm[:, dye], cells.granules[:, dye]
         inside = cytoplasm[:, None, None] * flesh + grain[:, None, None] * grains
         inside += cells.nucleus[:, dye, None, None] * nucleus * chromatin
-        return inside * body + red_density * red * (1 - body)
+        density: Maps = inside * body + red_density * red * (1 - body)
+        return density
 
     return whole(0, 0.08), whole(1, 0.44)
 
@@ -151,7 +152,8 @@ def _develop(
     share = smears.out_of_focus[:, None, None, None]
     image = sharp + share * (soft - sharp)
     image += stain.noise * generator.standard_normal(image.shape, dtype=np.float32)
-    return (image.clip(0, 1) * 255).round().astype(np.uint8)
+    pixels: NDArray[np.uint8] = (image.clip(0, 1) * 255).round().astype(np.uint8)
+    return pixels
 
 
 def _grid(size_px: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -162,23 +164,25 @@ def _grid(size_px: int) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def _cover(distance_um: Maps, soft_um: float) -> Maps:
     """Share of a pixel inside a shape, from the signed distance to its edge."""
-    return 1 / (1 + np.exp((distance_um / soft_um).clip(-30, 30)))
+    share: Maps = 1 / (1 + np.exp((distance_um / soft_um).clip(-30, 30)))
+    return share
 
 
-def _rim(cells: Cells, x: Maps, y: Maps) -> Maps:
-    """Signed distance to the outline of the cell, roughly."""
+def _rim(cells: Cells, x: NDArray[Any], y: NDArray[Any]) -> Maps:
+    """Signed distance to the outline of the cell, roughly; places as seen from its middle."""
     angle = np.arctan2(y, x)
     wave = np.zeros_like(angle)
     for number, harmonic in enumerate(HARMONICS):
         sine, cosine = cells.outline[:, number, :, None, None].swapaxes(0, 1)
         wave += sine * np.sin(harmonic * angle) + cosine * np.cos(harmonic * angle)
-    return np.hypot(x, y) - cells.radius_um[:, None, None] * (1 + wave)
+    distance: Maps = np.hypot(x, y) - cells.radius_um[:, None, None] * (1 + wave)
+    return distance
 
 
-def _nucleus(cells: Cells, x: Maps, y: Maps) -> Maps:
+def _nucleus(cells: Cells, x: NDArray[Any], y: NDArray[Any]) -> Maps:
     """Signed distance to the smooth union of the nucleus's discs; far away without a nucleus."""
     bridge_um = 0.3
-    near = np.full(x.shape[:1] + np.broadcast_shapes(x.shape[1:], y.shape[1:]), 1e-30, np.float32)
+    near = np.full(np.broadcast_shapes(x.shape, y.shape), 1e-30, np.float32)
     for lobe in range(cells.lobe_um.shape[1]):
         radius = cells.lobe_radius_um[:, lobe, None, None]
         place = cells.lobe_um[:, lobe, :, None, None]
@@ -215,7 +219,8 @@ def _granules(
 def _texture(shape: tuple[int, ...], grain_px: float, generator: np.random.Generator) -> Maps:
     """Smooth noise of mean 0 and deviation 1, its grains about `grain_px` wide."""
     noise = _blurred(generator.standard_normal(shape, dtype=np.float32), grain_px)
-    return noise / noise.std()
+    standard: Maps = noise / noise.std()
+    return standard
 
 
 def _blurred(images: NDArray[Any], sigma_px: float) -> NDArray[Any]:

@@ -146,7 +146,7 @@ def cut(images: ImageSet, name: str, sizes: tuple[int, int, int]) -> DataSet:
         name: Of the data set.
         sizes: Number of images of each part; 0 validation images are none.
     """
-    start = np.cumsum((0, *sizes))
+    start = np.cumsum((0, *sizes)).tolist()
     train, validation, test = (_span(images, start[i], start[i + 1]) for i in range(3))
     return DataSet(name, train, validation if sizes[1] else None, test)
 
@@ -168,12 +168,16 @@ def _dealt(
 
 
 def _none_empty(part: Indices, sizes: NDArray[np.float64], wanted: NDArray[np.bool_]) -> Indices:
-    """Move the smallest patients of the fullest part to parts that are wanted and empty."""
+    """Move the smallest patients of the fullest part to parts that are wanted and empty.
+
+    Training and test take even the last patient of validation; validation takes nobody's last.
+    """
     for empty in (2, 0, 1):
         members = np.bincount(part, minlength=3)
-        spare = len(part) - np.count_nonzero(members) > 0
-        if wanted[empty] and not members[empty] and spare:
-            candidates = np.flatnonzero(part == members.argmax())
+        spare = members - (1, int(empty == 1), 1)
+        donor = spare.argmax()
+        if wanted[empty] and not members[empty] and spare[donor] > 0:
+            candidates = np.flatnonzero(part == donor)
             part[candidates[sizes[candidates].argmin()]] = empty
     return part
 

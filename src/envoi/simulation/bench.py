@@ -17,7 +17,7 @@ from torch import nn
 
 import envoi
 from envoi.errors import Problem, SettingsError
-from envoi.evaluation import evaluate
+from envoi.evaluation import check_test_labels, evaluate
 from envoi.files import canonical_json, write_bytes, write_text
 from envoi.meter import device_name, metered
 from envoi.networks.classifier import Classifier
@@ -43,6 +43,7 @@ def run_bench(
     *,
     budget: Budget,
     on_step: OnStep = ignore_step,
+    shared: Path | None = None,
 ) -> StudyResult:
     """Run, or go on with, one federation and all of `methods`; write the run folder.
 
@@ -55,13 +56,17 @@ def run_bench(
         folder: Of this run.
         budget: For every method.
         on_step: Told about each step of every training.
+        shared: See `Federation`.
 
     Raises:
+        DataError: The test images cannot measure anything, or do not suffice for the partition.
         SettingsError: The folder holds a run with other settings.
     """
+    check_test_labels(data.test.labels, classes=len(data.test.class_names))
     run = RunFolder(folder)
     _claim(run, data, settings, budget)
-    bench = _Bench(data, settings, run, budget, logged(run, on_step))
+    federation = Federation(data, settings, folder, shared=shared)
+    bench = _Bench(federation, run, budget, logged(run, on_step))
     began = time.monotonic()
     sites = bench.sites()
     rows = {"pooled": bench.pooled(), **bench.local()}
@@ -87,16 +92,11 @@ class _Bench:
     """The parts of one run, each remembered in the run folder."""
 
     def __init__(
-        self,
-        data: DataSet,
-        settings: FederationSettings,
-        run: RunFolder,
-        budget: Budget,
-        on_step: OnStep,
+        self, federation: Federation, run: RunFolder, budget: Budget, on_step: OnStep
     ) -> None:
-        self._data, self._settings, self._budget = data, settings, budget
+        self._federation, self._budget = federation, budget
+        self._data, self._settings = federation.data, federation.settings
         self._folder, self._on_step = run.path, on_step
-        self._federation = Federation(data, settings, run.path)
         self._teachers: Teachers | None = None
 
     def sites(self) -> list[SiteResult]:
@@ -176,7 +176,7 @@ class _Bench:
     def _judge(self, network: nn.Module) -> Metrics:
         test = self._data.test
         probabilities = predict(network, test.images, self._federation.study.image)
-        return evaluate(probabilities, test.labels)
+        return evaluate(probabilities, test.labels, patients=test.patients)
 
     def _save_network(self, name: str, network: nn.Module) -> None:
         state = {key: t.detach().contiguous() for key, t in network.state_dict().items()}

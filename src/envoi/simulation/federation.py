@@ -68,10 +68,20 @@ class Federation:
         data: Only its training images are given to sites.
         settings: Partition, networks, training, seed.
         folder: Where files are kept; equal settings may go on in it.
+        shared: Folder that several federations on the same data have in common: the pooled
+            reference does not depend on the partition and is trained once.
     """
 
-    def __init__(self, data: DataSet, settings: FederationSettings, folder: Path) -> None:
+    def __init__(
+        self,
+        data: DataSet,
+        settings: FederationSettings,
+        folder: Path,
+        *,
+        shared: Path | None = None,
+    ) -> None:
         self.data, self.settings, self.folder = data, settings, folder
+        self._shared = shared or folder / "sites" / "pooled"
         parts = partition(
             data.train,
             scheme=settings.partition,
@@ -97,14 +107,17 @@ class Federation:
 
     def train_pooled(self, on_step: OnStep = ignore_step) -> TrainedSite:
         """The upper reference: the same network and settings on all images together."""
-        return self._train("pooled", self.data.train, self.study.architectures[0], on_step)
+        architecture = self.study.architectures[0]
+        return self._train("pooled", self.data.train, architecture, on_step, self._shared)
 
     def _submit(self, site: str, on_step: OnStep) -> SiteResult:
         number = list(self.images).index(site)
         file = self.folder / "inbox" / f"{site}.safetensors"
         seconds = self.folder / "sites" / site / "seconds"
         if not file.exists():
-            trained = self._train(site, self.images[site], self._architecture(number), on_step)
+            trained = self._train(
+                site, self.images[site], self._architecture(number), on_step, seconds.parent
+            )
             seconds.write_text(f"{trained.seconds:.1f}")
             write_submission(
                 file,
@@ -125,7 +138,7 @@ class Federation:
         )
 
     def _train(
-        self, name: str, images: ImageSet, architecture: str, on_step: OnStep
+        self, name: str, images: ImageSet, architecture: str, on_step: OnStep, folder: Path
     ) -> TrainedSite:
         seed = self.settings.seed
         fingerprint = job_fingerprint(
@@ -136,7 +149,7 @@ class Federation:
             seed=seed,
             name=name,
         )
-        path = self.folder / "sites" / name / "checkpoint.safetensors"
+        path = folder / f"{fingerprint[:16]}.checkpoint"
         return train(
             images,
             study=self.study,

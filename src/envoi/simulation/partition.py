@@ -47,7 +47,8 @@ class Dirichlet:
             )
 
     def __str__(self) -> str:
-        return f"dirichlet-{self.alpha:g}"
+        short = f"{self.alpha:g}"
+        return f"dirichlet-{short if float(short) == self.alpha else self.alpha}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +88,21 @@ def parse_partition(text: str) -> Partition:
     raise _unknown(text)
 
 
-def partition(images: ImageSet, *, scheme: Partition, sites: int, seed: int) -> Parts:
+def partition(images: ImageSet, *, scheme: Partition | str, sites: int, seed: int) -> Parts:
     """Indices of each site's images, sites in order; natural sites in order of their names.
 
     Args:
         images: To be spread.
-        scheme: How.
+        scheme: How, as a value or by its name.
         sites: How many sites; a natural partition has as many as the column names.
         seed: Equal seeds give equal parts.
 
     Raises:
         DataError: There are too few images or classes for so many sites, or no sites column.
-        SettingsError: `sites` is not positive.
+        SettingsError: `sites` is not positive, or no scheme is called so.
     """
+    if isinstance(scheme, str):
+        scheme = parse_partition(scheme)
     if sites < 1:
         raise SettingsError(Problem("at least 1", f"{sites}", "sites", "Choose more sites."))
     generator = numpy_generator(seed, "partition")
@@ -170,7 +173,7 @@ def _dirichlet(
         Problem(
             f"{sites} sites of at least {_SMALLEST_SITE} images",
             f"none in {_MOST_DRAWS} draws",
-            f"dirichlet-{alpha:g}",
+            f"dirichlet-{alpha}",
             "Choose a larger alpha or fewer sites.",
         )
     )
@@ -213,5 +216,3 @@ def _unknown(text: str) -> SettingsError:
             "Choose a known partition.",
         )
     )
-
-
