@@ -109,9 +109,14 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> State:
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
     """Give `optimiser` the tensors that `optimiser_state` took from its twin."""
+    parameters = [p.detach() for group in optimiser.param_groups for p in group["params"]]
     slots: dict[int, State] = {}
     for name, value in state.items():
         index, key = name.split(".", 1)
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            # In the memory order of its parameter: another order may round otherwise.
+            value = torch.empty_like(parameter).copy_(value)  # noqa: PLW2901
         slots.setdefault(int(index), {})[key] = value
     optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
 

@@ -9,10 +9,11 @@ Loads no torch. Nothing here holds a path, a host or a user name.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import tomlkit
 from pydantic import TypeAdapter, ValidationError
@@ -184,10 +185,11 @@ class RunFolder:
         write_text(self.path / "run.toml", tomlkit.dumps(_without_none(settings)))
 
     def append_step(self, info: StepInfo) -> None:
-        """Add one line to steps.jsonl."""
+        """Add one line to steps.jsonl, in place of one that a kill cut off."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "steps.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(info)) + "\n")
+        with (self.path / "steps.jsonl").open("a+b") as file:
+            _drop_cut_off_line(file)
+            file.write(json.dumps(asdict(info)).encode() + b"\n")
 
     def steps(self) -> list[StepInfo]:
         """All logged steps in order, those repeated after a kill once.
@@ -222,6 +224,14 @@ class RunFolder:
             raise StorageError(
                 Problem("a result of this version", found, "result.json", "Repeat the run.")
             ) from err
+
+
+def _drop_cut_off_line(file: BinaryIO) -> None:
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 1))
+    if file.read(1) not in {b"", b"\n"}:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _without_none(value: Any) -> Any:  # noqa: ANN401  (any TOML value)

@@ -7,17 +7,27 @@ dataclasses whose defaults are the paper's (FedISCA, MICCAI 2023, doi
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from envoi.errors import Problem, SettingsError
+from envoi.errors import EnvoiError, Problem, SettingsError
 
 Preset = Literal["smoke", "short", "full"]
 PRESETS: tuple[Preset, ...] = ("smoke", "short", "full")
 
 Settings = TypeVar("Settings")
+
+_NEVER_NEGATIVE = (
+    "pixel_rate",
+    "jitter_px",
+    "class_weight",
+    "variation_weight",
+    "statistics_weight",
+    "student_momentum",
+    "student_weight_decay",
+)
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -105,6 +115,8 @@ class Budget:
         _require_positive(
             self, "outer_epochs", "synthesis_steps", "batch_size", "student_rate", "temperature"
         )
+        for name in _NEVER_NEGATIVE:
+            _require(getattr(self, name) >= 0, self, name, "0 or more")
         _require(
             self.student_statistics == "batch" or self.student_start == "average",
             self,
@@ -177,8 +189,12 @@ def resolved(preset: Settings, *layers: Mapping[str, Any], where: str) -> Settin
 
 def problems_of(err: ValidationError, *, where: str, known: list[str]) -> list[Problem]:
     """A pydantic error as problems; an unknown key is answered with the nearest of `known`."""
-    problems = []
+    problems: list[Problem] = []
     for item in err.errors():
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, EnvoiError):
+            problems += [replace(p, where=f"{where}, {p.where}") for p in cause.problems]
+            continue
         key = ".".join(str(part) for part in item["loc"]) or "the whole"
         if item["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
             name = str(item["loc"][-1])

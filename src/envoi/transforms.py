@@ -23,7 +23,9 @@ def normalise(
 ) -> Images:
     """Stored pixels (0..255) as network inputs, in the memory order that CPUs like best."""
     low, high = spec.value_range
-    scaled = (torch.as_tensor(pixels).to(torch.float32) - low) / (high - low)
+    if isinstance(pixels, np.ndarray):  # torch takes no reversed and no read-only views
+        pixels = torch.from_numpy(np.require(pixels, requirements=("C", "W")))
+    scaled = (pixels.to(torch.float32) - low) / (high - low)
     inputs = (scaled - _per_channel(spec.mean)) / _per_channel(spec.deviation)
     return inputs.contiguous(memory_format=torch.channels_last)
 

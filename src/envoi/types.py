@@ -58,7 +58,7 @@ class ImageSet:
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     patients: NDArray[np.int64] | None = None
-    sites: NDArray[np.str_] | None = None
+    sites: NDArray[np.character] | None = None
 
     def __post_init__(self) -> None:
         problems = _problems_of_arrays(self)

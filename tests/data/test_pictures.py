@@ -152,9 +152,7 @@ def test_print_colours_are_always_refused(read):
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_animations_and_pages_are_always_refused(read, name):
     frames = [Image.fromarray(noise(8, 8, 3) // n) for n in (1, 2)]
-    (message,) = read(
-        frames[0], name=name, reading=ANY, save_all=True, append_images=frames[1:]
-    )
+    (message,) = read(frames[0], name=name, reading=ANY, save_all=True, append_images=frames[1:])
     assert "expected a single picture, found an animation or several pages" in message
 
 

@@ -80,7 +80,6 @@ def phantom_federation(
         SettingsError: A number is not positive, or the images would be too small.
     """
     _check_federation(sites, images_per_site, test_images, alpha)
-    names = [f"site-{number + 1}" for number in range(sites)]
     mixes = _class_counts(sites, images_per_site, alpha, numpy_generator(seed, "mix"))
     kinds = np.arange(len(PHANTOM_CLASSES))
     train = [np.repeat(kinds, mix) for mix in mixes]
@@ -88,24 +87,25 @@ def phantom_federation(
     order = np.arange(test_images)
     test_site = order // len(kinds) % sites
     test = [order[test_site == site] % len(kinds) for site in range(sites)]
+    held = sum(map(_patient_count, train))
     return DataSet(
         "phantoms",
-        train=_pooled(train, names, size_px, seed, "train"),
+        train=_pooled(train, "train", first_patient=0, size_px=size_px, seed=seed),
         validation=None,
-        test=_pooled(test, names, size_px, seed, "test"),
+        test=_pooled(test, "test", first_patient=held, size_px=size_px, seed=seed),
     )
 
 
 def _pooled(
-    labels: list[NDArray[np.int64]], names: list[str], size_px: int, seed: int, part: str
+    labels: list[NDArray[np.int64]], part: str, *, first_patient: int, size_px: int, seed: int
 ) -> ImageSet:
     """The images of all sites, each in its own stain, in random order within the site."""
-    images, order = [], []
-    patients: list[NDArray[np.int64]] = []
+    images, order, patients = [], [], []
     for site, own in enumerate(labels):
         generator = numpy_generator(seed, part, site)
         shuffled = generator.permutation(own)
-        slides = _patients(len(own), generator) + (0 if not patients else patients[-1].max() + 1)
+        slides = first_patient + generator.permutation(np.arange(len(own)) // _CELLS_PER_PATIENT)
+        first_patient += _patient_count(own)
         stain = hospital_stain(site, seed=seed)
         images.append(
             phantom_images(
@@ -114,12 +114,13 @@ def _pooled(
         )
         order.append(shuffled)
         patients.append(slides)
+    names = np.array([f"site-{number + 1}" for number in range(len(labels))])
     return ImageSet(
         np.concatenate(images),
         np.concatenate(order),
         PHANTOM_CLASSES,
         patients=np.concatenate(patients),
-        sites=np.repeat(np.array(names), [len(own) for own in labels]),
+        sites=np.repeat(names, [len(own) for own in labels]),
     )
 
 
@@ -164,9 +165,8 @@ def _apportioned(total: int, share: NDArray[np.float64]) -> NDArray[np.int64]:
     return whole
 
 
-def _patients(count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Codes 0, 1, ... of patients with about five cells each, in random order."""
-    return generator.permutation(np.arange(count) // _CELLS_PER_PATIENT)
+def _patient_count(labels: NDArray[np.int64]) -> int:
+    return -(-len(labels) // _CELLS_PER_PATIENT)
 
 
 def _check_request(labels: NDArray[np.int64], slides: NDArray[np.int64], size_px: int) -> None:

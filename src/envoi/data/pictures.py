@@ -34,12 +34,10 @@ _COLOUR_SPACES = ("CMYK", "YCbCr", "LAB", "HSV")
 # Pillow's plugins raise all of these of damaged files.
 _UNREADABLE = (
     ArithmeticError,
-    AttributeError,
     EOFError,
     LookupError,
     MemoryError,
     OSError,
-    RuntimeError,
     SyntaxError,
     TypeError,
     ValueError,

@@ -78,8 +78,9 @@ def _classes(
     if class_names:
         names = tuple(class_names)
     elif numbered:
-        # No set has more classes than rows; a larger number is told as a gap below.
-        highest = min(max(int(label) for label in table.labels), len(table))
+        # No set has more classes than rows; a larger number is told as an unknown label.
+        highest = max(int(label) if len(label) < 9 else len(table) for label in table.labels)
+        highest = min(highest, len(table))
         names = tuple(str(number) for number in range(highest + 1))
     else:
         names = tuple(sorted(set(table.labels)))

@@ -74,7 +74,7 @@ def weight_sharing_copy(network: nn.Module) -> nn.Module:
 
 
 def channel_statistics(maps: Float[Tensor, "batch channel height width"]) -> ChannelStats:
-    """Mean and biased variance of each channel over batch and space, differentiable."""
+    """Mean and biased variance of each channel over batch and space, differentiable once."""
     mean, variance, _ = _ChannelMoments.apply(maps)  # type: ignore[no-untyped-call]
     return ChannelStats(mean, variance)
 

@@ -1,7 +1,9 @@
 """From teachers to a student: one method, one budget, one resumable job."""
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,8 +68,11 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
         MethodError: The method cannot work with these teachers.
         SettingsError: The checkpoint belongs to another job.
     """
-    state = Checkpoint(checkpoint, fingerprint=_fingerprint(name, method, teachers, budget, seed))
-    flop = method.flop(teachers, study.network(), budget=budget)
+    student = study.network()
+    settings = re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(method))  # where functions lie in memory
+    job = [name, settings, _inputs(teachers, student), asdict(budget), seed]
+    state = Checkpoint(checkpoint, fingerprint=digest(canonical_json(job).encode()))
+    flop = method.flop(teachers, student, budget=budget)
     with metered() as cost:
         network = method.fit(
             teachers,
@@ -93,10 +98,10 @@ def predict(
     return np.concatenate(rows)
 
 
-def _fingerprint(name: str, method: Method, teachers: Teachers, budget: Budget, seed: int) -> str:
-    networks = [
+def _inputs(teachers: Teachers, student: nn.Module) -> list[Any]:
+    networks = [student, *(member.network for member in teachers.members)]
+    weights = [
         digest(b"".join(t.cpu().contiguous().numpy().tobytes() for t in state.values()))
-        for state in (member.network.state_dict() for member in teachers.members)
+        for state in (network.state_dict() for network in networks)
     ]
-    job = [name, type(method).__qualname__, networks, teachers.class_counts.tolist()]
-    return digest(canonical_json([*job, asdict(budget), seed]).encode())
+    return [*weights, teachers.class_counts.tolist(), asdict(teachers.image)]

@@ -189,7 +189,9 @@ def _dirichlet_draw(
         share = generator.dirichlet(np.full(sites, alpha)) * (sizes < len(labels) / sites)
         # With a tiny alpha all of the draw can fall to full sites: then the others share it.
         share = share if share.sum() > 0 else (sizes < len(labels) / sites).astype(float)
-        cuts = (np.cumsum(share / share.sum()) * len(members)).astype(np.int64)[:-1]
+        # Divided by its own last value, so that rounding gives a full last site no image.
+        until = np.cumsum(share)
+        cuts = (until / until[-1] * len(members)).astype(np.int64)[:-1]
         for site, piece in enumerate(np.split(members, cuts)):
             held[site].append(piece)
             sizes[site] += len(piece)

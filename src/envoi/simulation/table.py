@@ -98,6 +98,13 @@ def as_markdown(rows: Sequence[Row]) -> str:
 
 
 def _rows(group: Group, runs: list[StudyResult]) -> list[Row]:
+    for run in runs:
+        if "pooled" not in run.methods or not _local(run):
+            found = f"only {', '.join(run.methods) or 'nothing'}"
+            where = f"a run of {run.name}"
+            raise DataError(
+                Problem("rows pooled and local/<site>", found, where, "Compare only bench runs.")
+            )
     by_method: dict[str, list[list[MethodResult]]] = {
         "pooled": [[run.methods["pooled"]] for run in runs],
         "local_best": [[local_best(run)] for run in runs],

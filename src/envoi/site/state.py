@@ -90,13 +90,5 @@ class TrainingState:
         self.epoch, self.step, self._best_epoch = tensors["counters"].tolist()
         self.seconds, self._loss_sum, self._best_loss = tensors["measures"].tolist()
         restore_module(self.network, unpack("network", tensors))
-        restore_optimiser(self.optimiser, self._laid_out(unpack("optimiser", tensors)))
+        restore_optimiser(self.optimiser, unpack("optimiser", tensors))
         self._best = {key: value for key, value in tensors.items() if key.startswith("best/")}
-
-    def _laid_out(self, slots: State) -> State:
-        """Momentum in the memory order of its parameter: another order may round otherwise."""
-        parameters = [parameter.detach() for parameter in self.network.parameters()]
-        return {
-            key: torch.empty_like(parameters[int(key.split(".")[0])]).copy_(value)
-            for key, value in slots.items()
-        }

@@ -1,0 +1,64 @@
+"""Wall time and peak memory of a block."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from envoi import meter
+from envoi.meter import device_name, metered
+
+MEGABYTES = 1_000_000
+on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="memory of the device is measured")
+
+
+def test_wall_time_is_that_of_the_block(monkeypatch):
+    clock = iter([10.0, 12.5])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with metered() as cost:
+        assert cost.wall_seconds == 0
+    assert cost.wall_seconds == 2.5
+
+
+@on_cpu
+@pytest.mark.skipif(not meter._MEMORY_RESET.exists(), reason="the peak cannot be forgotten here")
+def test_the_peak_is_that_of_the_block():
+    with metered() as small:
+        pass
+    with metered() as large:
+        block = np.ones(200 * MEGABYTES, np.uint8)
+        del block
+    with metered() as after:
+        pass
+    assert large.peak_bytes - small.peak_bytes > 150 * MEGABYTES
+    assert large.peak_bytes - after.peak_bytes > 150 * MEGABYTES
+
+
+def test_the_cost_of_a_block_that_fails_is_known():
+    def fail():
+        with metered() as cost:
+            costs.append(cost)
+            raise KeyboardInterrupt
+
+    costs = []
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert costs[0].wall_seconds > 0
+    assert costs[0].peak_bytes > 0
+
+
+@on_cpu
+def test_other_systems_tell_their_highest_resident_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(meter, "_MEMORY_RESET", tmp_path / "missing")
+    monkeypatch.setattr(meter, "_MEMORY_STATUS", tmp_path / "missing")
+    with metered() as cost:
+        pass
+    assert 10 * MEGABYTES < cost.peak_bytes < 2**45
+
+
+@on_cpu
+def test_the_device_is_called_as_people_call_it(tmp_path, monkeypatch):
+    assert device_name().endswith(f", {torch.get_num_threads()} threads")
+    monkeypatch.setattr(meter, "_MEMORY_STATUS", tmp_path / "missing")
+    assert device_name() == f"CPU, {torch.get_num_threads()} threads"
