@@ -201,7 +201,7 @@ def main() -> None:
     for steps in (options.steps, 4 * options.steps):
         budget = Budget(outer_epochs=1, synthesis_steps=steps, batch_size=options.batch_size)
         for _ in range(options.repeats if steps == options.steps else 1):
-            for kind in seconds:
+            for kind in ("transcription", "envoi"):
                 found = in_process(kind, options.network, budget)
                 peaks[kind][str(steps)] = max(found["peak_bytes"], peaks[kind].get(str(steps), 0))
                 if steps == options.steps:

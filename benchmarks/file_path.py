@@ -1,5 +1,6 @@
-"""The file path end to end, as hospitals would walk it: five site processes, five files, one
-inbox, one distillation.
+"""The file path end to end, as hospitals would walk it.
+
+Five site processes, five files, one inbox, one distillation:
 
     python benchmarks/file_path.py pneumoniamnist.npz --out benchmarks/results/file_path
 
@@ -73,7 +74,8 @@ def main() -> None:
         terminal.run("study", "add-site", study, name, key)
     terminal.run("study", "check", study)
     scheme = parse_partition("dirichlet-0.6")
-    for name, part in zip(names, partition(data.train, scheme=scheme, sites=SITES, seed=0), strict=True):
+    parts = partition(data.train, scheme=scheme, sites=SITES, seed=0)
+    for name, part in zip(names, parts, strict=True):
         rows = work / f"{name}.rows"
         write_text(rows, "\n".join(map(str, part.tolist())))
         folder = work / name

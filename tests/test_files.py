@@ -7,7 +7,7 @@ import os
 import stat
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envoi.errors import StorageError
@@ -21,6 +21,8 @@ from envoi.files import (
     write_text,
     writing,
 )
+
+quick = settings(deadline=None, max_examples=30)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -131,6 +133,7 @@ def test_what_json_cannot_say_is_not_written(value, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@quick
 @given(JSON)
 def test_canonical_json_says_the_value_and_no_more(value):
     text = canonical_json(value)

@@ -5,7 +5,7 @@ import json
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envoi.errors import StorageError
@@ -21,6 +21,8 @@ from envoi.results import (
     StepInfo,
     StudyResult,
 )
+
+quick = settings(deadline=None, max_examples=30)
 
 HALF = Interval(0.5, 0.4, 0.6)
 RESULT = StudyResult(
@@ -104,6 +106,7 @@ def test_no_steps_are_none(run):
     assert run.steps() == []
 
 
+@quick
 @given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=3))
 def test_steps_are_read_back_to_the_last_bit(tmp_path_factory, losses):
     run = RunFolder(tmp_path_factory.mktemp("run"))

@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envoi.seeding import derive_seed, numpy_generator, torch_generator
 
+quick = settings(deadline=None, max_examples=30)
+
 NAMES = st.lists(st.one_of(st.integers(), st.text(st.characters(codec="utf-8"))), max_size=3)
 
 
+@quick
 @given(st.integers(), NAMES)
 def test_seeds_have_63_bits_and_depend_on_the_arguments_alone(seed, names):
     derived = derive_seed(seed, *names)

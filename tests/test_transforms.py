@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envoi.transforms import augment, denormalise, jitter, normalise
 from envoi.types import ImageSpec
+
+quick = settings(deadline=None, max_examples=30)
 
 SPEC = ImageSpec(3, 4, mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.3, 0.5))
 
@@ -74,6 +76,7 @@ def test_inputs_have_the_memory_order_that_cpus_like_and_pixels_are_not_changed(
     assert (pixels == every_byte()).all()
 
 
+@quick
 @given(st.integers(0, 6), st.integers(0, 20))
 def test_jitter_is_one_circular_shift_of_the_whole_batch(limit_px, seed):
     images = numbered()
@@ -109,6 +112,7 @@ def flips_and_shifts(image, shift_px):
                 yield padded[:, top : top + size, left : left + size]
 
 
+@quick
 @given(st.integers(0, 3), st.integers(0, 50))
 def test_augment_flips_and_shifts_each_image_and_does_no_more(shift_px, seed):
     images = numbered()

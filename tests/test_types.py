@@ -6,11 +6,13 @@ import re
 import jaxtyping
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envoi.errors import DataError
 from envoi.types import DataSet, ImageSet, ImageSpec
+
+quick = settings(deadline=None, max_examples=30)
 
 CLASSES = ("a", "b", "c")
 
@@ -52,6 +54,7 @@ def test_the_repr_tells_sizes_and_no_content():
     assert repr(image_set(patients=None)).endswith("patients: unknown)")
 
 
+@quick
 @given(st.lists(st.integers(0, 5), max_size=8))
 def test_a_subset_keeps_each_image_with_its_columns(indices):
     whole = image_set()

@@ -174,5 +174,5 @@ def test_what_is_no_checkpoint_is_told(tmp_path):
         StudyError, match="a.pth: expected a safetensors file, found another format"
     ):
         load_backbone(network_of(), tmp_path / "a.pth")
-    with pytest.raises(StudyError, match="b: expected a safetensors file, found No such file"):
+    with pytest.raises(StudyError, match="b: expected a safetensors file, found no readable file"):
         load_backbone(network_of(), tmp_path / "b")

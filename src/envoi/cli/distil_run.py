@@ -119,7 +119,7 @@ class DistilRun:
             server_flop=done.flop,
             bytes_per_site=submission_bytes(self._study, self._study.architectures[0]),
             peak_bytes=done.peak_bytes,
-            changes=self._budget.changes_from(full) if done.flop > 0 else (),
+            changes=self._budget.changes_from(full) if done.steps else (),
         )
 
     def _local_rows(self) -> dict[str, MethodResult]:

@@ -63,7 +63,7 @@ def load_backbone(network: Classifier, path: Path) -> Classifier:
     try:
         given = load_file(path)
     except (OSError, SafetensorError) as err:
-        found = getattr(err, "strerror", None) or "another format"
+        found = "another format" if isinstance(err, SafetensorError) else "no readable file"
         raise StudyError(
             Problem(
                 "a safetensors file", found, path.name, "Convert the checkpoint to safetensors."

@@ -15,6 +15,7 @@ from envoi.checkpoint import Checkpoint
 from envoi.files import canonical_json, digest
 from envoi.meter import metered
 from envoi.progress import OnStep, ignore_step
+from envoi.results import StepInfo
 from envoi.seeding import torch_generator
 from envoi.server.methods import Method
 from envoi.server.teacher import Teachers
@@ -33,12 +34,14 @@ class Distilled:
         seconds: Wall time of the part that was run now (not that before a kill).
         flop: Floating-point operations of the whole job.
         peak_bytes: Peak memory.
+        steps: Steps that were run now; 0 for methods that do not read the budget.
     """
 
     network: nn.Module
     seconds: float
     flop: float
     peak_bytes: int
+    steps: int
 
 
 def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
@@ -73,17 +76,24 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
     job = [name, settings, _inputs(teachers, student), asdict(budget), seed]
     state = Checkpoint(checkpoint, fingerprint=digest(canonical_json(job).encode()))
     flop = method.flop(teachers, student, budget=budget)
+    steps = 0
+
+    def count(info: StepInfo) -> None:
+        nonlocal steps
+        steps += 1
+        on_step(info)
+
     with metered() as cost:
         network = method.fit(
             teachers,
             study.network(),
             budget=budget,
             generator=torch_generator(seed, "server", name),
-            on_step=on_step,
+            on_step=count,
             checkpoint=state,
         )
     state.clear()
-    return Distilled(network, cost.wall_seconds, flop, cost.peak_bytes)
+    return Distilled(network, cost.wall_seconds, flop, cost.peak_bytes, steps)
 
 
 def predict(

@@ -3,6 +3,7 @@
 Logits of several sites are `(site, batch, class)`, counts `(site, class)`.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -123,13 +124,13 @@ def mean_logits(logits: SiteLogits, counts: Counts) -> Float[Tensor, "batch clas
 
 def mean_probabilities(logits: SiteLogits, counts: Counts) -> Float[Tensor, "batch class"]:  # noqa: ARG001
     """The logarithm of the mean probabilities."""
-    return logits.softmax(dim=-1).mean(dim=0).log()
+    return logits.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(logits))
 
 
 def size_weighted(logits: SiteLogits, counts: Counts) -> Float[Tensor, "batch class"]:
     """The logarithm of the mean probabilities, each site weighted by its number of images."""
     sizes = _shares(counts.sum(dim=1, keepdim=True))
-    return (sizes[:, None] * logits.softmax(dim=-1)).sum(dim=0).log()
+    return (sizes.log()[:, None] + logits.log_softmax(dim=-1)).logsumexp(dim=0)
 
 
 def class_count_weighted(logits: SiteLogits, counts: Counts) -> Float[Tensor, "batch class"]:
@@ -138,8 +139,8 @@ def class_count_weighted(logits: SiteLogits, counts: Counts) -> Float[Tensor, "b
     Proportional to sum_k n_k(c)/N(c) p_k(c|x): a site that never saw a class no longer votes
     against it.
     """
-    weighted = (_shares(counts)[:, None] * logits.softmax(dim=-1)).sum(dim=0)
-    return weighted.clamp_min(torch.finfo(weighted.dtype).tiny).log().log_softmax(dim=-1)
+    weighted = (_shares(counts).log()[:, None] + logits.log_softmax(dim=-1)).logsumexp(dim=0)
+    return weighted.log_softmax(dim=-1)
 
 
 WEIGHTINGS: dict[str, Weighting] = {

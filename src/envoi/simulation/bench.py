@@ -156,7 +156,7 @@ class _Bench:
                 server_flop=done.flop,
                 bytes_per_site=self._federation.bytes_per_site,
                 peak_bytes=done.peak_bytes,
-                changes=self._budget.changes_from(full) if done.flop > 0 else (),
+                changes=self._budget.changes_from(full) if done.steps else (),
             )
 
         return self._remembered(name, compute)

@@ -5,15 +5,31 @@ metadata; a withdrawal is a small signed JSON notice. See `layout` for the bytes
 the fields, `open` for what is checked.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from envoi.submission.describe import describe
 from envoi.submission.keys import fingerprint, generate_key, load_key, public_text, save_key
-from envoi.submission.layout import submission_bytes
 from envoi.submission.manifest import DifferentialPrivacy, Manifest, TrainingCard
-from envoi.submission.open import Submission, build_network, open_submission
-from envoi.submission.quantise import quantised
-from envoi.submission.release import Release
 from envoi.submission.withdrawal import Withdrawal, open_withdrawal, write_withdrawal
-from envoi.submission.write import write_submission
+
+if TYPE_CHECKING:
+    from envoi.submission.layout import submission_bytes
+    from envoi.submission.open import Submission, build_network, open_submission
+    from envoi.submission.quantise import quantised
+    from envoi.submission.release import Release
+    from envoi.submission.write import write_submission
+
+# These load torch; keys and notices do without it, so that `envoi site keygen` answers at once.
+_LATE = {
+    "Release": "release",
+    "Submission": "open",
+    "build_network": "open",
+    "open_submission": "open",
+    "quantised": "quantise",
+    "submission_bytes": "layout",
+    "write_submission": "write",
+}
 
 __all__ = [
     "DifferentialPrivacy",
@@ -36,3 +52,11 @@ __all__ = [
     "write_submission",
     "write_withdrawal",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (any public object)
+    if name not in _LATE:
+        raise AttributeError(f"module 'envoi.submission' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"envoi.submission.{_LATE[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,33 @@
+from envoi.data import load_folder as load_folder
+from envoi.data import load_medmnist as load_medmnist
+from envoi.data import load_table as load_table
+from envoi.data import phantom_federation as phantom_federation
+from envoi.errors import EnvoiError as EnvoiError
+from envoi.evaluation import evaluate as evaluate
+from envoi.report import write_report as write_report
+from envoi.results import Metrics as Metrics
+from envoi.server.build import distil as distil
+from envoi.server.build import predict as predict
+from envoi.server.collect import collect as collect
+from envoi.server.methods import fedisca as fedisca
+from envoi.server.methods import method_called as method_called
+from envoi.server.teacher import Teachers as Teachers
+from envoi.settings import Budget as Budget
+from envoi.settings import TrainingSettings as TrainingSettings
+from envoi.simulation.bench import run_bench as run_bench
+from envoi.simulation.federation import Federation as Federation
+from envoi.simulation.federation import FederationSettings as FederationSettings
+from envoi.simulation.partition import parse_partition as parse_partition
+from envoi.site.export import release as release
+from envoi.site.train import train as train
+from envoi.study import Study as Study
+from envoi.study import load_study as load_study
+from envoi.submission import Submission as Submission
+from envoi.submission import build_network as build_network
+from envoi.submission import open_submission as open_submission
+from envoi.submission import write_submission as write_submission
+from envoi.types import DataSet as DataSet
+from envoi.types import ImageSet as ImageSet
+from envoi.types import ImageSpec as ImageSpec
+
+__version__: str
