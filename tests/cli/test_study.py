@@ -103,7 +103,7 @@ def test_add_site_changes_a_key_on_purpose_only(file):
 
 def test_a_roster_is_filled_one_site_at_a_time(file):
     found = run("study", "add-site", file, "north", public_text(generate_key()))
-    assert "1 more sites are needed for the study's minimum" in found.output
+    assert "1 more to come for the study's minimum" in found.output
     assert "digest" not in found.output
     assert run("study", "check", file).exit_code == 3
     run("study", "add-site", file, "south", public_text(generate_key()))

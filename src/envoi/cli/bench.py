@@ -23,7 +23,7 @@ def run(
     sites: Annotated[int, typer.Option(min=1, help="Number of sites.")] = 5,
     network: Annotated[
         str, typer.Option(help="Architecture; several with commas are dealt to the sites.")
-    ] = "resnet10-small",
+    ] = "convnet-small",
     methods: Annotated[str, typer.Option(help="Names, with commas.")] = DEFAULT_METHODS,
     seeds: Annotated[str, typer.Option(help="Numbers, with commas; one run each.")] = "0",
     budget: Annotated[str, typer.Option(help="smoke, short or full.")] = "short",

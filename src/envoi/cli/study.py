@@ -85,7 +85,7 @@ def add_site(
     typer.echo(f"{site} is in the roster: fingerprint {fingerprint(key)}.")
     typer.echo("Compare it with the site on the telephone.")
     if roster.missing:
-        typer.echo(f"{roster.missing} more sites are needed for the study's minimum.")
+        typer.echo(f"{roster.missing} more to come for the study's minimum.")
         return
     typer.echo(f"digest {roster.study.digest}")
     typer.echo("The study is another one now: send this file to all sites, old and new.")

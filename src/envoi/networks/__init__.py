@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from envoi.networks.classifier import Classifier
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "convnet-small": Architecture(Family.VGG, (1, 1, 1), (24, 48, 96), Stem.SMALL),
     "resnet10-small": Architecture(Family.RESNET, (1, 1, 1, 1), (16, 32, 64, 128), Stem.SMALL),
     "resnet10-small-gn": Architecture(
         Family.RESNET, (1, 1, 1, 1), (16, 32, 64, 128), Stem.SMALL, Norm.GROUP

@@ -32,7 +32,7 @@ class DemoSettings:
     sites: int = 5
     images_per_site: int = 500
     test_images: int = 800
-    epochs: int = 12
+    epochs: int = 24
     seed: int = 0
     budget: Budget = field(default_factory=lambda: Budget.preset("smoke"))
 
@@ -57,8 +57,9 @@ def run_demo(
     federation = FederationSettings(
         partition=Natural(),
         sites=settings.sites,
+        networks=("convnet-small",),
         training=TrainingSettings(
-            epochs=settings.epochs, batch_size=64, rate=0.05, schedule="one-cycle", augment=True
+            epochs=settings.epochs, batch_size=32, rate=0.05, schedule="one-cycle", augment=True
         ),
         seed=settings.seed,
     )
