@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/envoi demo --out runs/demo
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check

@@ -12,6 +12,7 @@ from envoi.cli.progress import following
 from envoi.data import load_medmnist, phantom_federation
 from envoi.errors import Problem, SettingsError
 from envoi.files import read_text
+from envoi.networks import architecture
 from envoi.report import write_report
 from envoi.results import RunFolder
 from envoi.server.methods import method_called
@@ -55,6 +56,8 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
         EnvoiError: Anything asked for is unknown; said before the first run starts.
     """
     methods = {name: method_called(name) for name in plan.methods}
+    for network in plan.networks:
+        architecture(network)
     tables = _tables(plan.settings)
     runs = list(_runs(plan, tables["training"]))
     data = _data_set(plan)

@@ -54,6 +54,8 @@ def distil(
     run = DistilRun(study, folder, RunFolder(out), chosen, seed=seed, test=test)
     with following() as on_step:
         run.execute(methods, ledger, on_step)
+    for student in sorted(out.glob("*.safetensors")):
+        typer.echo(f"student: {student}")
     typer.echo(f"report: {write_report(RunFolder(out))}")
 
 

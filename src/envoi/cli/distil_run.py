@@ -110,7 +110,9 @@ class DistilRun:
         )
         if isinstance(done.network, Classifier):
             state = {key: t.detach().contiguous() for key, t in done.network.state_dict().items()}
-            write_bytes(self._run.path / f"{file}.safetensors", save(state))
+            write_bytes(
+                self._run.path / f"{file}.safetensors", save(state, metadata=self._metadata(name))
+            )
         full = Budget.preset("full", size_px=self._study.image.size_px)
         return MethodResult(
             method=name,
@@ -121,6 +123,17 @@ class DistilRun:
             peak_bytes=done.peak_bytes,
             changes=self._budget.changes_from(full) if done.steps else (),
         )
+
+    def _metadata(self, method: str) -> dict[str, str]:
+        """What a reader needs to use the student without its study.toml."""
+        study = self._study
+        return {
+            "architecture": study.architectures[0],
+            "class_names": canonical_json(list(study.classes)),
+            "image": canonical_json(asdict(study.image)),
+            "method": method,
+            "study": study.digest,
+        }
 
     def _local_rows(self) -> dict[str, MethodResult]:
         return {

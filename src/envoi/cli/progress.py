@@ -99,16 +99,16 @@ def _bar(console: "Console") -> Iterator[OnStep]:
 @contextmanager
 def _lines(console: "Console") -> Iterator[OnStep]:
     """For log files: a line now and then."""
-    began = last = time.monotonic()
-    first: dict[str, int] = {}
+    last = time.monotonic()
+    first: dict[str, tuple[int, float]] = {}
 
     def show(info: StepInfo) -> None:
         nonlocal last
         now = time.monotonic()
-        done = info.step - first.setdefault(info.phase, info.step - 1)
-        if now - last < _LINE_SECONDS:
+        step, began = first.setdefault(info.phase, (info.step, now))
+        if now - last < _LINE_SECONDS or info.step == step:
             return
-        left = (now - began) / done * (info.steps - info.step)
+        left = (now - began) / (info.step - step) * (info.steps - info.step)
         last = now
         line = (
             f"{info.phase}, epoch {info.epoch}: {_told(info.losses)}, "

@@ -1,0 +1,87 @@
+"""`envoi bench`, `envoi demo` and `envoi server distil`: words in, exit codes and files out."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from envoi.data import phantom_federation
+
+
+def envoi(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "envoi", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """A MedMNIST-like file of tiny phantoms."""
+    data = phantom_federation(sites=1, images_per_site=64, test_images=24, size_px=16)
+    arrays = {}
+    for part, images in (("train", data.train), ("val", data.test), ("test", data.test)):
+        arrays[f"{part}_images"] = images.images.transpose(0, 2, 3, 1)
+        arrays[f"{part}_labels"] = images.labels[:, None]
+    path = tmp_path_factory.mktemp("data") / "cells.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.slow
+def test_bench_runs_once_and_its_table_reads_by_program(file, tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[budget]\nouter_epochs = 1\nsynthesis_steps = 2\nbatch_size = 8\n")
+    words = ("bench", "run", file, "--out", tmp_path / "runs", "--sites", 2, "--epochs", 1)
+    words += ("--partition", "iid", "--methods", "fedavg,fedisca", "--settings", settings)
+    first = envoi(*words)
+    assert first.returncode == 0, first.stderr
+    assert "cells_iid_2_convnet-small_0: running" in first.stdout
+    assert "finished before" in envoi(*words).stdout
+    table = envoi("bench", "table", tmp_path / "runs")
+    assert table.returncode == 0, table.stderr
+    assert "### cells, iid, 2 sites, convnet-small" in table.stdout
+    rows = list(csv.DictReader((tmp_path / "runs/table.csv").open()))
+    assert [row["method"] for row in rows] == [
+        "pooled",
+        "local_best",
+        "local_mean",
+        "fedavg",
+        "fedisca",
+    ]
+    assert rows[0]["ratio_accuracy"] == "1.0000"
+    assert int(rows[-1]["bytes_per_site"]) > 100_000
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "code"),
+    [
+        (("--methods", "fedsica"), "expected one of fedavg", 3),
+        (("--partition", "alphabetic"), "expected iid, dirichlet-ALPHA, one-class", 2),
+        (("--seeds", "one"), "expected whole numbers with commas, found 'one'", 2),
+        (("--weight-format", "fp8"), "expected fp32 or fp16 or int8, found 'fp8'", 2),
+        (("--budget", "huge"), "expected one of smoke, short, full, found 'huge'", 2),
+        (("--network", "alexnet"), "expected one of convnet-small", 3),
+    ],
+)
+def test_what_is_unknown_is_said_before_anything_runs(words, message, code, file, tmp_path):
+    found = envoi("bench", "run", file, "--out", tmp_path, *words)
+    assert (found.returncode, "Traceback" in found.stderr) == (code, False), found.stderr
+    assert message in found.stderr
+
+
+def test_an_empty_folder_has_no_table(tmp_path):
+    found = envoi("bench", "table", tmp_path)
+    assert found.returncode == 3
+    assert "expected at least one finished run, found none" in found.stderr
+
+
+def test_a_dry_run_says_what_would_run(file, tmp_path):
+    found = envoi("bench", "run", file, "--out", tmp_path / "runs", "--dry-run")
+    assert found.returncode == 0, found.stderr
+    assert "cells_dirichlet-0.6_5_convnet-small_0" in found.stdout
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,148 @@
+"""A whole federation in miniature: resumed, compared, reported, and silent about the machine."""
+
+import getpass
+import json
+import re
+import socket
+from dataclasses import replace
+
+import pytest
+
+from envoi.data import phantom_federation
+from envoi.errors import SettingsError
+from envoi.report import write_report
+from envoi.results import RunFolder
+from envoi.server.methods import method_called
+from envoi.settings import Budget, TrainingSettings
+from envoi.simulation.bench import run_bench
+from envoi.simulation.demo import DemoSettings, run_demo
+from envoi.simulation.federation import Federation, FederationSettings
+from envoi.simulation.partition import Natural
+from envoi.submission import open_submission
+
+PLANTED = "Erika-Mustermann-19700101"
+BUDGET = Budget(
+    outer_epochs=1, synthesis_steps=3, batch_size=8, student_start="average", student_rate=1e-4
+)
+SETTINGS = FederationSettings(
+    partition=Natural(),
+    sites=2,
+    networks=("convnet-small",),
+    training=TrainingSettings(epochs=1, batch_size=16, rate=0.05),
+)
+METHODS = ("fedavg", "ensemble_mean_logits", "fedisca")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return phantom_federation(sites=2, images_per_site=48, test_images=32, size_px=16, seed=1)
+
+
+def run(data, folder, settings=SETTINGS, methods=METHODS, **options):
+    chosen = {name: method_called(name) for name in methods}
+    return run_bench(data, settings, chosen, folder, budget=BUDGET, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(PLANTED) / "run"
+    return folder, run(data, folder)
+
+
+def test_every_row_has_its_cost_and_the_references_are_there(finished):
+    _, result = finished
+    assert set(result.methods) == {"pooled", "local/site-1", "local/site-2", *METHODS}
+    student = result.methods["fedisca"]
+    assert student.bytes_per_site == result.sites[0].bytes_sent > 100_000
+    assert student.server_seconds > 0
+    assert student.server_flop > 1e8
+    assert student.peak_bytes > 1e7
+    assert any("outer_epochs: 100 -> 1" in change for change in student.changes)
+    assert result.methods["ensemble_mean_logits"].changes == ()
+    assert [picture.caption for picture in result.gallery] == [
+        f"step {step} of 3" for step in (0, 1, 2, 3)
+    ]
+
+
+def test_a_finished_run_is_not_computed_again(finished, data):
+    folder, result = finished
+    told = []
+    again = run(data, folder, on_step=told.append)
+    assert not [info for info in told if info.phase != "pooled/train"]
+    assert again.methods == result.methods
+
+
+def test_an_interrupted_run_ends_in_the_same_weights(finished, data, tmp_path):
+    whole, result = finished
+
+    def interrupt(info):
+        if info.phase == "fedisca" and info.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path, on_step=interrupt)
+    assert not (tmp_path / "result.json").exists()
+    resumed = run(data, tmp_path)
+    name = "methods/fedisca.safetensors"
+    assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+    for method in result.methods:
+        assert resumed.methods[method].metrics == result.methods[method].metrics
+
+
+def test_another_run_does_not_go_on_in_the_same_folder(finished, data):
+    folder, _ = finished
+    with pytest.raises(SettingsError, match="expected the settings that the folder was started"):
+        run(data, folder, replace(SETTINGS, seed=5))
+
+
+def test_sites_of_several_architectures_make_one_student(data, tmp_path):
+    mixed = replace(SETTINGS, networks=("convnet-small", "resnet10-small"))
+    result = run(data, tmp_path, mixed)
+    assert [site.architecture for site in result.sites] == ["convnet-small", "resnet10-small"]
+    assert result.methods["fedisca"].metrics is not None
+
+
+def test_the_server_sees_only_what_sites_sent(data, tmp_path):
+    federation = Federation(data, SETTINGS, tmp_path)
+    sent = federation.train_sites()
+    files = sorted((tmp_path / "inbox").iterdir())
+    assert [file.stat().st_size for file in files] == [site.bytes_sent for site in sent]
+    first = open_submission(files[0], study=federation.study)
+    exact = federation.images["site-1"].class_counts
+    assert first.class_counts == tuple(n if n >= 10 else 0 for n in exact)
+    assert [member.site for member in federation.teachers().members] == ["site-1", "site-2"]
+
+
+def test_nothing_that_is_shared_names_the_machine_the_user_or_a_path(finished):
+    folder, _ = finished
+    report = write_report(RunFolder(folder))
+    shared = [report, folder / "result.json", folder / "steps.jsonl", folder / "study.toml"]
+    shared += [folder / "run.toml", folder / "server" / "ledger.json", *folder.glob("inbox/*")]
+    host = socket.gethostname()
+    words = {PLANTED, str(folder), str(folder.parent), host if len(host) > 5 else PLANTED}
+    for file in shared:
+        content = file.read_bytes()
+        assert not [word for word in words if word.encode() in content], file.name
+        user = getpass.getuser().encode()
+        assert not re.search(rb"(home|Users)/" + user, content), file.name
+
+
+def test_the_demo_leaves_the_files_that_programs_read(tmp_path):
+    settings = DemoSettings(
+        sites=2, images_per_site=40, test_images=32, epochs=1, budget=BUDGET, seed=3
+    )
+    run_demo(tmp_path, settings)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    wanted = {"pooled", "local_best", "fedavg", "ensemble_mean_logits", "ensemble_class_count"}
+    assert wanted | {"fedisca", "study"} <= set(summary)
+    assert set(summary["fedisca"]) == {
+        "accuracy",
+        "balanced_accuracy",
+        "auroc",
+        "ece",
+        "server_seconds",
+        "bytes_per_site",
+        "peak_bytes",
+    }
+    assert set(summary["study"]) == {"wall_seconds", "sites", "device", "seed"}
+    assert write_report(RunFolder(tmp_path)).name == "report.html"
