@@ -77,3 +77,12 @@ def test_any_number_of_steps_can_be_drawn(count):
 def test_no_steps_no_charts():
     assert site_curves([]) == ()
     assert distillation_courses([]) == ()
+
+
+def test_no_mathematical_markup_is_left_in_a_chart_with_a_logarithmic_axis():
+    steps = [
+        StepInfo("fedisca", step, 400, {"class_loss": 1000.0 * 0.97**step})
+        for step in range(1, 400)
+    ]
+    (panel,) = [chart for course in distillation_courses(steps) for chart in course.charts]
+    assert "mathdefault" not in panel.svg

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from envoi.report.canvas import COLOURS, SERIES, Chart, Key, canvas, series, slug
@@ -156,6 +156,10 @@ def _panel(job: str, name: str, points: NDArray[np.float64]) -> Chart:
         axes.plot(x, middle, color=COLOURS["accent"], linewidth=1.5)
         if min(low) > 0 and max(high) > LOG_RATIO * min(low):
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+            # The default labels are mathematical markup, which text in an SVG would show raw.
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("step")
         _frame(axes)
         title = loss_title(name)
