@@ -65,7 +65,7 @@ def main() -> None:
         *("study", "new", study, "--name", data.name),
         *("--classes", ",".join(data.train.class_names)),
         *("--channels", str(shape[1]), "--size", str(shape[2])),
-        *("--architecture", "resnet10-small", "--weight-format", "fp16"),
+        *("--architecture", "convnet-small", "--weight-format", "fp16"),
     )
     names = [f"site-{number}" for number in range(1, SITES + 1)]
     for name in names:
@@ -83,7 +83,7 @@ def main() -> None:
             *("site", "train", "--study", study, "--site", name, "--data", options.data),
             *("--split", "train", "--rows", rows, "--work", folder),
             *("--set", f"epochs={options.epochs}", "--set", "rate=0.05"),
-            *("--set", "schedule=one-cycle", "--set", "batch_size=64", "--set", "augment=true"),
+            *("--set", "schedule=one-cycle", "--set", "batch_size=32", "--set", "augment=true"),
         )
         inbox = work / "inbox"
         inbox.mkdir(exist_ok=True)

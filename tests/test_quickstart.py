@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "quickstart.md"
 PRELUDE = 'envoi() { "$PYTHON" -m envoi "$@"; }\npython() { "$PYTHON" "$@"; }\n'
@@ -67,6 +68,10 @@ def test_the_walk_ends_as_the_document_says(tmp_path):
             student = tmp_path / "coordinator" / "run" / "fedisca.safetensors"
             report = tmp_path / "coordinator" / "run" / "report.html"
             assert student.stat().st_size > 100_000
+            with safe_open(student, framework="numpy") as opened:
+                told = opened.metadata()
+            assert set(told) == {"architecture", "class_names", "image", "method", "study"}
+            assert told["architecture"] == "convnet-small"
             assert "north-clinic" in report.read_text(encoding="utf-8")
             assert str(tmp_path) not in report.read_text(encoding="utf-8")
     kept = {file.name for file in (tmp_path / "coordinator" / "server" / "accepted").iterdir()}

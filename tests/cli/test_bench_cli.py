@@ -45,7 +45,7 @@ def test_bench_runs_once_and_its_table_reads_by_program(file, tmp_path):
     table = envoi("bench", "table", tmp_path / "runs")
     assert table.returncode == 0, table.stderr
     assert "### cells, iid, 2 sites, convnet-small" in table.stdout
-    rows = list(csv.DictReader((tmp_path / "runs/table.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "runs/table.csv").read_text().splitlines()))
     assert [row["method"] for row in rows] == [
         "pooled",
         "local_best",

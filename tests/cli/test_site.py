@@ -354,7 +354,8 @@ def test_a_second_signal_stops_at_once():
 def test_log_files_get_a_line_now_and_then(capsys, monkeypatch):
     monkeypatch.setattr("envoi.cli.progress._LINE_SECONDS", 0.0)
     with following() as on_step:
-        on_step(StepInfo("north/train", 50, 200, {"loss": 0.25}, epoch=2))
+        for step in (49, 50):  # the time left is told from the second step on
+            on_step(StepInfo("north/train", step, 200, {"loss": 0.25}, epoch=2))
     line = capsys.readouterr().err
     assert line.startswith("north/train, epoch 2: loss 0.25, step 50 of 200, about ")
     assert line.endswith(" s left\n")

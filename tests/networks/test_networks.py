@@ -179,6 +179,6 @@ def test_the_device_is_that_of_the_weights():
     "call", [architecture, lambda name: build(name, channels=1, classes=2, seed=0)]
 )
 def test_an_unknown_architecture_is_told(call):
-    message = r"architecture: expected one of resnet10-small, .*, vgg11, found 'resnet50'"
+    message = r"architecture: expected one of convnet-small, .*, vgg11, found 'resnet50'"
     with pytest.raises(StudyError, match=message):
         call("resnet50")

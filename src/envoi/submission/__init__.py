@@ -11,24 +11,27 @@ from typing import TYPE_CHECKING, Any
 from envoi.submission.describe import describe
 from envoi.submission.keys import fingerprint, generate_key, load_key, public_text, save_key
 from envoi.submission.manifest import DifferentialPrivacy, Manifest, TrainingCard
-from envoi.submission.withdrawal import Withdrawal, open_withdrawal, write_withdrawal
 
 if TYPE_CHECKING:
     from envoi.submission.layout import submission_bytes
     from envoi.submission.open import Submission, build_network, open_submission
     from envoi.submission.quantise import quantised
     from envoi.submission.release import Release
+    from envoi.submission.withdrawal import Withdrawal, open_withdrawal, write_withdrawal
     from envoi.submission.write import write_submission
 
 # These load torch; keys and notices do without it, so that `envoi site keygen` answers at once.
 _LATE = {
     "Release": "release",
     "Submission": "open",
+    "Withdrawal": "withdrawal",
     "build_network": "open",
     "open_submission": "open",
+    "open_withdrawal": "withdrawal",
     "quantised": "quantise",
     "submission_bytes": "layout",
     "write_submission": "write",
+    "write_withdrawal": "withdrawal",
 }
 
 __all__ = [

@@ -1,0 +1,63 @@
+"""What fp16 and int8 weights cost in accuracy: one network, three formats, the same test images.
+
+    python benchmarks/weight_formats.py skin28.npz --out benchmarks/results/weight_formats.json
+
+The network is trained on all training images; each format is a round trip through the bytes that
+a submission would carry.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from envoi.data import load_medmnist
+from envoi.evaluation import evaluate
+from envoi.files import write_json
+from envoi.networks.initialisation import load_trained
+from envoi.server.build import predict
+from envoi.settings import TrainingSettings
+from envoi.site.export import network_state
+from envoi.site.train import train
+from envoi.study import Study
+from envoi.submission import quantised, submission_bytes
+from envoi.types import ImageSpec
+
+
+def main() -> None:
+    """Train once, measure three times."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--network", default="convnet-small")
+    parser.add_argument("--epochs", type=int, default=8)
+    options = parser.parse_args()
+    data = load_medmnist(options.data)
+    shape = data.train.images.shape
+    training = TrainingSettings(
+        epochs=options.epochs, batch_size=32, rate=0.05, schedule="one-cycle", augment=True
+    )
+    study = Study(
+        name=data.name,
+        classes=data.train.class_names,
+        image=ImageSpec.of(shape[1], shape[2]),
+        architectures=(options.network,),
+        training=training,
+    )
+    state = network_state(train(data.train, study=study, seed=0))
+    report: dict[str, object] = {"dataset": data.name, "network": options.network}
+    for weight_format in ("fp32", "fp16", "int8"):
+        network = load_trained(study.network(), quantised(state, weight_format)).eval()
+        answers = predict(network, data.test.images, study.image)
+        metrics = evaluate(answers, data.test.labels, patients=data.test.patients)
+        carried = study.model_copy(update={"weight_format": weight_format})
+        report[weight_format] = {
+            "accuracy": metrics.accuracy.value,
+            "balanced_accuracy": metrics.balanced_accuracy.value,
+            "bytes": submission_bytes(carried, options.network),
+        }
+    write_json(options.out, report)
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
