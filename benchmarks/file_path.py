@@ -25,8 +25,8 @@ SITES = 5
 class Terminal:
     """Runs commands and keeps what was typed and printed, without folders of this machine."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, data: Path) -> None:
+        self.folder, self.data = folder, data
         self.lines: list[str] = []
         self.seconds: dict[str, float] = {}
 
@@ -45,6 +45,7 @@ class Terminal:
         return done.stdout
 
     def _plain(self, text: str) -> str:
+        text = text.replace(str(self.data), self.data.name)
         return text.replace(f"{self.folder}/", "").replace(str(self.folder), ".")
 
 
@@ -59,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     work, data = options.work.resolve(), load_medmnist(options.data)
     work.mkdir(parents=True, exist_ok=True)
-    terminal, study = Terminal(work), work / "study.toml"
+    terminal, study = Terminal(work, options.data), work / "study.toml"
     shape = data.train.images.shape
     terminal.run(
         *("study", "new", study, "--name", data.name),
