@@ -1,6 +1,7 @@
-"""What fp16 and int8 weights cost in accuracy: one network, three formats, the same test images.
+r"""What fp16 and int8 weights cost in accuracy: one network, three formats, the same test images.
 
-    python benchmarks/weight_formats.py skin28.npz --out benchmarks/results/weight_formats.json
+    python benchmarks/weight_formats.py pneumoniamnist.npz \
+        --out benchmarks/results/weight_formats.json
 
 The network is trained on all training images; each format is a round trip through the bytes that
 a submission would carry.
@@ -45,14 +46,18 @@ def main() -> None:
     )
     state = network_state(train(data.train, study=study, seed=0))
     report: dict[str, object] = {"dataset": data.name, "network": options.network}
+    exact = None
     for weight_format in ("fp32", "fp16", "int8"):
         network = load_trained(study.network(), quantised(state, weight_format)).eval()
         answers = predict(network, data.test.images, study.image)
+        exact = answers if exact is None else exact
         metrics = evaluate(answers, data.test.labels, patients=data.test.patients)
         carried = study.model_copy(update={"weight_format": weight_format})
         report[weight_format] = {
             "accuracy": metrics.accuracy.value,
             "balanced_accuracy": metrics.balanced_accuracy.value,
+            "auroc": metrics.auroc.value,
+            "largest_change_of_probability": float(abs(answers - exact).max()),
             "bytes": submission_bytes(carried, options.network),
         }
     write_json(options.out, report)

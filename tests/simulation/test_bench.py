@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from envoi.data import phantom_federation
-from envoi.errors import SettingsError
+from envoi.errors import SettingsError, StudyError
 from envoi.report import write_report
 from envoi.results import RunFolder
 from envoi.server.methods import method_called
@@ -146,3 +146,10 @@ def test_the_demo_leaves_the_files_that_programs_read(tmp_path):
     }
     assert set(summary["study"]) == {"wall_seconds", "sites", "device", "seed"}
     assert write_report(RunFolder(tmp_path)).name == "report.html"
+
+
+def test_a_data_set_that_no_study_allows_is_refused_in_lines(data, tmp_path):
+    names = ("same",) * len(data.train.class_names)
+    odd = replace(data, train=replace(data.train, class_names=names))
+    with pytest.raises(StudyError, match="simulated study, classes: expected"):
+        Federation(odd, SETTINGS, tmp_path)

@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
 
 from envoi.checkpoint import Checkpoint
+from envoi.errors import StudyError
 from envoi.progress import OnStep, ignore_step
 from envoi.results import SiteResult
 from envoi.seeding import derive_seed
 from envoi.server.collect import accepted, collect
 from envoi.server.teacher import Teachers
-from envoi.settings import TrainingSettings
+from envoi.settings import TrainingSettings, problems_of
 from envoi.simulation.partition import Partition, partition
 from envoi.site.export import release
 from envoi.site.job import job_fingerprint
@@ -177,15 +179,18 @@ def simulated_key(seed: int, site: str) -> Ed25519PrivateKey:
 
 def _study_of(data: DataSet, settings: FederationSettings, sites: Sequence[str]) -> Study:
     shape = data.train.images.shape
-    return Study(
-        name=data.name,
-        classes=data.train.class_names,
-        image=ImageSpec.of(shape[1], shape[2]),
-        architectures=tuple(dict.fromkeys(settings.networks)),
-        seed=settings.seed,
-        minimum_sites=len(sites),
-        weight_format=settings.weight_format,
-        statistics=settings.statistics,
-        training=settings.training,
-        sites={site: public_text(simulated_key(settings.seed, site)) for site in sites},
-    )
+    try:
+        return Study(
+            name=data.name,
+            classes=data.train.class_names,
+            image=ImageSpec.of(shape[1], shape[2]),
+            architectures=tuple(dict.fromkeys(settings.networks)),
+            seed=settings.seed,
+            minimum_sites=len(sites),
+            weight_format=settings.weight_format,
+            statistics=settings.statistics,
+            training=settings.training,
+            sites={site: public_text(simulated_key(settings.seed, site)) for site in sites},
+        )
+    except ValidationError as err:
+        raise StudyError(*problems_of(err, where="simulated study", known=[])) from err
