@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 import tomlkit
 from pydantic import TypeAdapter, ValidationError
 
-from envoi.errors import Problem, StorageError
-from envoi.files import read_text, write_bytes, write_text
+from envoi.errors import Problem, SettingsError, StorageError
+from envoi.files import canonical_json, read_text, write_bytes, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,29 @@ class RunFolder:
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         """Write the resolved settings as run.toml (None has no TOML form and is left out)."""
         write_text(self.path / "run.toml", tomlkit.dumps(_without_none(settings)))
+
+    def claim(self, settings: Mapping[str, Any], *, what: str) -> None:
+        """Write run.toml, or make sure that the folder belongs to a run with these settings.
+
+        Args:
+            settings: All that decides the run's result.
+            what: They in words, for the message.
+
+        Raises:
+            SettingsError: The folder holds a run with others.
+        """
+        marker, text = self.path / "settings.json", canonical_json(settings)
+        if marker.exists() and marker.read_text(encoding="utf-8") != text:
+            raise SettingsError(
+                Problem(
+                    f"{what} that the folder was started with",
+                    "others",
+                    self.path.name,
+                    "Name another folder, or remove this one.",
+                )
+            )
+        write_text(marker, text)
+        self.write_settings(settings)
 
     def append_step(self, info: StepInfo) -> None:
         """Add one line to steps.jsonl, in place of one that a kill cut off."""

@@ -9,9 +9,8 @@ from safetensors.torch import save
 from torch import nn
 
 from envoi.cli.images import read_images
-from envoi.errors import Problem, SettingsError
 from envoi.evaluation import check_test_labels, evaluate
-from envoi.files import canonical_json, write_bytes, write_text
+from envoi.files import canonical_json, write_bytes
 from envoi.networks.classifier import Classifier
 from envoi.progress import OnStep, logged
 from envoi.results import MethodResult, Metrics, Refusal, RunFolder, SiteResult, StudyResult
@@ -67,7 +66,13 @@ class DistilRun:
         self._test = None if test is None else read_images(test, study=study, split="test")
         if self._test is not None:
             check_test_labels(self._test.labels, classes=len(study.classes))
-        _claim(run, study, budget, seed, [entry.site for entry in self._sites])
+        decisive = {
+            "study": study.digest,
+            "sites": [entry.site for entry in self._sites],
+            "budget": asdict(budget),
+            "seed": seed,
+        }
+        run.claim(decisive, what="the study, sites and settings")
 
     def execute(self, methods: Mapping[str, Method], ledger: Ledger, on_step: OnStep) -> None:
         """Run every method and write the run folder."""
@@ -149,19 +154,3 @@ class DistilRun:
             return None
         probabilities = predict(network, test.images, self._study.image)
         return evaluate(probabilities, test.labels, patients=test.patients)
-
-
-def _claim(run: RunFolder, study: Study, budget: Budget, seed: int, sites: list[str]) -> None:
-    content = {"study": study.digest, "sites": sites, "budget": asdict(budget), "seed": seed}
-    marker, text = run.path / "settings.json", canonical_json(content)
-    if marker.exists() and marker.read_text(encoding="utf-8") != text:
-        raise SettingsError(
-            Problem(
-                "the study, sites and settings that the folder was started with",
-                "others",
-                run.path.name,
-                "Name another folder for this run.",
-            )
-        )
-    write_text(marker, text)
-    run.write_settings(content)

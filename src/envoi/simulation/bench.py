@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter
@@ -16,9 +17,8 @@ from safetensors.torch import save
 from torch import nn
 
 import envoi
-from envoi.errors import Problem, SettingsError
 from envoi.evaluation import check_test_labels, evaluate
-from envoi.files import canonical_json, write_bytes, write_text
+from envoi.files import write_bytes, write_text
 from envoi.meter import device_name, metered
 from envoi.networks.classifier import Classifier
 from envoi.progress import OnStep, ignore_step, logged
@@ -64,7 +64,7 @@ def run_bench(
     """
     check_test_labels(data.test.labels, classes=len(data.test.class_names))
     run = RunFolder(folder)
-    _claim(run, data, settings, budget)
+    run.claim(_decisive(data, settings, budget), what="the settings")
     federation = Federation(data, settings, folder, shared=shared)
     bench = _Bench(federation, run, budget, logged(run, on_step))
     began = time.monotonic()
@@ -201,24 +201,11 @@ def environment() -> dict[str, str]:
     }
 
 
-def _claim(run: RunFolder, data: DataSet, settings: FederationSettings, budget: Budget) -> None:
-    """Write run.toml, or make sure that the folder belongs to these very settings."""
+def _decisive(data: DataSet, settings: FederationSettings, budget: Budget) -> dict[str, Any]:
+    """All that decides a run's result, as plain values."""
     federation = {
         **asdict(settings),
         "partition": str(settings.partition),
         "statistics": settings.statistics.model_dump(),
     }
-    content = {"data": data.name, "federation": federation, "budget": asdict(budget)}
-    marker = run.path / "settings.json"
-    text = canonical_json(content)
-    if marker.exists() and marker.read_text(encoding="utf-8") != text:
-        raise SettingsError(
-            Problem(
-                "the settings that the folder was started with",
-                "others",
-                run.path.name,
-                "Name another folder, or remove this one.",
-            )
-        )
-    write_text(marker, text)
-    run.write_settings(content)
+    return {"data": data.name, "federation": federation, "budget": asdict(budget)}
