@@ -1,5 +1,6 @@
 """docs/quickstart.md, run as it stands: each command, and what it is said to print."""
 
+import json
 import os
 import re
 import subprocess
@@ -69,7 +70,7 @@ def test_the_walk_ends_as_the_document_says(tmp_path):
             report = tmp_path / "coordinator" / "run" / "report.html"
             assert student.stat().st_size > 100_000
             with safe_open(student, framework="numpy") as opened:
-                told = opened.metadata()
+                told = json.loads(opened.metadata()["student"])
             assert set(told) == {"architecture", "class_names", "image", "method", "study"}
             assert told["architecture"] == "convnet-small"
             assert "north-clinic" in report.read_text(encoding="utf-8")

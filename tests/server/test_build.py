@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from envoi.checkpoint import Checkpoint
-from envoi.errors import MethodError, SettingsError
+from envoi.errors import DataError, MethodError, SettingsError
 from envoi.server import build
 from envoi.server.build import distil, predict
 from envoi.server.methods import fedisca, method_called
@@ -91,7 +91,7 @@ def test_a_student_and_what_it_cost(tmp_path, pixels):
     assert [(info.step, info.epoch) for info in steps] == [(1, 1), (2, 1), (3, 2), (4, 2)]
     assert (done.network.training, type(done.network)) == (False, type(STUDY.network()))
     assert done.flop == fedisca().flop(TEACHERS, STUDY.network(), budget=BUDGET) > 0
-    assert (done.steps, done.seconds > 0) == (4, True)
+    assert (done.iterative, done.seconds > 0) == (True, True)
     assert done.peak_bytes > 0
     assert predict(done.network, pixels, STUDY.image).shape == (10, 3)
     assert not list(tmp_path.iterdir())
@@ -175,7 +175,7 @@ def test_what_the_method_refuses_is_refused():
 
 def test_methods_that_learn_nothing_cost_no_arithmetic():
     done = run("ensemble_mean_logits", method_called("ensemble_mean_logits"))
-    assert (done.flop, done.steps) == (0, 0)
+    assert (done.flop, done.iterative) == (0, False)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 10])
@@ -193,3 +193,23 @@ def test_predictions_are_the_softmax_of_normalised_images(pixels):
     inputs = torch.from_numpy(pixels).float() / 127.5 - 1
     wanted = network(inputs).softmax(dim=1).numpy()
     np.testing.assert_allclose(predict(network, pixels, STUDY.image), wanted, rtol=1e-4)
+
+
+def test_a_job_killed_after_its_last_step_is_known_to_have_taken_some(tmp_path, monkeypatch):
+    def kill(checkpoint):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "Checkpoint", every_step)
+        patch.setattr(Checkpoint, "clear", kill)
+        with pytest.raises(KeyboardInterrupt):
+            run(checkpoint=tmp_path / "job")
+    steps = []
+    done = run(checkpoint=tmp_path / "job", on_step=steps.append)
+    assert steps == []
+    assert done.result(STUDY, None).changes == BUDGET.changes_from(Budget())
+
+
+def test_no_image_cannot_be_classified(pixels):
+    with pytest.raises(DataError, match="at least one image"):
+        predict(TEACHERS.members[0].network, pixels[:0], STUDY.image)

@@ -77,7 +77,7 @@ def test_round_trip_of_roster_and_initialisation(study, tmp_path):
     agreed = Initialisation(file="b.safetensors", sha256="a" * 64)
     whole = Study(**{**dict(study), "architectures": ("vgg8",), "initialisation": agreed})
     write_study(tmp_path / "study.toml", whole)
-    loaded = load_study(tmp_path / "study.toml")
+    loaded = load_study(str(tmp_path / "study.toml"))
     assert loaded.initialisation == agreed
     assert loaded.sites == study.sites
     assert loaded.digest == whole.digest

@@ -5,13 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors.torch import save
 from torch import nn
 
 from envoi.cli.images import read_images
 from envoi.evaluation import check_test_labels, evaluate
-from envoi.files import canonical_json, write_bytes
-from envoi.networks.classifier import Classifier
 from envoi.progress import OnStep, logged
 from envoi.results import MethodResult, Metrics, Refusal, RunFolder, SiteResult, StudyResult
 from envoi.server.build import distil, predict
@@ -23,7 +20,7 @@ from envoi.server.teacher import Teachers
 from envoi.settings import Budget
 from envoi.simulation.bench import environment
 from envoi.study import Study
-from envoi.submission import describe, submission_bytes
+from envoi.submission import describe
 from envoi.types import ImageSet
 
 
@@ -113,32 +110,8 @@ class DistilRun:
             checkpoint=self._run.path / f"{file}.checkpoint",
             on_step=on_step,
         )
-        if isinstance(done.network, Classifier):
-            state = {key: t.detach().contiguous() for key, t in done.network.state_dict().items()}
-            write_bytes(
-                self._run.path / f"{file}.safetensors", save(state, metadata=self._metadata(name))
-            )
-        full = Budget.preset("full", size_px=self._study.image.size_px)
-        return MethodResult(
-            method=name,
-            metrics=self._judge(done.network),
-            server_seconds=done.seconds,
-            server_flop=done.flop,
-            bytes_per_site=submission_bytes(self._study, self._study.architectures[0]),
-            peak_bytes=done.peak_bytes,
-            changes=self._budget.changes_from(full) if done.steps else (),
-        )
-
-    def _metadata(self, method: str) -> dict[str, str]:
-        """What a reader needs to use the student without its study.toml."""
-        study = self._study
-        return {
-            "architecture": study.architectures[0],
-            "class_names": canonical_json(list(study.classes)),
-            "image": canonical_json(asdict(study.image)),
-            "method": method,
-            "study": study.digest,
-        }
+        done.save_student(self._run.path / f"{file}.safetensors", self._study)
+        return done.result(self._study, self._judge(done.network))
 
     def _local_rows(self) -> dict[str, MethodResult]:
         return {

@@ -25,7 +25,7 @@ from envoi.server.ledger import (
     save_ledger,
 )
 from envoi.study import Study
-from envoi.submission import open_submission, open_withdrawal, submission_bytes
+from envoi.submission import largest_submission_bytes, open_submission, open_withdrawal
 from envoi.submission.withdrawal import SIZE_LIMIT as NOTICE_BYTES
 
 
@@ -127,7 +127,7 @@ class Arrival:
         """Bytes of the largest file that may be read."""
         if self._is_notice:
             return NOTICE_BYTES
-        return max(submission_bytes(self.study, name) for name in self.study.architectures)
+        return largest_submission_bytes(self.study)
 
 
 def _move(copy: Path, target: Path) -> None:

@@ -9,18 +9,22 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
+from safetensors.torch import save
 from torch import nn
 
 from envoi.checkpoint import Checkpoint
-from envoi.files import canonical_json, digest
+from envoi.errors import DataError, Problem
+from envoi.files import canonical_json, digest, write_bytes
 from envoi.meter import metered
+from envoi.networks.classifier import Classifier
 from envoi.progress import OnStep, ignore_step
-from envoi.results import StepInfo
+from envoi.results import MethodResult, Metrics, StepInfo
 from envoi.seeding import torch_generator
 from envoi.server.methods import Method
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
 from envoi.study import Study
+from envoi.submission import largest_submission_bytes
 from envoi.transforms import normalise
 from envoi.types import ImageSpec
 
@@ -30,18 +34,54 @@ class Distilled:
     """A method's classifier and what it cost the server.
 
     Attributes:
+        method: Its name.
         network: In evaluation mode.
+        budget: That it was given.
         seconds: Wall time of the part that was run now (not that before a kill).
         flop: Floating-point operations of the whole job.
         peak_bytes: Peak memory.
-        steps: Steps that were run now; 0 for methods that do not read the budget.
+        iterative: Whether it took steps of the budget, now or before a kill.
     """
 
+    method: str
     network: nn.Module
+    budget: Budget
     seconds: float
     flop: float
     peak_bytes: int
-    steps: int
+    iterative: bool
+
+    def result(self, study: Study, metrics: Metrics | None) -> MethodResult:
+        """The row of a table, with what its classifier was measured to be worth."""
+        full = Budget.preset("full", size_px=study.image.size_px)
+        return MethodResult(
+            method=self.method,
+            metrics=metrics,
+            server_seconds=self.seconds,
+            server_flop=self.flop,
+            bytes_per_site=largest_submission_bytes(study),
+            peak_bytes=self.peak_bytes,
+            changes=self.budget.changes_from(full) if self.iterative else (),
+        )
+
+    def save_student(self, file: Path, study: Study) -> None:
+        """Write the student with all that is needed to use it without its study.toml.
+
+        An ensemble, which is no single network, is not written.
+        """
+        if not isinstance(self.network, Classifier):
+            return
+        state = {name: t.detach().contiguous() for name, t in self.network.state_dict().items()}
+        card = {
+            "architecture": study.architectures[0],
+            "class_names": list(study.classes),
+            "image": asdict(study.image),
+            "method": self.method,
+            "study": study.digest,
+        }
+        # One key: safetensors writes several in an order that changes from call to call.
+        metadata = {"student": canonical_json(card)}
+        write_bytes(file, save(state, metadata=metadata))
 
 
 def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
@@ -76,11 +116,11 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
     job = [name, settings, _inputs(teachers, student), asdict(budget), seed]
     state = Checkpoint(checkpoint, fingerprint=digest(canonical_json(job).encode()))
     flop = method.flop(teachers, student, budget=budget)
-    steps = 0
+    iterative = state.load() is not None
 
-    def count(info: StepInfo) -> None:
-        nonlocal steps
-        steps += 1
+    def watch(info: StepInfo) -> None:
+        nonlocal iterative
+        iterative = True
         on_step(info)
 
     with metered() as cost:
@@ -89,17 +129,23 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
             study.network(),
             budget=budget,
             generator=torch_generator(seed, "server", name),
-            on_step=count,
+            on_step=watch,
             checkpoint=state,
         )
     state.clear()
-    return Distilled(network, cost.wall_seconds, flop, cost.peak_bytes, steps)
+    return Distilled(name, network, budget, cost.wall_seconds, flop, cost.peak_bytes, iterative)
 
 
 def predict(
     network: nn.Module, pixels: NDArray[np.uint8], spec: ImageSpec, *, batch_size: int = 256
 ) -> Float[NDArray[np.float64], "image class"]:
-    """Class probabilities of stored pixels `(image, channel, height, width)`, 0..255."""
+    """Class probabilities of stored pixels `(image, channel, height, width)`, 0..255.
+
+    Raises:
+        DataError: There is no image.
+    """
+    if not len(pixels):
+        raise DataError(Problem("at least one image", "none", "images", "Give images to classify."))
     rows = []
     with torch.inference_mode():
         for start in range(0, len(pixels), batch_size):

@@ -13,14 +13,12 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter
-from safetensors.torch import save
 from torch import nn
 
 import envoi
 from envoi.evaluation import check_test_labels, evaluate
 from envoi.files import write_bytes, write_text
 from envoi.meter import device_name, metered
-from envoi.networks.classifier import Classifier
 from envoi.progress import OnStep, ignore_step, logged
 from envoi.results import MethodResult, Metrics, Picture, RunFolder, SiteResult, StudyResult
 from envoi.server.build import distil, predict
@@ -145,19 +143,9 @@ class _Bench:
                 checkpoint=self._folder / "methods" / f"{name}.checkpoint",
                 on_step=self._on_step,
             )
-            if isinstance(done.network, Classifier):
-                self._save_network(name, done.network)
-            size_px = self._federation.study.image.size_px
-            full = Budget.preset("full", size_px=size_px)
-            return MethodResult(
-                method=name,
-                metrics=self._judge(done.network),
-                server_seconds=done.seconds,
-                server_flop=done.flop,
-                bytes_per_site=self._federation.bytes_per_site,
-                peak_bytes=done.peak_bytes,
-                changes=self._budget.changes_from(full) if done.steps else (),
-            )
+            study = self._federation.study
+            done.save_student(self._folder / "methods" / f"{name}.safetensors", study)
+            return done.result(study, self._judge(done.network))
 
         return self._remembered(name, compute)
 
@@ -177,10 +165,6 @@ class _Bench:
         test = self._data.test
         probabilities = predict(network, test.images, self._federation.study.image)
         return evaluate(probabilities, test.labels, patients=test.patients)
-
-    def _save_network(self, name: str, network: nn.Module) -> None:
-        state = {key: t.detach().contiguous() for key, t in network.state_dict().items()}
-        write_bytes(self._folder / "methods" / f"{name}.safetensors", save(state))
 
     def _remembered(self, name: str, compute: Callable[[], MethodResult]) -> MethodResult:
         file = self._folder / "methods" / f"{name}.json"

@@ -34,7 +34,6 @@ from envoi.submission import (
     describe,
     open_submission,
     public_text,
-    submission_bytes,
     write_submission,
 )
 from envoi.types import DataSet, ImageSet, ImageSpec
@@ -164,11 +163,6 @@ class Federation:
 
     def _architecture(self, site: int) -> str:
         return self.settings.networks[site % len(self.settings.networks)]
-
-    @property
-    def bytes_per_site(self) -> int:
-        """Size of the largest submission that the study allows."""
-        return max(submission_bytes(self.study, name) for name in self.study.architectures)
 
 
 def simulated_key(seed: int, site: str) -> Ed25519PrivateKey:

@@ -31,13 +31,14 @@ _KNOWN_KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
-def load_study(path: Path) -> Study:
+def load_study(path: Path | str) -> Study:
     """Read a study.toml.
 
     Raises:
         StorageError: The file is missing, unreadable or not UTF-8.
         StudyError: It is not TOML, or its content is wrong; all problems at once.
     """
+    path = Path(path)
     text = read_text(path, what="a study file", remedy="Give the path of a study.toml.")
     try:
         document = tomllib.loads(text)

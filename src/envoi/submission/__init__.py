@@ -13,7 +13,7 @@ from envoi.submission.keys import fingerprint, generate_key, load_key, public_te
 from envoi.submission.manifest import DifferentialPrivacy, Manifest, TrainingCard
 
 if TYPE_CHECKING:
-    from envoi.submission.layout import submission_bytes
+    from envoi.submission.layout import largest_submission_bytes, submission_bytes
     from envoi.submission.open import Submission, build_network, open_submission
     from envoi.submission.quantise import quantised
     from envoi.submission.release import Release
@@ -26,6 +26,7 @@ _LATE = {
     "Submission": "open",
     "Withdrawal": "withdrawal",
     "build_network": "open",
+    "largest_submission_bytes": "layout",
     "open_submission": "open",
     "open_withdrawal": "withdrawal",
     "quantised": "quantise",
@@ -45,6 +46,7 @@ __all__ = [
     "describe",
     "fingerprint",
     "generate_key",
+    "largest_submission_bytes",
     "load_key",
     "open_submission",
     "open_withdrawal",

@@ -122,6 +122,11 @@ def submission_bytes(study: Study, architecture: str) -> int:
     return layout_of(study, architecture).file_bytes
 
 
+def largest_submission_bytes(study: Study) -> int:
+    """Size in bytes of the largest submission that `study` allows."""
+    return max(submission_bytes(study, name) for name in study.architectures)
+
+
 def is_coded(shape: tuple[int, ...]) -> bool:
     """Whether a network tensor may be stored in fewer bits than fp32.
 
