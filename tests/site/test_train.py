@@ -7,8 +7,9 @@ import torch
 
 from envoi.checkpoint import Checkpoint
 from envoi.errors import DataError, EnvoiWarning, SettingsError, StudyError
+from envoi.site.course import class_weights
 from envoi.site.job import job_fingerprint
-from envoi.site.train import class_weights, train
+from envoi.site.train import train
 
 
 class Killed(BaseException):
