@@ -116,6 +116,8 @@ class MethodResult:
         bytes_per_site: Bytes that each site moved.
         peak_bytes: Peak resident memory (peak device memory on GPUs) while it ran.
         changes: How its budget differs from the paper's setting, one line each.
+        site_seconds: Wall time, summed over sites, of the training that it alone asked of them;
+            0 where the sites' submissions were enough.
     """
 
     method: str
@@ -125,6 +127,7 @@ class MethodResult:
     bytes_per_site: int
     peak_bytes: int
     changes: tuple[str, ...] = ()
+    site_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,12 @@ def run(
     network: Annotated[
         str, typer.Option(help="Architecture; several with commas are dealt to the sites.")
     ] = "convnet-small",
-    methods: Annotated[str, typer.Option(help="Names, with commas.")] = DEFAULT_METHODS,
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Names, with commas; fedavg_rounds_R and fedprox_rounds_R train R rounds."
+        ),
+    ] = DEFAULT_METHODS,
     seeds: Annotated[str, typer.Option(help="Numbers, with commas; one run each.")] = "0",
     budget: Annotated[str, typer.Option(help="smoke, short or full.")] = "short",
     settings: Annotated[

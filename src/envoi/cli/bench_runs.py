@@ -19,6 +19,7 @@ from envoi.server.methods import method_called
 from envoi.settings import Budget, Preset, TrainingSettings, resolved
 from envoi.simulation.bench import run_bench
 from envoi.simulation.federation import FederationSettings
+from envoi.simulation.multi_round import multi_round_called
 from envoi.simulation.partition import parse_partition
 from envoi.study.contract import WeightFormat
 from envoi.types import DataSet
@@ -55,7 +56,7 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
     Raises:
         EnvoiError: Anything asked for is unknown; said before the first run starts.
     """
-    methods = {name: method_called(name) for name in plan.methods}
+    methods = {name: multi_round_called(name) or method_called(name) for name in plan.methods}
     for network in plan.networks:
         architecture(network)
     tables = _tables(plan.settings)

@@ -6,8 +6,9 @@ kept as soon as it is known, so an interrupted run goes on where it was.
 
 import platform
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ from envoi.files import write_bytes, write_text
 from envoi.meter import device_name, metered
 from envoi.progress import OnStep, ignore_step, logged
 from envoi.results import MethodResult, Metrics, Picture, RunFolder, SiteResult, StudyResult
-from envoi.server.build import distil, predict
+from envoi.server.build import Distilled, distil, predict
 from envoi.server.gallery import write_gallery
 from envoi.server.methods import Method
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
+from envoi.simulation.averaging import averaging_flop, bytes_moved
 from envoi.simulation.federation import Federation, FederationSettings
+from envoi.simulation.multi_round import MultiRound, check_one_architecture
+from envoi.simulation.rounds import RoundModel
 from envoi.types import DataSet
 
 _METHOD: TypeAdapter[MethodResult] = TypeAdapter(MethodResult)
@@ -36,7 +40,7 @@ _SITE: TypeAdapter[SiteResult] = TypeAdapter(SiteResult)
 def run_bench(
     data: DataSet,
     settings: FederationSettings,
-    methods: Mapping[str, Method],
+    methods: Mapping[str, Method | MultiRound],
     folder: Path,
     *,
     budget: Budget,
@@ -50,7 +54,7 @@ def run_bench(
     Args:
         data: Its test images measure every classifier.
         settings: Of the federation.
-        methods: By name.
+        methods: By name; multi-round ones train the sites anew, from their own images.
         folder: Of this run.
         budget: For every method.
         on_step: Told about each step of every training.
@@ -58,8 +62,11 @@ def run_bench(
 
     Raises:
         DataError: The test images cannot measure anything, or do not suffice for the partition.
+        MethodError: A multi-round method cannot average networks of several architectures.
         SettingsError: The folder holds a run with other settings.
     """
+    in_rounds = {name: m for name, m in methods.items() if isinstance(m, MultiRound)}
+    check_one_architecture(settings.networks, in_rounds)
     check_test_labels(data.test.labels, classes=len(data.test.class_names))
     run = RunFolder(folder)
     run.claim(_decisive(data, settings, budget), what="the settings")
@@ -69,7 +76,9 @@ def run_bench(
     sites = bench.sites()
     rows = {"pooled": bench.pooled(), **bench.local()}
     for name, method in methods.items():
-        rows[name] = bench.row(name, method)
+        if not isinstance(method, MultiRound):
+            rows[name] = bench.row(name, method)
+    rows |= bench.rounds(in_rounds)
     result = StudyResult(
         name=data.name,
         partition=str(settings.partition),
@@ -149,6 +158,40 @@ class _Bench:
 
         return self._remembered(name, compute)
 
+    def rounds(self, methods: Mapping[str, MultiRound]) -> dict[str, MethodResult]:
+        """Multi-round learning; methods of equal settings are milestones of one run."""
+        found: dict[str, MethodResult] = {}
+        by_rounds = dict(sorted(methods.items(), key=lambda item: item[1].rounds))
+        for settings in dict.fromkeys(method.settings for method in methods.values()):
+            names = [name for name, method in by_rounds.items() if method.settings == settings]
+            missing = [name for name in names if not self._file(name).exists()]
+            milestones = [methods[name].rounds for name in missing]
+            models = self._federation.rounds(milestones, settings, self._on_step)
+            for name in names:
+                found[name] = self._remembered(name, partial(self._reached, name, models))
+        return {name: found[name] for name in methods}
+
+    def _reached(self, name: str, models: Iterator[RoundModel]) -> MethodResult:
+        """The row of the next milestone; its peak memory is of the rounds since the last."""
+        with metered() as cost:
+            model = next(models)
+        network, study = model.network, self._federation.study
+        done = Distilled(
+            method=name,
+            network=network,
+            budget=self._budget,
+            seconds=model.server_seconds,
+            flop=model.rounds * averaging_flop(network, sites=len(self._federation.images)),
+            peak_bytes=cost.peak_bytes,
+            iterative=False,
+        )
+        done.save_student(self._folder / "methods" / f"{name}.safetensors", study)
+        return replace(
+            done.result(study, self._judge(network)),
+            bytes_per_site=bytes_moved(network, rounds=model.rounds),
+            site_seconds=model.site_seconds,
+        )
+
     def gallery(self) -> tuple[Picture, ...]:
         return write_gallery(
             self._folder / "gallery", self.teachers, self._budget, seed=self._settings.seed
@@ -166,8 +209,11 @@ class _Bench:
         probabilities = predict(network, test.images, self._federation.study.image)
         return evaluate(probabilities, test.labels, patients=test.patients)
 
+    def _file(self, name: str) -> Path:
+        return self._folder / "methods" / f"{name}.json"
+
     def _remembered(self, name: str, compute: Callable[[], MethodResult]) -> MethodResult:
-        file = self._folder / "methods" / f"{name}.json"
+        file = self._file(name)
         if file.exists():
             return _METHOD.validate_json(file.read_bytes())
         result = compute()

@@ -4,12 +4,13 @@
     sites/<site>/   each site's working folder
     inbox/          the one file of each site
     server/         the ledger and the accepted copies
+    rounds/         where conventional learning in rounds goes on from
 
 Each step can be repeated: what is already there is not computed again, so an interrupted
 simulation goes on where it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,9 @@ from envoi.seeding import derive_seed
 from envoi.server.collect import accepted, collect
 from envoi.server.teacher import Teachers
 from envoi.settings import TrainingSettings, problems_of
+from envoi.simulation.multi_round import RoundSettings
 from envoi.simulation.partition import Partition, partition
+from envoi.simulation.rounds import RoundModel, rounds_fingerprint, run_rounds
 from envoi.site.export import release
 from envoi.site.job import job_fingerprint
 from envoi.site.train import TrainedSite, train
@@ -110,6 +113,27 @@ class Federation:
         """The upper reference: the same network and settings on all images together."""
         architecture = self.study.architectures[0]
         return self._train("pooled", self.data.train, architecture, on_step, self._shared)
+
+    def rounds(
+        self, milestones: Sequence[int], settings: RoundSettings, on_step: OnStep = ignore_step
+    ) -> Iterator[RoundModel]:
+        """Conventional learning by the same sites: the model after each number of rounds."""
+        if not milestones:
+            return iter(())
+        seed = self.settings.seed
+        fingerprint = rounds_fingerprint(
+            self.images, study=self.study, settings=settings, seed=seed
+        )
+        path = self.folder / "rounds" / f"{fingerprint[:16]}.checkpoint"
+        return run_rounds(
+            self.images,
+            milestones,
+            study=self.study,
+            settings=settings,
+            seed=seed,
+            checkpoint=Checkpoint(path, fingerprint=fingerprint),
+            on_step=on_step,
+        )
 
     def _submit(self, site: str, on_step: OnStep) -> SiteResult:
         number = list(self.images).index(site)

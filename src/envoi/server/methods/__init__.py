@@ -20,13 +20,24 @@ METHODS: dict[str, Callable[[], Method]] = {
     "fedisca_none": partial(fedisca, adaptation="none"),
 }
 
+_IN_ROUNDS = ("fedavg_rounds", "fedprox_rounds")
+
 
 def method_called(name: str) -> Method:
     """The method of that name, or an outsider's given as `package.module:Name`.
 
     Raises:
-        MethodError: There is no such method, or it has no `fit`.
+        MethodError: There is no such method, it has no `fit`, or it learns in several rounds.
     """
+    if name.startswith(_IN_ROUNDS):
+        raise MethodError(
+            Problem(
+                "a method that works on submissions alone",
+                repr(name)[:80],
+                "method",
+                "A server has no sites to ask again: `envoi bench run` simulates rounds.",
+            )
+        )
     if name in METHODS:
         return METHODS[name]()
     module, separator, attribute = name.partition(":")
