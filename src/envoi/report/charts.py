@@ -8,7 +8,7 @@ from matplotlib.ticker import PercentFormatter
 
 from envoi.report.canvas import COLOURS, Chart, bare, canvas, row_words, slug
 from envoi.report.names import method_title, percent, size
-from envoi.results import Interval, MethodResult, Metrics
+from envoi.results import Interval, Metrics
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 ROUNDS = (1, 5, 20, 100)
@@ -83,32 +83,20 @@ def reliability(metrics: Metrics, *, method: str) -> Chart:
     return Chart(title, svg, reading)
 
 
-def bytes_moved(one_file: int, measured: Sequence[MethodResult]) -> Chart:
-    """Bytes that each site moves: one file, against rounds of federated averaging.
+def bytes_moved(one_file: int) -> Chart:
+    """Bytes that each site moves: one file, against computed rounds of federated averaging.
 
     Args:
         one_file: Size of the largest submission, in bytes.
-        measured: Multi-round methods of this run, which take the place of computed bars.
     """
-    rows = [("One file, once (this study)", one_file, False)]
-    if measured:
-        rows += [
-            (f"{method_title(m.method)} (measured)", m.bytes_per_site, False) for m in measured
-        ]
-    else:
-        rows += [
-            (
-                f"{count} round{'s' if count > 1 else ''} of averaging (computed)",
-                2 * count * one_file,
-                True,
-            )
-            for count in ROUNDS
-        ]
-    most = max(amount for _, amount, _ in rows)
+    rows = [("One file, once (this study)", one_file)]
+    for count in ROUNDS:
+        words = f"{count} round{'s' if count > 1 else ''} of averaging (computed)"
+        rows.append((words, 2 * count * one_file))
     with canvas(36 * len(rows) + 4) as drawing:
         axes = drawing.axes()
-        for index, (label, amount, computed) in enumerate(rows):
-            colour = ACCENT if index == 0 else MUTED
+        for index, (label, amount) in enumerate(rows):
+            colour, computed = (MUTED, True) if index else (ACCENT, False)
             axes.barh(
                 -index,
                 amount,
@@ -119,21 +107,19 @@ def bytes_moved(one_file: int, measured: Sequence[MethodResult]) -> Chart:
                 hatch="////" if computed else None,
             )
             row_words(axes, -index, label, size(amount))
-        axes.set_xlim(0, most * 1.005)
+        axes.set_xlim(0, rows[-1][1] * 1.005)
         axes.set_ylim(-len(rows) + 0.65, 0.8)
         axes.set(xticks=[], yticks=[])
         bare(axes)
-        words = "; ".join(f"{label} {size(amount)}" for label, amount, _ in rows)
-        svg = drawing.svg("chart-bytes", f"Bytes moved by each site: {words}")
-    reading = "The length of a bar is what one site sends and receives in all."
-    if not measured:
-        rounds = ROUNDS[-1]
-        product = f"2 {TIMES} {rounds} {TIMES} {size(one_file)} = {size(2 * rounds * one_file)}"
-        reading += (
-            " Hatched bars are a computation, not a measurement: a round carries the network "
-            f"there and back, so {rounds} rounds move {product}, taking the file's size for the "
-            "network's."
-        )
+        described = "; ".join(f"{label} {size(amount)}" for label, amount in rows)
+        svg = drawing.svg("chart-bytes", f"Bytes moved by each site: {described}")
+    rounds = ROUNDS[-1]
+    product = f"2 {TIMES} {rounds} {TIMES} {size(one_file)} = {size(2 * rounds * one_file)}"
+    reading = (
+        "The length of a bar is what one site sends and receives in all. Hatched bars are a "
+        "computation, not a measurement: a round carries the network there and back, so "
+        f"{rounds} rounds move {product}, taking the file's size for the network's."
+    )
     return Chart("Bytes moved by each site", svg, reading)
 
 

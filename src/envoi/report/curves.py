@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from envoi.report.canvas import COLOURS, SERIES, Chart, Key, canvas, series, slug
+from envoi.report.findings import Role, role_of
 from envoi.report.names import loss_title, method_title
 from envoi.results import StepInfo
 
@@ -24,16 +25,23 @@ READING = (
     "Each batch of images starts from noise again, so the synthetic images' curves may saw."
 )
 
+ROUNDS_READING = (
+    "Training loss: of the sites, before each average; validation: of each average, on the "
+    "images that only validate at all sites. Line and band: where many rounds share a point, "
+    "the middle value and the range."
+)
+
 Curve = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How one server job went: a chart for each loss term."""
+    """How one server job, or learning in rounds, went: a chart for each loss term."""
 
     title: str
     charts: tuple[Chart, ...]
     reading: str = READING
+    place: str = "At the server"
 
 
 def site_curves(steps: Sequence[StepInfo]) -> tuple[Chart, ...]:
@@ -56,13 +64,20 @@ def site_curves(steps: Sequence[StepInfo]) -> tuple[Chart, ...]:
 
 
 def distillation_courses(steps: Sequence[StepInfo]) -> tuple[Course, ...]:
-    """Every server job with a chart for each of its loss terms."""
+    """Every server job, and learning in rounds, with a chart for each of its loss terms."""
     jobs: dict[str, list[StepInfo]] = defaultdict(list)
     for step in steps:
         if not step.phase.endswith(TRAINING):
             jobs[step.phase].append(step)
-    courses = [Course(method_title(job), _terms(job, taken)) for job, taken in jobs.items()]
+    courses = [_course(job, taken) for job, taken in jobs.items()]
     return tuple(course for course in courses if course.charts)
+
+
+def _course(job: str, steps: Sequence[StepInfo]) -> Course:
+    if role_of(job) is Role.ROUNDS:
+        charts = _terms(job, steps, unit="round")
+        return Course(method_title(job), charts, ROUNDS_READING, "In rounds")
+    return Course(method_title(job), _terms(job, steps, unit="step"))
 
 
 def _by_epoch(steps: Iterable[StepInfo], *names: str) -> Curve:
@@ -131,10 +146,10 @@ def _line(
     )
 
 
-def _terms(job: str, steps: Sequence[StepInfo]) -> tuple[Chart, ...]:
+def _terms(job: str, steps: Sequence[StepInfo], *, unit: str) -> tuple[Chart, ...]:
     names = dict.fromkeys(name for step in steps for name in step.losses)
     curves = {name: curve for name in names if len(curve := _term(steps, name))}
-    return tuple(_panel(job, name, curve) for name, curve in curves.items())
+    return tuple(_panel(job, name, curve, unit) for name, curve in curves.items())
 
 
 def _term(steps: Sequence[StepInfo], name: str) -> NDArray[np.float64]:
@@ -144,7 +159,7 @@ def _term(steps: Sequence[StepInfo], name: str) -> NDArray[np.float64]:
     return points[np.isfinite(points).all(axis=1)]
 
 
-def _panel(job: str, name: str, points: NDArray[np.float64]) -> Chart:
+def _panel(job: str, name: str, points: NDArray[np.float64], unit: str) -> Chart:
     edges = np.linspace(0, len(points), min(BINS, len(points)) + 1).astype(int)
     held = [points[start:end] for start, end in pairwise(edges)]
     x = [part[:, 0].mean() for part in held]
@@ -160,10 +175,10 @@ def _panel(job: str, name: str, points: NDArray[np.float64]) -> Chart:
             # The default labels are mathematical markup, which text in an SVG would show raw.
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("step")
+        axes.set_xlabel(unit)
         _frame(axes)
         title = loss_title(name)
-        svg = drawing.svg(f"course-{slug(job + name)}", f"{title} of {job}, by step")
+        svg = drawing.svg(f"course-{slug(job + name)}", f"{title} of {job}, by {unit}")
     return Chart(title, svg, "")
 
 

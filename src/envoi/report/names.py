@@ -1,5 +1,6 @@
 """How methods, losses and quantities are written for people."""
 
+import re
 import unicodedata
 
 METHODS: dict[str, tuple[str, str]] = {
@@ -33,8 +34,8 @@ METHODS: dict[str, tuple[str, str]] = {
     "coboost": ("Co-Boosting student", "distilled on hard images, sites weighted"),
     "closed_form": ("Closed-form head", "summed statistics of a frozen encoder, solved once"),
     "envoi": ("Envoi student", "distilled on the server"),
-    "fedavg_rounds": ("Multi-round federated averaging", "many transfers per site"),
-    "fedprox_rounds": ("Multi-round FedProx", "many transfers per site"),
+    "fedavg_rounds": ("Federated averaging", "one transfer up and one down in every round"),
+    "fedprox_rounds": ("FedProx", "averaging with sites held near the server's weights"),
 }
 
 LOSSES: dict[str, str] = {
@@ -54,12 +55,20 @@ def method_title(method: str) -> str:
     """A method's name in words; an unknown one keeps its own name."""
     if method.startswith(LOCAL):
         return f"{method.removeprefix(LOCAL)} alone"
-    return METHODS.get(method, (method.replace("_", " "), ""))[0]
+    algorithm, rounds = rounds_of(method)
+    title = METHODS.get(algorithm, (algorithm.replace("_", " "), ""))[0]
+    return title if rounds is None else f"{title}, {rounds} round{'' if rounds == 1 else 's'}"
 
 
 def method_gloss(method: str) -> str:
     """What a method does, in half a line; empty for an unknown one."""
-    return METHODS.get(method, ("", ""))[1]
+    return METHODS.get(rounds_of(method)[0], ("", ""))[1]
+
+
+def rounds_of(method: str) -> tuple[str, int | None]:
+    """`fedavg_rounds_20` as `fedavg_rounds` and 20; None where a name tells no rounds."""
+    found = re.fullmatch(r"(.+_rounds)_([0-9]{1,9})", method)
+    return (found[1], int(found[2])) if found else (method, None)
 
 
 def loss_title(loss: str) -> str:

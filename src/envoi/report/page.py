@@ -21,6 +21,7 @@ from envoi.report.curves import distillation_courses, site_curves
 from envoi.report.findings import Findings, Role, find, role_of
 from envoi.report.gallery import embed
 from envoi.report.names import duration, method_title, percent, printable, size
+from envoi.report.transfers import transfers
 from envoi.report.verdict import notes, verdict
 from envoi.results import RunFolder, StudyResult
 
@@ -93,7 +94,7 @@ def _content(folder: RunFolder) -> Mapping[str, Any]:
         "costs": table.COSTS,
         "rows": table.comparison_rows(findings),
         "site_rows": table.site_rows(findings),
-        "comparisons": _comparisons(findings),
+        "comparisons": [*_comparisons(findings), *transfers(result, findings)],
         "numbered": is_cut(result.class_names),
         "class_mix": class_mix(result.sites, result.class_names) if result.sites else None,
         "bytes_moved": _bytes_moved(result),
@@ -158,11 +159,10 @@ def _colour(method: str, findings: Findings) -> str:
 
 
 def _bytes_moved(result: StudyResult) -> Chart | None:
+    """What rounds would move by computation, unless the run has measured some."""
     one_file = max((site.bytes_sent for site in result.sites), default=0)
-    if not one_file:
-        return None
-    measured = [m for m in result.methods.values() if role_of(m.method) is Role.ROUNDS]
-    return charts.bytes_moved(one_file, measured)
+    ran = any(role_of(name) is Role.ROUNDS for name in result.methods)
+    return charts.bytes_moved(one_file) if one_file and not ran else None
 
 
 def _answers(result: StudyResult, findings: Findings) -> list[Chart]:

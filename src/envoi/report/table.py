@@ -64,6 +64,8 @@ def _row(method: MethodResult, findings: Findings, best: Best, *, plain: bool = 
         title = method_title(name)
     elif measures := findings.best_at(name):
         gloss = f"by {' and '.join(measures)}, chosen on the test images"
+    if method.site_seconds:
+        gloss = f"{gloss}; {duration(method.site_seconds)} of training at the sites in all"
     return Row(
         title=title,
         gloss=gloss,

@@ -96,7 +96,7 @@ def _better(student: Tested, findings: Findings) -> str:
         return ""
     price = {
         Role.ENSEMBLE: f", and must keep all {findings.sites_count} networks to answer",
-        Role.ROUNDS: ", and moves the network many times",
+        Role.ROUNDS: ", and moves the network up and down in every round",
     }.get(role_of(rival.name), "")
     return (
         f"“{method_title(rival.name)}” does better by balanced accuracy "

@@ -27,6 +27,7 @@ class Row:
 
     `local_best` is, in each run, the site whose network has the best balanced accuracy on the
     test set, which no site could know: it flatters the sites. `local_mean` is their mean.
+    `site_seconds` is what sites trained for a method beyond their one submission.
     """
 
     dataset: str
@@ -46,6 +47,7 @@ class Row:
     ratio_accuracy: float
     ratio_balanced_accuracy: float
     server_seconds: float
+    site_seconds: float
     server_flop: float
     bytes_per_site: int
     peak_bytes: int
@@ -146,6 +148,7 @@ def _row(
         ratio_accuracy=accuracy.value / pooled.value,
         ratio_balanced_accuracy=balanced.value / pooled_balanced.value,
         server_seconds=float(np.mean([row.server_seconds for row in flat])),
+        site_seconds=float(np.mean([row.site_seconds for row in flat])),
         server_flop=float(np.mean([row.server_flop for row in flat])),
         bytes_per_site=max(row.bytes_per_site for row in flat),
         peak_bytes=max(row.peak_bytes for row in flat),
@@ -188,15 +191,15 @@ def _section(group: Group, rows: Sequence[Row]) -> str:
     dataset, partition, sites, network = group
     head = (
         "| method | runs | accuracy | balanced accuracy | AUROC | ECE | of pooled (bal.) "
-        "| server s | server TFLOP | MB per site | peak MB |\n"
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+        "| server s | site s added | server TFLOP | MB per site | peak MB |\n"
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     )
     lines = [
         f"| {row.method} | {row.runs} "
         f"| {_percent(row.accuracy, row.accuracy_low, row.accuracy_high)} "
         f"| {_percent(row.balanced_accuracy, row.balanced_accuracy_low, row.balanced_accuracy_high)} "  # noqa: E501
         f"| {row.auroc:.3f} | {row.ece:.3f} | {row.ratio_balanced_accuracy:.2f} "
-        f"| {row.server_seconds:.0f} | {row.server_flop / 1e12:.1f} "
+        f"| {row.server_seconds:.0f} | {row.site_seconds:.0f} | {row.server_flop / 1e12:.1f} "
         f"| {row.bytes_per_site / 1e6:.2f} | {row.peak_bytes / 1e6:.0f} |"
         for row in rows
     ]
