@@ -61,6 +61,7 @@ def test_bench_runs_once_and_its_table_reads_by_program(file, tmp_path):
     ("words", "message", "code"),
     [
         (("--methods", "fedsica"), "expected one of fedavg", 3),
+        (("--methods", "fedprox_rounds"), "expected fedprox_rounds_R with a number", 3),
         (("--partition", "alphabetic"), "expected iid, dirichlet-ALPHA, one-class", 2),
         (("--seeds", "one"), "expected whole numbers with commas, found 'one'", 2),
         (("--weight-format", "fp8"), "expected fp32 or fp16 or int8, found 'fp8'", 2),

@@ -65,7 +65,7 @@ def _row(method: MethodResult, findings: Findings, best: Best, *, plain: bool = 
     elif measures := findings.best_at(name):
         gloss = f"by {' and '.join(measures)}, chosen on the test images"
     if method.site_seconds:
-        gloss = f"{gloss}; {duration(method.site_seconds)} of training at the sites in all"
+        gloss = f"sites trained {duration(method.site_seconds)} for it in all"
     return Row(
         title=title,
         gloss=gloss,

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator, PercentFormatter
@@ -16,6 +17,16 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 TICKS = 6
 ROUND_COLOURS = (series(1), series(3), series(6), series(2))
 
+READINGS = (
+    (
+        "Further left is cheaper (a step of equal length is an equal factor), higher is better. In "
+        "each round a site sends its network in fp32 and receives the average, so R rounds move "
+        f"2 {TIMES} R networks. A one-shot method moves the one file; the delivery of its student "
+        "is not counted. Bar: where the value would fall in 95 of 100 test sets drawn anew."
+    ),
+    "The same by balanced accuracy, where every class counts alike.",
+)
+
 Measure = Callable[[Metrics], Interval]
 
 
@@ -28,7 +39,8 @@ def transfers(result: StudyResult, findings: Findings) -> tuple[Chart, ...]:
         "accuracy": lambda metrics: metrics.accuracy,
         "balanced accuracy": lambda metrics: metrics.balanced_accuracy,
     }
-    return tuple(_chart(name, by, moving, findings) for name, by in measures.items())
+    charts = [_chart(name, by, moving, findings) for name, by in measures.items()]
+    return tuple(replace(c, reading=text) for c, text in zip(charts, READINGS, strict=True))
 
 
 def _chart(measure: str, by: Measure, moving: Sequence[MethodResult], findings: Findings) -> Chart:
@@ -38,26 +50,26 @@ def _chart(measure: str, by: Measure, moving: Sequence[MethodResult], findings: 
     with canvas(290) as drawing:
         axes = drawing.axes()
         axes.set_xscale("log")
+        student = [m for m in once if findings.is_student(m.method)]
+        others = [m for m in once if m not in student]
+        if others:
+            _points(axes, others, by, "ink")
+            keys.append(Key("ink", "other one-shot methods"))
+        for index, (algorithm, rows) in enumerate(rounds.items()):
+            colour = ROUND_COLOURS[index % len(ROUND_COLOURS)]
+            _points(axes, rows, by, colour, joined=True)
+            keys.append(Key(colour, f"{method_title(algorithm)}, by rounds"))
+        if student:
+            _points(axes, student, by, "accent")
+            keys.insert(0, Key("accent", method_title(student[0].method)))
         if findings.pooled:
             level = by(findings.pooled.metrics).value
             axes.axhline(level, color=COLOURS["muted"], linewidth=1.4, linestyle=(0, (4, 2)))
             keys.append(Key("muted", f"all images together, {percent(level)} (dashed)"))
-        others = [m for m in once if not findings.is_student(m.method)]
-        if others:
-            _points(axes, others, by, "ink", marker_size=6)
-            keys.append(Key("ink", "other one-shot methods"))
-        for index, (algorithm, rows) in enumerate(rounds.items()):
-            colour = ROUND_COLOURS[index % len(ROUND_COLOURS)]
-            _points(axes, rows, by, colour, marker_size=6, joined=True)
-            keys.append(Key(colour, f"{method_title(algorithm)}, by rounds"))
-        student = [m for m in once if findings.is_student(m.method)]
-        if student:
-            _points(axes, student, by, "accent", marker_size=9)
-            keys.insert(0, Key("accent", method_title(student[0].method)))
         _frame(axes, once, [row for rows in rounds.values() for row in rows])
         words = "; ".join(f"{method_title(m.method)} {_moved(m, by)}" for m in moving)
         svg = drawing.svg(f"transfers-{slug(measure)}", f"{measure} by bytes moved: {words}")
-    return Chart(f"{measure.capitalize()} by bytes moved", svg, _reading(), tuple(keys))
+    return Chart(f"{measure.capitalize()} by bytes moved", svg, "", tuple(keys))
 
 
 def _by_algorithm(moving: Sequence[MethodResult]) -> dict[str, list[MethodResult]]:
@@ -70,24 +82,26 @@ def _by_algorithm(moving: Sequence[MethodResult]) -> dict[str, list[MethodResult
 
 
 def _points(
-    axes: Axes,
-    methods: Sequence[MethodResult],
-    by: Measure,
-    colour: str,
-    *,
-    marker_size: int,
-    joined: bool = False,
+    axes: Axes, methods: Sequence[MethodResult], by: Measure, colour: str, *, joined: bool = False
 ) -> None:
+    """Values with their intervals; rounds of one algorithm are joined by a line."""
     drawn = [(m.bytes_per_site, by(m.metrics)) for m in methods if m.metrics]
     x = [moved for moved, _ in drawn]
     paint = COLOURS[colour]
-    axes.vlines(x, [i.low for _, i in drawn], [i.high for _, i in drawn], color=paint, alpha=0.35)
+    axes.vlines(
+        x,
+        [i.low for _, i in drawn],
+        [i.high for _, i in drawn],
+        color=paint,
+        linewidth=4,
+        alpha=0.4,
+    )
     axes.plot(
         x,
         [interval.value for _, interval in drawn],
         color=paint,
         marker="o",
-        markersize=marker_size,
+        markersize=8 if colour == "accent" else 6,
         markeredgewidth=0,
         linewidth=1.6,
         linestyle="-" if joined else "none",
@@ -120,12 +134,3 @@ def _frame(axes: Axes, once: Sequence[MethodResult], rounds: Sequence[MethodResu
 def _moved(method: MethodResult, by: Measure) -> str:
     reached = percent(by(method.metrics).value) if method.metrics else ""
     return f"{size(method.bytes_per_site)} {reached}"
-
-
-def _reading() -> str:
-    return (
-        "Bytes on a scale of factors; further left is cheaper, higher is better. Measured: in "
-        "each round a site sends its network in fp32 and receives the average, so that R rounds "
-        f"move 2 {TIMES} R networks. A one-shot method moves the one file, and the delivery of "
-        "its student is not counted. Bar: where a value would fall in 95 of 100 test sets."
-    )

@@ -75,10 +75,9 @@ def run_bench(
     began = time.monotonic()
     sites = bench.sites()
     rows = {"pooled": bench.pooled(), **bench.local()}
-    for name, method in methods.items():
-        if not isinstance(method, MultiRound):
-            rows[name] = bench.row(name, method)
-    rows |= bench.rounds(in_rounds)
+    one_shot = {n: bench.row(n, m) for n, m in methods.items() if not isinstance(m, MultiRound)}
+    found = one_shot | bench.rounds(in_rounds)
+    rows |= {name: found[name] for name in methods}
     result = StudyResult(
         name=data.name,
         partition=str(settings.partition),

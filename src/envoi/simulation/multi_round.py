@@ -18,6 +18,14 @@ _ROUNDS = re.compile(r"[1-9][0-9]{0,5}")
 class RoundSettings:
     """How sites and server learn in rounds.
 
+    The rate is constant, as in arXiv:1602.05629 and arXiv:1812.06127: a schedule would have to
+    know how many rounds there will be. 0.02 was chosen on the sites' validation images, never
+    on test images: skin28, 5 sites, dirichlet-0.3, convnet-small, batches of 32, augmentation,
+    momentum 0.9, seeds 0 to 2. Validation loss (accuracy) of the averaged model, mean of rounds
+    8 to 10 and of the seeds: 0.005: 0.904 (69.6 %), 0.01: 0.893 (70.0 %), 0.02: 0.878 (70.4 %),
+    0.05: 0.888 (69.7 %), which also jumps by up to 0.16 from round to round. It is flat around
+    the choice; other data may want another.
+
     Attributes:
         rate: Learning rate of every step of every round.
         local_epochs: Passes over a site's training part in one round (E).
