@@ -1,6 +1,7 @@
 """Rounds as rows of a benchmark: names, one run for all, interrupted and gone on with."""
 
-from dataclasses import replace
+import tomllib
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -57,6 +58,8 @@ def test_rows_of_one_algorithm_are_milestones_of_one_run(finished):
     assert result.methods["fedavg"].site_seconds == 0.0
     assert (folder / "methods/fedavg_rounds_3.safetensors").exists()
     assert RunFolder(folder).result() == result
+    rounds = tomllib.loads((folder / "run.toml").read_text())["rounds"]
+    assert rounds["fedprox_rounds_1"]["settings"] == asdict(RoundSettings(mu=0.01))
 
 
 def test_an_interrupted_bench_goes_on_with_the_next_round(finished, data, tmp_path):

@@ -69,7 +69,10 @@ def run_bench(
     check_one_architecture(settings.networks, in_rounds)
     check_test_labels(data.test.labels, classes=len(data.test.class_names))
     run = RunFolder(folder)
-    run.claim(_decisive(data, settings, budget), what="the settings")
+    decisive = _decisive(data, settings, budget)
+    run.claim(decisive, what="the settings")
+    # As methods may join a run later, theirs are written down but claim nothing.
+    run.write_settings({**decisive, "rounds": {n: asdict(m) for n, m in in_rounds.items()}})
     federation = Federation(data, settings, folder, shared=shared)
     bench = _Bench(federation, run, budget, logged(run, on_step))
     began = time.monotonic()
