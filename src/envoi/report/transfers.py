@@ -117,9 +117,9 @@ def _frame(axes: Axes, once: Sequence[MethodResult], rounds: Sequence[MethodResu
         names[method.bytes_per_site] = f"{count} round{plural}" if count else "rounds"
     first, last = min(names), max(names)
     room = math.log(last / first) / TICKS
-    shown: list[int] = []
+    shown = sorted({first, last})
     for moved in sorted(names):
-        if not shown or math.log(moved / shown[-1]) >= room:
+        if all(abs(math.log(moved / other)) >= room for other in shown):
             shown.append(moved)
     labels = [f"{size(moved)}\n{names[moved]}" for moved in shown]
     axes.set_xticks(shown, labels)
