@@ -1,11 +1,14 @@
 """What a piece of work costs: wall time and peak memory."""
 
+import platform
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import envoi
 
 _MEMORY_RESET = Path("/proc/self/clear_refs")
 _MEMORY_STATUS = Path("/proc/self/status")
@@ -47,6 +50,18 @@ def device_name() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if _MEMORY_STATUS.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{models[0] if models else 'CPU'}, {torch.get_num_threads()} threads"
+
+
+def environment() -> dict[str, str]:
+    """Versions and device: what a reader needs to judge figures. No host or user name."""
+    import torch  # noqa: PLC0415  (this module must load without torch)
+
+    return {
+        "envoi": envoi.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": device_name(),
+    }
 
 
 def _reset_peak() -> None:

@@ -1,0 +1,34 @@
+"""Test images as the judge of classifiers: the same images, the same measures, for all."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from envoi.evaluation import check_test_labels, evaluate
+from envoi.results import Metrics
+from envoi.server.build import predict
+from envoi.types import ImageSet, ImageSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageJudge:
+    """A `Judge` (`envoi.server.run`).
+
+    Attributes:
+        images: What every classifier is asked.
+        spec: How they become a network's inputs.
+
+    Raises:
+        DataError: They cannot measure anything.
+    """
+
+    images: ImageSet
+    spec: ImageSpec
+
+    def __post_init__(self) -> None:
+        check_test_labels(self.images.labels, classes=len(self.images.class_names))
+
+    def __call__(self, network: nn.Module) -> Metrics:
+        """How well `network` answers them."""
+        probabilities = predict(network, self.images.images, self.spec)
+        return evaluate(probabilities, self.images.labels, patients=self.images.patients)

@@ -1,0 +1,111 @@
+"""One run of the server: nothing is repeated, nothing is lost, nothing stale is shown."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from envoi.errors import SettingsError
+from envoi.results import RunFolder
+from envoi.server.collect import collect
+from envoi.server.methods import method_called
+from envoi.server.run import ServerRun
+from envoi.settings import Budget
+from envoi.simulation.judge import ImageJudge
+from envoi.study import study_from
+from envoi.submission import Release, TrainingCard, generate_key, public_text, write_submission
+from envoi.types import ImageSet
+
+KEYS = {site: generate_key() for site in ("north", "south")}
+STUDY = study_from(
+    {
+        "name": "Cells",
+        "classes": ["a", "b"],
+        "minimum_sites": 1,
+        "image": {"channels": 1, "size_px": 8},
+        "model": {"architectures": ["resnet10-small"], "weight_format": "fp16"},
+        "sites": {site: public_text(key) for site, key in KEYS.items()},
+    }
+)
+BUDGET = Budget(outer_epochs=1, synthesis_steps=3, batch_size=4)
+LOCAL = ["local/north", "local/south"]
+
+
+def send(place, site, *, sequence=1, shift=0.0):
+    """A file of `site` into the inbox; `shift` moves all its weights."""
+    state = {n: t + shift for n, t in STUDY.network().state_dict().items() if t.dim()}
+    card = TrainingCard(epochs=1, images=50)
+    release = Release("resnet10-small", state, class_counts=(20, 30), card=card)
+    file = place / "inbox" / f"{site}-{sequence}.safetensors"
+    write_submission(file, release, study=STUDY, site=site, sequence=sequence, key=KEYS[site])
+    collect(place / "inbox", place / "server", study=STUDY)
+
+
+def images(seed=0):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (6, 1, 8, 8), dtype=np.uint8)
+    return ImageSet(pixels, np.arange(6) % 2, ("a", "b"))
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "inbox").mkdir()
+    for site in KEYS:
+        send(tmp_path, site)
+    return tmp_path
+
+
+def run_of(place, *, budget=BUDGET, test=None, seed=0):
+    judge = None if test is None else ImageJudge(test, STUDY.image)
+    return ServerRun(
+        STUDY, place / "server", RunFolder(place / "run"), budget, seed=seed, judge=judge
+    )
+
+
+def execute(place, *names, on_step=lambda _: None, **options):
+    run = run_of(place, **options)
+    return run.execute({name: method_called(name) for name in names}, on_step)
+
+
+def test_a_run_has_a_row_of_each_method_and_site(place):
+    result = execute(place, "fedavg", "fedisca", test=images())
+    assert list(result.methods) == ["fedavg", "fedisca", *LOCAL]
+    assert RunFolder(place / "run").result() == result
+    assert run_of(place, test=images()).students(["fedavg", "nothing"]) == [
+        place / "run" / "fedavg.safetensors"
+    ]
+
+
+def test_nothing_is_measured_without_test_images(place):
+    result = execute(place, "fedavg")
+    assert list(result.methods) == ["fedavg"]
+    assert result.methods["fedavg"].metrics is None
+
+
+def test_a_finished_method_is_not_repeated_after_an_interruption(place):
+    def interrupt(info):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(place, "fedavg", "fedisca", on_step=interrupt)
+    finished = place / "run" / "fedavg.safetensors"
+    before = finished.stat().st_mtime_ns
+    assert list(execute(place, "fedavg", "fedisca").methods) == ["fedavg", "fedisca"]
+    assert finished.stat().st_mtime_ns == before
+
+
+def test_methods_join_a_run_and_none_is_dropped(place):
+    first = execute(place, "fedisca", test=images())
+    second = execute(place, "fedavg", test=images())
+    assert list(second.methods) == ["fedavg", "fedisca", *LOCAL]
+    assert second.methods["fedisca"] == first.methods["fedisca"]
+    assert second.wall_seconds > 0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"budget": dataclasses.replace(BUDGET, temperature=3.0)}, {"seed": 1}]
+)
+def test_a_run_of_other_settings_does_not_go_on_in_the_folder(changes, place):
+    execute(place, "fedavg")
+    with pytest.raises(SettingsError, match="expected the study, files and settings"):
+        execute(place, "fedavg", **changes)
