@@ -190,6 +190,8 @@ class RunFolder:
     def claim(self, settings: Mapping[str, Any], *, what: str) -> None:
         """Write run.toml, or make sure that the folder belongs to a run with these settings.
 
+        A folder that is claimed already is not changed.
+
         Args:
             settings: All that decides the run's result.
             what: They in words, for the message.
@@ -198,17 +200,18 @@ class RunFolder:
             SettingsError: The folder holds a run with others.
         """
         marker, text = self.path / "settings.json", canonical_json(settings)
-        if marker.exists() and marker.read_text(encoding="utf-8") != text:
+        if not marker.exists():
+            self.write_settings(settings)
+            write_text(marker, text)
+        elif (before := marker.read_text(encoding="utf-8")) != text:
             raise SettingsError(
                 Problem(
                     f"{what} that the folder was started with",
-                    "others",
+                    f"others ({', '.join(_differing(before, text))})",
                     self.path.name,
                     "Name another folder, or remove this one.",
                 )
             )
-        write_text(marker, text)
-        self.write_settings(settings)
 
     def append_step(self, info: StepInfo) -> None:
         """Add one line to steps.jsonl, in place of one that a kill cut off."""
@@ -258,6 +261,13 @@ def _drop_cut_off_line(file: BinaryIO) -> None:
     if file.read(1) not in {b"", b"\n"}:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _differing(before: str, now: str) -> list[str]:
+    """The settings in which two JSON texts differ, by their outermost names."""
+    first, second = json.loads(before), json.loads(now)
+    keys = sorted(first.keys() | second.keys())
+    return [key for key in keys if first.get(key) != second.get(key)]
 
 
 def _without_none(value: Any) -> Any:  # noqa: ANN401  (any TOML value)

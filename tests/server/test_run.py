@@ -103,9 +103,41 @@ def test_methods_join_a_run_and_none_is_dropped(place):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"budget": dataclasses.replace(BUDGET, temperature=3.0)}, {"seed": 1}]
+    ("changes", "found"),
+    [
+        ({"budget": dataclasses.replace(BUDGET, temperature=3.0)}, "budget"),
+        ({"seed": 1}, "seed"),
+        ({"test": images(1)}, "test_images"),
+        ({"test": None}, "test_images"),
+        ({"budget": Budget(), "seed": 1}, "budget, seed"),
+    ],
 )
-def test_a_run_of_other_settings_does_not_go_on_in_the_folder(changes, place):
+def test_a_run_of_other_settings_does_not_go_on_in_the_folder(changes, found, place):
+    execute(place, "fedavg", test=images())
+    before = {file: file.read_bytes() for file in (place / "run").rglob("*") if file.is_file()}
+    message = rf"run: expected the study, files, test images .*, found others \({found}\)"
+    with pytest.raises(SettingsError, match=message):
+        execute(place, "fedavg", **{"test": images(), **changes})
+    assert before == {f: f.read_bytes() for f in (place / "run").rglob("*") if f.is_file()}
+
+
+def test_a_replaced_file_needs_a_new_folder(place):
+    execute(place, "fedisca")
+    send(place, "north", sequence=2, shift=0.01)
+    with pytest.raises(SettingsError, match=r"found others \(files\). Name another folder"):
+        execute(place, "fedisca")
+
+
+def test_the_same_content_under_another_number_is_another_file(place):
     execute(place, "fedavg")
-    with pytest.raises(SettingsError, match="expected the study, files and settings"):
-        execute(place, "fedavg", **changes)
+    send(place, "south", sequence=2)
+    with pytest.raises(SettingsError, match="files"):
+        execute(place, "fedavg")
+
+
+def test_only_the_students_of_the_methods_asked_for_are_listed(place):
+    execute(place, "fedavg", "fedisca", "ensemble_size")
+    (place / "run" / "stranger.safetensors").write_bytes(b"")
+    assert [file.name for file in run_of(place).students(["fedisca", "ensemble_size"])] == [
+        "fedisca.safetensors"
+    ]

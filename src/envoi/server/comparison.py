@@ -25,6 +25,11 @@ from envoi.study import Study
 class Judge(Protocol):
     """Measures classifiers, all of them on the same images."""
 
+    @property
+    def digest(self) -> str:
+        """Identifies the images."""
+        ...
+
     def __call__(self, network: nn.Module) -> Metrics:
         """How well `network` does."""
         ...

@@ -15,9 +15,9 @@ from pathlib import Path
 from envoi.meter import environment
 from envoi.progress import OnStep, ignore_step, logged
 from envoi.results import Refusal, RunFolder, SiteResult, StudyResult
-from envoi.server.collect import accepted
+from envoi.server.collect import accepted_copy
 from envoi.server.comparison import Comparison, Judge
-from envoi.server.ledger import State, load_ledger
+from envoi.server.ledger import State, check_study, load_ledger
 from envoi.server.methods import Method
 from envoi.server.rows import Rows, file_stem
 from envoi.server.teacher import Teachers
@@ -54,11 +54,14 @@ class ServerRun:
         judge: Judge | None = None,
     ) -> None:
         self._study, self._run = study, run
-        submissions = list(accepted(accepted_in, study=study))
+        ledger = load_ledger(accepted_in)
+        check_study(ledger, study)
+        files = ledger.current()
+        submissions = [accepted_copy(accepted_in, file, study=study) for file in files]
         self._sites = tuple(_site_result(submission, study) for submission in submissions)
         self._refusals = tuple(
             Refusal(entry.file, entry.reason)
-            for entry in load_ledger(accepted_in).entries
+            for entry in ledger.entries
             if entry.state is State.REFUSED
         )
         self._comparison = Comparison(
@@ -71,11 +74,12 @@ class ServerRun:
         )
         decisive = {
             "study": study.digest,
-            "sites": [site.site for site in self._sites],
+            "files": {f"{file.site}-{file.sequence}": file.digest for file in files},
+            "test_images": None if judge is None else judge.digest,
             "budget": asdict(budget),
             "seed": seed,
         }
-        run.claim(decisive, what="the study, files and settings")
+        run.claim(decisive, what="the study, files, test images and settings")
 
     def execute(self, methods: Mapping[str, Method], on_step: OnStep = ignore_step) -> StudyResult:
         """Run every method that has no row yet, and write the run folder.

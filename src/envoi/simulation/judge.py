@@ -28,6 +28,11 @@ class ImageJudge:
     def __post_init__(self) -> None:
         check_test_labels(self.images.labels, classes=len(self.images.class_names))
 
+    @property
+    def digest(self) -> str:
+        """Identifies the images."""
+        return self.images.digest
+
     def __call__(self, network: nn.Module) -> Metrics:
         """How well `network` answers them."""
         probabilities = predict(network, self.images.images, self.spec)

@@ -1,0 +1,88 @@
+"""`envoi server distil`: words in, exit codes and files out."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from envoi.cli import app
+from envoi.server.collect import collect
+from envoi.study import study_from, write_study
+from envoi.submission import Release, TrainingCard, generate_key, public_text, write_submission
+
+runner = CliRunner()
+KEY = generate_key()
+STUDY = study_from(
+    {
+        "name": "Cells",
+        "classes": ["a", "b"],
+        "minimum_sites": 1,
+        "image": {"channels": 1, "size_px": 8},
+        "model": {"architectures": ["resnet10-small"], "weight_format": "fp16"},
+        "sites": {"north": public_text(KEY)},
+    }
+)
+
+
+def distil(*words):
+    common = ["--study", "study.toml", "--folder", "server", "--out", "run", "--budget", "smoke"]
+    return runner.invoke(app, ["server", "distil", *common, *map(str, words)])
+
+
+def send(sequence=1):
+    state = {n: t for n, t in STUDY.network().state_dict().items() if t.dim()}
+    card = TrainingCard(epochs=1, images=50)
+    release = Release("resnet10-small", state, class_counts=(20, 30), card=card)
+    file = Path(f"inbox/north-{sequence}.safetensors")
+    write_submission(file, release, study=STUDY, site="north", sequence=sequence, key=KEY)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A server's folder with one accepted file, and public test images."""
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path / "study.toml", STUDY)
+    (tmp_path / "inbox").mkdir()
+    send()
+    collect(tmp_path / "inbox", tmp_path / "server", study=STUDY)
+    write_images(tmp_path / "public.npz", size_px=8)
+    return tmp_path
+
+
+def write_images(path, *, size_px):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part in ("train", "val", "test"):
+        arrays[f"{part}_images"] = rng.integers(0, 256, (6, size_px, size_px), dtype=np.uint8)
+        arrays[f"{part}_labels"] = np.arange(6)[:, None] % 2
+    np.savez(path, **arrays)
+
+
+def test_students_of_this_command_are_listed(place):
+    found = distil("--method", "fedavg,ensemble_size", "--test", "public.npz")
+    assert found.exit_code == 0, found.stderr
+    assert found.output == "student: run/fedavg.safetensors\nreport: run/report.html\n"
+    found = distil("--method", "ensemble_size", "--test", "public.npz")
+    assert found.output == "report: run/report.html\n"
+    assert "Weight average, one shot" in (place / "run/report.html").read_text()
+
+
+def test_a_replaced_file_is_said(place):
+    assert distil("--method", "fedavg").exit_code == 0
+    send(sequence=2)
+    collect(place / "inbox", place / "server", study=STUDY)
+    found = distil("--method", "fedavg")
+    assert found.exit_code == 2
+    assert "others (files). Name another folder" in found.stderr
+    shutil.rmtree(place / "run")
+    assert distil("--method", "fedavg").exit_code == 0
+
+
+def test_test_images_of_another_size_are_refused(place):
+    write_images(place / "large.npz", size_px=12)
+    found = distil("--method", "fedavg", "--test", "large.npz")
+    assert found.exit_code == 3
+    assert "expected images of 1 channels and 8 pixels" in found.stderr
+    assert not (place / "run").exists()
