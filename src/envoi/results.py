@@ -187,6 +187,12 @@ class RunFolder:
         """Write the resolved settings as run.toml (None has no TOML form and is left out)."""
         write_text(self.path / "run.toml", tomlkit.dumps(_without_none(settings)))
 
+    def settings(self) -> dict[str, Any]:
+        """What run.toml tells."""
+        remedy = "Name a folder in which a run was started."
+        text = read_text(self.path / "run.toml", what="the settings of a run", remedy=remedy)
+        return tomlkit.parse(text).unwrap()
+
     def claim(self, settings: Mapping[str, Any], *, what: str) -> None:
         """Write run.toml, or make sure that the folder belongs to a run with these settings.
 

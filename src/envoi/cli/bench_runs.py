@@ -17,7 +17,7 @@ from envoi.report import write_report
 from envoi.results import RunFolder
 from envoi.server.methods import method_called
 from envoi.settings import Budget, Preset, TrainingSettings, resolved
-from envoi.simulation.bench import run_bench
+from envoi.simulation.bench import claimed, run_bench
 from envoi.simulation.federation import FederationSettings
 from envoi.simulation.multi_round import multi_round_called
 from envoi.simulation.partition import parse_partition
@@ -70,8 +70,11 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
         torch.set_num_threads(plan.threads)
     for name, settings in runs:
         folder = plan.out / name
-        if dry_run or _is_finished(folder, plan.methods):
-            typer.echo(f"{name}: {settings if dry_run else 'finished before'}")
+        if dry_run:
+            typer.echo(f"{name}: {settings}")
+            continue
+        if _is_finished(claimed(folder, data, settings, budget), plan.methods):
+            typer.echo(f"{name}: finished before")
             continue
         typer.echo(f"{name}: running")
         with following() as on_step:
@@ -109,10 +112,10 @@ def _runs(plan: Plan, training: dict[str, Any]) -> Iterator[tuple[str, Federatio
             yield name, settings
 
 
-def _is_finished(folder: Path, methods: tuple[str, ...]) -> bool:
-    if not (folder / "result.json").exists():
+def _is_finished(run: RunFolder, methods: tuple[str, ...]) -> bool:
+    if not (run.path / "result.json").exists():
         return False
-    return set(methods) <= RunFolder(folder).result().methods.keys()
+    return set(methods) <= run.result().methods.keys()
 
 
 def _data_set(plan: Plan) -> DataSet:

@@ -58,11 +58,11 @@ def run_bench(
     in_rounds = {name: m for name, m in methods.items() if isinstance(m, MultiRound)}
     check_one_architecture(settings.networks, in_rounds)
     spec = ImageSpec.of(*data.test.images.shape[1:3])
-    judge, run = ImageJudge(data.test, spec), RunFolder(folder)
-    decisive = _decisive(data, settings, budget)
-    run.claim(decisive, what="the settings")
+    judge, run = ImageJudge(data.test, spec), claimed(folder, data, settings, budget)
     # As methods may join a run later, theirs are written down but claim nothing.
-    run.write_settings({**decisive, "rounds": {n: asdict(m) for n, m in in_rounds.items()}})
+    told = run.settings()
+    rounds = {**told.get("rounds", {}), **{n: asdict(m) for n, m in in_rounds.items()}}
+    run.write_settings({**told, "rounds": rounds})
     federation = Federation(data, settings, folder, shared=shared)
     rows = Rows(folder)
     bench = _Bench(federation, rows, judge, budget, logged(run, on_step))
@@ -87,6 +87,17 @@ def run_bench(
         )
     run.write_result(result)
     return result
+
+
+def claimed(folder: Path, data: DataSet, settings: FederationSettings, budget: Budget) -> RunFolder:
+    """The folder, which belongs to a run on this data with these settings from now on.
+
+    Raises:
+        SettingsError: It belongs to another run.
+    """
+    run = RunFolder(folder)
+    run.claim(_decisive(data, settings, budget), what="the data and settings")
+    return run
 
 
 class _Bench:
@@ -166,4 +177,5 @@ def _decisive(data: DataSet, settings: FederationSettings, budget: Budget) -> di
         "partition": str(settings.partition),
         "statistics": settings.statistics.model_dump(),
     }
-    return {"data": data.name, "federation": federation, "budget": asdict(budget)}
+    images = {"name": data.name, "train": data.train.digest, "test": data.test.digest}
+    return {"data": images, "federation": federation, "budget": asdict(budget)}
