@@ -2,14 +2,17 @@
 
 import dataclasses
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from envoi.checkpoint import Checkpoint
 from envoi.errors import DataError, MethodError, SettingsError
+from envoi.meter import Cost
 from envoi.server import build
 from envoi.server.build import distil, predict
 from envoi.server.methods import fedisca, method_called
@@ -116,6 +119,16 @@ def test_a_killed_job_goes_on_to_the_same_bits_and_its_checkpoint_is_cleared(kil
     assert steps == [2, 3, 4]
     assert same(resumed, whole)
     assert not killed.exists()
+
+
+def test_seconds_are_those_of_all_attempts(killed, monkeypatch):
+    with safe_open(killed, framework="pt") as file:
+        before = float(file.metadata()["seconds"])
+    assert before > 0
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "metered", lambda: nullcontext(Cost(wall_seconds=2.0)))
+        resumed = run(checkpoint=killed)
+    assert resumed.seconds == before + 2.0
 
 
 OTHER_JOBS = {

@@ -37,7 +37,7 @@ class Distilled:
         method: Its name.
         network: In evaluation mode.
         budget: That it was given.
-        seconds: Wall time of the part that was run now (not that before a kill).
+        seconds: Wall time of the whole job; of a part that a kill undid nothing is known.
         flop: Floating-point operations of the whole job.
         peak_bytes: Peak memory.
         iterative: Whether it took steps of the budget, now or before a kill.
@@ -133,7 +133,8 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
             checkpoint=state,
         )
     state.clear()
-    return Distilled(name, network, budget, cost.wall_seconds, flop, cost.peak_bytes, iterative)
+    seconds = state.earlier_seconds + cost.wall_seconds
+    return Distilled(name, network, budget, seconds, flop, cost.peak_bytes, iterative)
 
 
 def predict(
