@@ -131,6 +131,29 @@ def test_seconds_are_those_of_all_attempts(killed, monkeypatch):
     assert resumed.seconds == before + 2.0
 
 
+def test_a_loss_that_is_no_longer_finite_ends_the_job(tmp_path):
+    budget = dataclasses.replace(BUDGET, student_rate=1e30)
+    message = r"fedisca, step \d: expected finite losses, found NaN or infinity in distillation"
+    with pytest.raises(MethodError, match=message):
+        run(budget=budget)
+
+
+class Broken:
+    """A method whose last step spoils the student."""
+
+    def fit(self, teachers, student, **options):
+        torch.nn.init.constant_(student.fc.weight, float("nan"))
+        return student.eval()
+
+    def flop(self, teachers, student, *, budget):
+        return 0.0
+
+
+def test_a_student_that_answers_with_nan_is_not_given_out():
+    with pytest.raises(MethodError, match="broken: expected a classifier with finite logits"):
+        run("broken", Broken())
+
+
 OTHER_JOBS = {
     "seed": {"seed": 1},
     "name": {"name": "fedisca_2"},

@@ -115,6 +115,14 @@ def test_weights_that_are_not_finite_are_refused():
         Teachers(odd.members, odd.image)
 
 
+def test_finite_weights_that_answer_with_infinity_are_refused():
+    odd = make_teachers()
+    with torch.no_grad():
+        odd.members[1].network.fc.weight.fill_(3e38)
+    with pytest.raises(MethodError, match="teacher site-2: expected finite logits for noise"):
+        Teachers(odd.members, odd.image)
+
+
 def test_unknown_methods_are_named():
     with pytest.raises(MethodError, match=r"expected one of fedavg, .*found 'fedsica'"):
         method_called("fedsica")

@@ -1,5 +1,6 @@
 """From teachers to a student: one method, one budget, one resumable job."""
 
+import math
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.torch import save
 from torch import nn
 
 from envoi.checkpoint import Checkpoint
-from envoi.errors import DataError, Problem
+from envoi.errors import DataError, MethodError, Problem
 from envoi.files import canonical_json, digest, write_bytes
 from envoi.meter import metered
 from envoi.networks.classifier import Classifier
@@ -21,7 +22,7 @@ from envoi.progress import OnStep, ignore_step
 from envoi.results import MethodResult, Metrics, StepInfo
 from envoi.seeding import torch_generator
 from envoi.server.methods import Method
-from envoi.server.teacher import Teachers
+from envoi.server.teacher import Teachers, answers_are_finite
 from envoi.settings import Budget
 from envoi.study import Study
 from envoi.submission import largest_submission_bytes
@@ -108,7 +109,8 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
         on_step: Told about each step.
 
     Raises:
-        MethodError: The method cannot work with these teachers.
+        MethodError: The method cannot work with these teachers, a loss is no longer finite, or
+            the classifier does not answer with finite logits.
         SettingsError: The checkpoint belongs to another job.
     """
     student = study.network()
@@ -121,6 +123,7 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
     def watch(info: StepInfo) -> None:
         nonlocal iterative
         iterative = True
+        _check_losses(info)
         on_step(info)
 
     with metered() as cost:
@@ -132,6 +135,7 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
             on_step=watch,
             checkpoint=state,
         )
+    _check_answers(name, network, study.image)
     state.clear()
     seconds = state.earlier_seconds + cost.wall_seconds
     return Distilled(name, network, budget, seconds, flop, cost.peak_bytes, iterative)
@@ -153,6 +157,24 @@ def predict(
             inputs = normalise(pixels[start : start + batch_size], spec)
             rows.append(network(inputs).double().softmax(dim=1).numpy())
     return np.concatenate(rows)
+
+
+def _check_losses(info: StepInfo) -> None:
+    """Stop at a loss that is NaN or infinite: no later step can heal the student."""
+    broken = [name for name, loss in info.losses.items() if not math.isfinite(loss)]
+    if broken:
+        found = f"NaN or infinity in {', '.join(broken)}"
+        raise _diverged("finite losses", found, f"{info.phase}, step {info.step}")
+
+
+def _check_answers(name: str, network: nn.Module, image: ImageSpec) -> None:
+    if not answers_are_finite(network, image, torch.device("cpu")):
+        raise _diverged("a classifier with finite logits", "NaN or infinity", name)
+
+
+def _diverged(expected: str, found: str, where: str) -> MethodError:
+    remedy = "Lower the budget's rates, or leave out the site whose network is odd."
+    return MethodError(Problem(expected, found, where, remedy))
 
 
 def _inputs(teachers: Teachers, student: nn.Module) -> list[Any]:
