@@ -102,6 +102,17 @@ def test_methods_join_a_run_and_none_is_dropped(place):
     assert second.wall_seconds > 0
 
 
+def test_pictures_are_made_only_where_a_method_synthesises(place):
+    steps = []
+    assert execute(place, "fedavg", "ensemble_size", on_step=steps.append).gallery == ()
+    assert steps == []
+    shown = execute(place, "fedisca", on_step=steps.append).gallery
+    assert {info.phase for info in steps} == {"fedisca", "gallery"}
+    assert len(shown) == 4
+    assert execute(place, "fedavg").gallery == shown
+    assert {info.phase for info in RunFolder(place / "run").steps()} == {"fedisca"}
+
+
 @pytest.mark.parametrize(
     ("changes", "found"),
     [

@@ -3,6 +3,7 @@
 What a run of the server and a run of the benchmark have in common.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -13,8 +14,9 @@ from envoi.meter import metered
 from envoi.progress import OnStep, ignore_step
 from envoi.results import MethodResult, Metrics, Picture
 from envoi.server.build import distil
-from envoi.server.gallery import write_gallery
+from envoi.server.gallery import existing_gallery, write_gallery
 from envoi.server.methods import Method
+from envoi.server.methods.method import synthesises
 from envoi.server.rows import Rows
 from envoi.server.teacher import Teacher, Teachers
 from envoi.settings import Budget
@@ -93,6 +95,10 @@ class Comparison:
             for member in self.teachers.members
         ]
 
-    def gallery(self, folder: Path) -> tuple[Picture, ...]:
-        """Pictures of the synthesis."""
-        return write_gallery(folder, self.teachers, self.budget, seed=self.seed)
+    def gallery(
+        self, folder: Path, methods: Iterable[object], *, on_step: OnStep = ignore_step
+    ) -> tuple[Picture, ...]:
+        """Pictures of the synthesis, if one of `methods` synthesises or one before them did."""
+        if not any(map(synthesises, methods)):
+            return existing_gallery(folder, self.budget)
+        return write_gallery(folder, self.teachers, self.budget, seed=self.seed, on_step=on_step)

@@ -101,7 +101,9 @@ class ServerRun:
                 sites=self._sites,
                 methods={name: row for name, row in rows.items() if name not in local} | local,
                 refusals=self._refusals,
-                gallery=comparison.gallery(self._run.path / "gallery"),
+                gallery=comparison.gallery(
+                    self._run.path / "gallery", methods.values(), on_step=on_step
+                ),
                 environment=environment(),
                 wall_seconds=seconds(),
             )

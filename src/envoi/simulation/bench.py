@@ -81,7 +81,7 @@ def run_bench(
             class_names=data.train.class_names,
             sites=tuple(sites),
             methods=rows.in_order([*(row.method for row in references), *methods]),
-            gallery=bench.comparison.gallery(folder / "gallery"),
+            gallery=bench.comparison.gallery(folder / "gallery", methods.values(), on_step=on_step),
             environment=environment(),
             wall_seconds=seconds(),
         )

@@ -7,6 +7,7 @@ of images is kept; the result equals two separate phases bit for bit.
 
 import copy
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -29,6 +30,8 @@ class DataFree:
         adaptation: Which noise-adapted teachers are blended in.
         weighting: How the teachers' logits become one answer.
     """
+
+    synthesises: ClassVar[bool] = True
 
     name: str = "data-free"
     adaptation: Adaptation = Adaptation.BATCH

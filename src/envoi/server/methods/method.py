@@ -1,7 +1,8 @@
 """The seam for methods: configure by constructing, then one verb.
 
 A method is a frozen dataclass with `fit`. Any object with that verb will do:
-`envoi server distil --method package.module:Name` takes an outsider's.
+`envoi server distil --method package.module:Name` takes an outsider's. One whose student learns
+from synthetic images says so by an attribute `synthesises`, and its runs show such images.
 """
 
 from typing import Protocol, runtime_checkable
@@ -50,3 +51,8 @@ class Method(Protocol):
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
         """The arithmetic of `fit`: floating-point operations of its matrix products."""
         ...
+
+
+def synthesises(method: object) -> bool:
+    """Whether a method's student learns from synthetic images; those that do not say so do not."""
+    return bool(getattr(method, "synthesises", False))
