@@ -8,6 +8,7 @@ with an error and not with the wrong state.
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,8 +30,12 @@ class Checkpoint:
         every_seconds: Least time between two writes; 0 writes at every step.
 
     Attributes:
+        urgent: Set on the class: whether somebody waits for this process to stop. Every checkpoint
+            is then written at its next offer, as a signal to the process means all its loops.
         earlier_seconds: Wall time that went into the loaded state, all attempts together.
     """
+
+    urgent: ClassVar[bool] = False
 
     def __init__(
         self, path: Path | None = None, *, fingerprint: str = "", every_seconds: float = 20.0
@@ -63,8 +68,9 @@ class Checkpoint:
         return state
 
     def offer(self, state: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Save `state()` if the last write is long enough ago."""
-        if self.path is not None and time.monotonic() - self._written >= self.every_seconds:
+        """Save `state()` if the last write is long enough ago, or somebody waits for it."""
+        due = time.monotonic() - self._written >= self.every_seconds
+        if self.path is not None and (due or Checkpoint.urgent):
             self.save(state())
 
     def save(self, state: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,7 @@
 """`envoi server distil`: words in, exit codes and files out."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,29 @@ def test_students_of_this_command_are_listed(place):
     found = distil("--method", "ensemble_size", "--test", "public.npz")
     assert found.output == "report: run/report.html\n"
     assert "Weight average, one shot" in (place / "run/report.html").read_text()
+
+
+@pytest.mark.parametrize("method", ["fedisca", "fedisca_none"])
+def test_the_first_signal_saves_the_step_and_the_same_command_goes_on(method, place, monkeypatch):
+    """Checkpoints are written every 20 s, and this is over sooner."""
+    told = []
+
+    def signalled(run, on_step):
+        def tell(info):
+            told.append(info.step)
+            on_step(info)
+            if info.step == 3:
+                signal.raise_signal(signal.SIGINT)
+
+        return tell
+
+    monkeypatch.setattr("envoi.server.run.logged", signalled)
+    found = distil("--method", f"fedavg,{method}")
+    assert (found.exit_code, told) == (130, [1, 2, 3, 4])
+    assert "interrupted: progress is saved; run the same command again" in found.stderr
+    monkeypatch.setattr("envoi.server.run.logged", lambda run, on_step: told.append)
+    assert distil("--method", f"fedavg,{method}").exit_code == 0
+    assert told[4].step == 5
 
 
 def test_a_replaced_file_is_said(place):

@@ -5,9 +5,11 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -334,11 +336,31 @@ def test_the_first_signal_has_the_step_saved_and_then_stops(tmp_path):
             if step == 3:
                 signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt, match="progress is saved"), following(checkpoint) as on:
+    with pytest.raises(KeyboardInterrupt, match="progress is saved"), following() as on:
         steps(on)
     assert done == [1, 2, 3, 4]
     assert checkpoint.load() == {}
     assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_a_signal_between_offer_and_report_waits_for_the_next_offer(tmp_path, monkeypatch):
+    checkpoint, done = Checkpoint(tmp_path / "c.safetensors"), []
+
+    @contextmanager
+    def signalling(console):
+        yield lambda info: signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("envoi.cli.progress._lines", signalling)
+
+    def steps(on_step):
+        for step in range(1, 9):
+            done.append(step)
+            checkpoint.offer(lambda step=step: {"step": torch.tensor(step)})
+            on_step(StepInfo("x", step, 8, {"loss": 1.0}))
+
+    with pytest.raises(KeyboardInterrupt, match="progress is saved"), following() as on:
+        steps(on)
+    assert (done, int(checkpoint.load()["step"])) == ([1, 2], 2)
 
 
 def test_a_second_signal_stops_at_once():

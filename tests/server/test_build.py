@@ -116,7 +116,7 @@ def test_seed_name_and_study_select_the_student(changes, whole):
 def test_a_killed_job_goes_on_to_the_same_bits_and_its_checkpoint_is_cleared(killed, whole):
     steps = []
     resumed = run(checkpoint=killed, on_step=lambda info: steps.append(info.step))
-    assert steps == [2, 3, 4]
+    assert steps == [3, 4]
     assert same(resumed, whole)
     assert not killed.exists()
 

@@ -81,8 +81,8 @@ def test_killed_and_resumed_gives_the_same_bits(name, kill_at, teachers, tmp_pat
         else fit(name, teachers, budget=budget)
     )
     assert same(tensors_of(whole), tensors_of(resumed))
-    if name != "fedisca_ema" and kill_at > 1:
-        assert seen[0] == kill_at  # the step that was killed before its checkpoint
+    if name != "fedisca_ema":
+        assert seen[0] == kill_at + 1  # a step is saved before it is told
 
 
 def test_another_seed_gives_another_student(teachers):

@@ -189,7 +189,7 @@ def _trained(
     from envoi.site import Finished, accuracy_as_sent, release
     from envoi.site import train as train_site
 
-    with following(checkpoint) as on_step:
+    with following() as on_step:
         trained = train_site(images, **job, checkpoint=checkpoint, on_step=on_step, device=device)
     return Finished(
         release=release(trained, images, study=job["study"]),

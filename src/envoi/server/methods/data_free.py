@@ -55,9 +55,10 @@ class DataFree:
         while job.epoch < budget.outer_epochs:
             for images, terms in job.path():
                 terms["distillation"] = job.learn(images)
-                on_step(job.finish_step(terms))
+                info = job.finish_step(terms)
                 if job.resumable:
                     checkpoint.offer(job.state)
+                on_step(info)  # may end the job
         return student.eval()
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
