@@ -112,7 +112,7 @@ class MethodResult:
         method: Its name, such as `fedisca` or `pooled`.
         metrics: On the common test set; None where the server has no test images.
         server_seconds: Wall time at the server.
-        server_flop: Arithmetic at the server.
+        server_flop: Arithmetic at the server; 0 where there is none, or it is not known.
         bytes_per_site: Bytes that each site moved.
         peak_bytes: Peak resident memory (peak device memory on GPUs) while it ran.
         changes: How its budget differs from the paper's setting, one line each.

@@ -22,6 +22,7 @@ from envoi.progress import OnStep, ignore_step
 from envoi.results import MethodResult, Metrics, StepInfo
 from envoi.seeding import torch_generator
 from envoi.server.methods import Method
+from envoi.server.methods.method import flop_of
 from envoi.server.teacher import Teachers, answers_are_finite
 from envoi.settings import Budget
 from envoi.study import Study
@@ -39,7 +40,7 @@ class Distilled:
         network: In evaluation mode.
         budget: That it was given.
         seconds: Wall time of the whole job; of a part that a kill undid nothing is known.
-        flop: Floating-point operations of the whole job.
+        flop: Floating-point operations of the whole job; 0 where the method does not tell.
         peak_bytes: Peak memory.
         iterative: Whether it took steps of the budget, now or before a kill.
     """
@@ -117,7 +118,7 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
     settings = re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(method))  # where functions lie in memory
     job = [name, settings, _inputs(teachers, student), asdict(budget), seed]
     state = Checkpoint(checkpoint, fingerprint=digest(canonical_json(job).encode()))
-    flop = method.flop(teachers, student, budget=budget)
+    flop = flop_of(method, teachers, student, budget=budget)
     iterative = state.load() is not None
 
     def watch(info: StepInfo) -> None:

@@ -1,6 +1,7 @@
 """Methods by the names that the command line and the tables use."""
 
 import importlib
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -22,6 +23,8 @@ METHODS: dict[str, Callable[[], Method]] = {
 
 _IN_ROUNDS = ("fedavg_rounds", "fedprox_rounds")
 
+_FIT = "fit(teachers, student, *, budget, generator, on_step, checkpoint)"
+
 
 def method_called(name: str) -> Method:
     """The method of that name, or an outsider's given as `package.module:Name`.
@@ -40,27 +43,70 @@ def method_called(name: str) -> Method:
         )
     if name in METHODS:
         return METHODS[name]()
-    module, separator, attribute = name.partition(":")
     unknown = MethodError(
         Problem(
             f"one of {', '.join(METHODS)}, or package.module:Name",
-            repr(name),
+            repr(name)[:80],
             "method",
             "Choose a known method, or install the package that has it.",
         )
     )
-    if not separator:
+    found = _imported(name, unknown)
+    method = _made(name, found) if isinstance(found, type) or not _fits(found) else found
+    if not _fits(method):
+        raise _refused(f"an object with {_FIT}", _named(method), name)
+    return cast("Method", method)
+
+
+def _imported(name: str, unknown: MethodError) -> object:
+    """What `package.module:Name` names."""
+    module, separator, attribute = name.partition(":")
+    if not separator or not module or module.startswith("."):
         raise unknown
     try:
-        factory = getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as err:
         raise unknown from err
-    method = factory() if callable(factory) and not hasattr(factory, "__self__") else factory
-    if not callable(getattr(method, "fit", None)):
-        raise MethodError(
-            Problem("an object with fit and flop", type(method).__name__, name, "See `Method`.")
-        )
-    return cast("Method", method)
+    except Exception as err:  # any: a stranger's module runs
+        raise _refused("a module that can be imported", _told(err), name) from err
+
+
+def _made(name: str, factory: object) -> object:
+    """What a class or function without arguments makes."""
+    if not callable(factory):
+        return factory
+    try:
+        return factory()
+    except Exception as err:  # any: a stranger's function runs
+        raise _refused("a class or function that needs no arguments", _told(err), name) from err
+
+
+def _fits(method: object) -> bool:
+    """Whether `method.fit` can be called as the server calls it."""
+    fit = getattr(method, "fit", None)
+    if not callable(fit):
+        return False
+    named = dict.fromkeys(("budget", "generator", "on_step", "checkpoint"))
+    try:
+        inspect.signature(fit).bind("teachers", "student", **named)
+    except TypeError:
+        return False
+    except ValueError:  # a built-in without a signature
+        return True
+    return True
+
+
+def _named(method: object) -> str:
+    kind = type(method).__name__
+    return f"{kind} with another fit" if hasattr(method, "fit") else kind
+
+
+def _told(err: Exception) -> str:
+    return f"{type(err).__name__}: {err}"[:200]
+
+
+def _refused(expected: str, found: str, where: str) -> MethodError:
+    return MethodError(Problem(expected, found, where, "See `envoi.server.methods.method`."))
 
 
 __all__ = ["METHODS", "EnsembleOf", "FedAvg", "Method", "fedisca", "method_called"]

@@ -62,7 +62,7 @@ class DataFree:
         return student.eval()
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
-        """See `Method.flop`: one step is counted, and all steps are alike."""
+        """See `Counted.flop`: one step is counted, and all steps are alike."""
         single = replace(budget, outer_epochs=1, synthesis_steps=1)
         with FlopCounterMode(display=False) as counter:
             self.fit(teachers, copy.deepcopy(student), budget=single, generator=torch.Generator())

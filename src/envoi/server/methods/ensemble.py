@@ -34,5 +34,5 @@ class EnsembleOf:
         return Ensemble(teachers, self.weighting)
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:  # noqa: ARG002
-        """See `Method.flop`."""
+        """See `Counted.flop`."""
         return 0.0
