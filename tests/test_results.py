@@ -43,7 +43,7 @@ RESULT = StudyResult(
         ),
         "fedisca": MethodResult("fedisca", None, 2.0, 1e15, 9, 8, ("jitter_px: 2 -> 1",)),
     },
-    refusals=(Refusal("south.safetensors", "not signed"),),
+    refusals=(Refusal(1, "not signed"),),
     gallery=(Picture("gallery/step-0001.png", "step 1"),),
     environment={"torch": "2"},
     wall_seconds=1.0,

@@ -132,9 +132,16 @@ class MethodResult:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A file that was not accepted, by its file name, and why."""
+    """A file that was not accepted, and why.
 
-    file: str
+    Its name stays with the coordinator: a stranger chose it, and it may name a patient.
+
+    Attributes:
+        number: Position among the refused files, from 1, as `envoi server status` lists them.
+        reason: In a line.
+    """
+
+    number: int
     reason: str
 
 

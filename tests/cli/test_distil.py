@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from envoi.cli import app
+from envoi.results import RunFolder
 from envoi.server.collect import collect
 from envoi.study import study_from, write_study
 from envoi.submission import Release, TrainingCard, generate_key, public_text, write_submission
@@ -91,6 +92,21 @@ def test_the_first_signal_saves_the_step_and_the_same_command_goes_on(method, pl
     monkeypatch.setattr("envoi.server.run.logged", lambda run, on_step: told.append)
     assert distil("--method", f"fedavg,{method}").exit_code == 0
     assert told[4].step == 5
+
+
+def test_names_of_refused_files_are_told_to_the_coordinator_alone(place):
+    name = "Jane_Doe_1970.txt"
+    (place / "inbox" / name).write_text("hello")
+    common = ["--study", "study.toml", "--folder", "server"]
+    told = runner.invoke(app, ["server", "collect", "inbox", *common])
+    assert name in told.output
+    assert distil("--method", "fedavg").exit_code == 0
+    (refusal,) = RunFolder(place / "run").result().refusals
+    assert refusal.number == 1
+    assert "found 5 bytes" in refusal.reason
+    for file in (place / "run").rglob("*"):
+        assert file.is_dir() or b"Jane_Doe" not in file.read_bytes()
+    assert "file 1" in (place / "run" / "report.html").read_text()
 
 
 def test_a_replaced_file_is_said(place):

@@ -59,10 +59,9 @@ class ServerRun:
         files = ledger.current()
         submissions = [accepted_copy(accepted_in, file, study=study) for file in files]
         self._sites = tuple(_site_result(submission, study) for submission in submissions)
+        refused = [entry for entry in ledger.entries if entry.state is State.REFUSED]
         self._refusals = tuple(
-            Refusal(entry.file, entry.reason)
-            for entry in ledger.entries
-            if entry.state is State.REFUSED
+            Refusal(number, entry.reason) for number, entry in enumerate(refused, start=1)
         )
         self._comparison = Comparison(
             teachers=Teachers.from_submissions(submissions, study),
