@@ -112,8 +112,10 @@ class MethodResult:
         method: Its name, such as `fedisca` or `pooled`.
         metrics: On the common test set; None where the server has no test images.
         server_seconds: Wall time at the server.
-        server_flop: Arithmetic at the server; 0 where there is none, or it is not known.
-        bytes_per_site: Bytes that each site moved.
+        server_flop: Arithmetic at the server; 0 where there is none, or it is not known (`pooled`).
+        bytes_per_site: Bytes that a site moved, the most of any: its largest submission, or all
+            transfers of its rounds. `pooled` moves the images themselves: their stored 8-bit
+            pixels, shared out equally over the sites.
         peak_bytes: Peak resident memory (peak device memory on GPUs) while it ran.
         changes: How its budget differs from the paper's setting, one line each.
         site_seconds: Wall time, summed over sites, of the training that it alone asked of them;

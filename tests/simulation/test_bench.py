@@ -55,6 +55,8 @@ def test_every_row_has_its_cost_and_the_references_are_there(finished):
     assert set(result.methods) == {"pooled", "local/site-1", "local/site-2", *METHODS}
     student = result.methods["fedisca"]
     assert student.bytes_per_site == result.sites[0].bytes_sent > 100_000
+    # 2 sites, 48 images each of 16 x 16 pixels in colour.
+    assert result.methods["pooled"].bytes_per_site == 48 * 16 * 16 * 3
     assert student.server_seconds > 0
     assert student.server_flop > 1e8
     assert student.peak_bytes > 1e7
@@ -120,6 +122,8 @@ def test_sites_of_several_architectures_make_one_student(data, tmp_path):
     mixed = replace(SETTINGS, networks=("convnet-small", "resnet10-small"))
     result = run(data, tmp_path, mixed)
     assert [site.architecture for site in result.sites] == ["convnet-small", "resnet10-small"]
+    sent = [site.bytes_sent for site in result.sites]
+    assert result.methods["fedavg"].bytes_per_site == max(sent) > min(sent)
     assert result.methods["fedisca"].metrics is not None
 
 

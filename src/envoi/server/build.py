@@ -26,7 +26,6 @@ from envoi.server.methods.method import flop_of
 from envoi.server.teacher import Teachers, answers_are_finite
 from envoi.settings import Budget
 from envoi.study import Study
-from envoi.submission import largest_submission_bytes
 from envoi.transforms import normalise
 from envoi.types import ImageSpec
 
@@ -53,15 +52,21 @@ class Distilled:
     peak_bytes: int
     iterative: bool
 
-    def result(self, study: Study, metrics: Metrics | None) -> MethodResult:
-        """The row of a table, with what its classifier was measured to be worth."""
+    def result(self, study: Study, metrics: Metrics | None, *, bytes_per_site: int) -> MethodResult:
+        """The row of a table.
+
+        Args:
+            study: Its image size decides which budget is the paper's.
+            metrics: What the classifier was measured to be worth.
+            bytes_per_site: The most that a site has sent.
+        """
         full = Budget.preset("full", size_px=study.image.size_px)
         return MethodResult(
             method=self.method,
             metrics=metrics,
             server_seconds=self.seconds,
             server_flop=self.flop,
-            bytes_per_site=largest_submission_bytes(study),
+            bytes_per_site=bytes_per_site,
             peak_bytes=self.peak_bytes,
             changes=self.budget.changes_from(full) if self.iterative else (),
         )

@@ -48,6 +48,7 @@ class Comparison:
         budget: Of every method.
         seed: Of the server's random streams.
         judge: Measures every classifier; without one nothing is measured.
+        bytes_per_site: Of the largest submission.
     """
 
     teachers: Teachers
@@ -56,6 +57,7 @@ class Comparison:
     budget: Budget
     seed: int
     judge: Judge | None
+    bytes_per_site: int
 
     def distilled(
         self, name: str, method: Method, *, student: Path, on_step: OnStep = ignore_step
@@ -75,7 +77,7 @@ class Comparison:
             )
             done.save_student(student, self.study)
             metrics = None if self.judge is None else self.judge(done.network)
-            return done.result(self.study, metrics)
+            return done.result(self.study, metrics, bytes_per_site=self.bytes_per_site)
 
         return self.rows.remembered(name, compute)
 

@@ -70,6 +70,7 @@ class ServerRun:
             budget=budget,
             seed=seed,
             judge=judge,
+            bytes_per_site=max((site.bytes_sent for site in self._sites), default=0),
         )
         decisive = {
             "study": study.digest,

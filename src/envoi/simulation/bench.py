@@ -67,7 +67,7 @@ def run_bench(
     rows = Rows(folder)
     bench = _Bench(federation, rows, judge, budget, logged(run, on_step))
     with rows.timed() as seconds:
-        sites = bench.sites()
+        sites = bench.sites
         references = [bench.pooled(), *bench.comparison.local()]
         for name, method in methods.items():
             if not isinstance(method, MultiRound):
@@ -109,7 +109,9 @@ class _Bench:
         self._federation, self._rows, self._judge = federation, rows, judge
         self._budget, self._on_step = budget, on_step
 
+    @cached_property
     def sites(self) -> list[SiteResult]:
+        """What each site did and sent."""
         return self._federation.train_sites(self._on_step)
 
     @cached_property
@@ -122,6 +124,7 @@ class _Bench:
             budget=self._budget,
             seed=self._federation.settings.seed,
             judge=self._judge,
+            bytes_per_site=max(site.bytes_sent for site in self.sites),
         )
 
     def pooled(self) -> MethodResult:
@@ -129,7 +132,8 @@ class _Bench:
             with metered() as cost:
                 trained = self._federation.train_pooled(self._on_step)
             metrics = self._judge(trained.network)
-            return MethodResult("pooled", metrics, trained.seconds, 0.0, 0, cost.peak_bytes)
+            moved = self._federation.image_bytes_per_site
+            return MethodResult("pooled", metrics, trained.seconds, 0.0, moved, cost.peak_bytes)
 
         return self._rows.remembered("pooled", compute)
 
@@ -163,11 +167,9 @@ class _Bench:
             iterative=False,
         )
         done.save_student(self._rows.file(name, ".safetensors"), study)
-        return replace(
-            done.result(study, self._judge(network)),
-            bytes_per_site=bytes_moved(network, rounds=model.rounds),
-            site_seconds=model.site_seconds,
-        )
+        moved = bytes_moved(network, rounds=model.rounds)
+        row = done.result(study, self._judge(network), bytes_per_site=moved)
+        return replace(row, site_seconds=model.site_seconds)
 
 
 def _decisive(data: DataSet, settings: FederationSettings, budget: Budget) -> dict[str, Any]:

@@ -102,6 +102,11 @@ class Federation:
         """Each site trains on its own images and leaves its one file in the inbox."""
         return [self._submit(site, on_step) for site in self.images]
 
+    @property
+    def image_bytes_per_site(self) -> int:
+        """What a site would move on average if images could travel: their stored pixels."""
+        return round(self.data.train.images.nbytes / len(self.images))
+
     def teachers(self) -> Teachers:
         """What the server makes of the inbox: verified submissions, as teachers."""
         collect(self.folder / "inbox", self.folder / "server", study=self.study)
