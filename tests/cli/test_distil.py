@@ -109,6 +109,19 @@ def test_names_of_refused_files_are_told_to_the_coordinator_alone(place):
     assert "file 1" in (place / "run" / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("abacus", "expected auto, cpu or cuda"), ("cuda", "expected a GPU that PyTorch can use")],
+)
+def test_devices_that_are_not_there_are_told(name, message, place, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    found = distil("--method", "fedavg", "--device", name)
+    assert (found.exit_code, message in found.stderr) == (2, True)
+    assert distil("--method", "fedavg", "--device", "cpu").exit_code == 0
+    environment = RunFolder(place / "run").result().environment
+    assert environment["device"].endswith("threads")
+
+
 def test_a_replaced_file_is_said(place):
     assert distil("--method", "fedavg").exit_code == 0
     send(sequence=2)

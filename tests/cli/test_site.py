@@ -214,7 +214,7 @@ def test_one_image_trains_with_a_warning_and_submits(place):
         (["--data", "nowhere"], 2, "expected images, found nothing"),
         (["--split", "half"], 2, "expected one of train, validation, test, all, found 'half'"),
         (["--architecture", "vgg8"], 3, "found 'vgg8'"),
-        (["--device", "abacus"], 2, "expected cpu or cuda, found 'abacus'"),
+        (["--device", "abacus"], 2, "expected auto, cpu or cuda, found 'abacus'"),
         (["--fit", "stretch"], 2, "expected one of exact, resize, crop"),
         (["--set", "batch_size=1"], 2, "Use larger batches"),
         (["--study", "nowhere.toml"], 3, "nowhere.toml"),
@@ -313,7 +313,8 @@ def test_interrupted_and_killed_it_goes_on_to_the_same_weights(place):
     job.communicate(timeout=60)
     assert job.returncode == -signal.SIGKILL
 
-    assert run(*TRAIN, "--set", "epochs=12").exit_code == 0
+    found = run(*TRAIN, "--set", "epochs=12")
+    assert found.exit_code == 0, found.stderr
     assert not (place / "work" / "training.safetensors").exists()
     assert run(*TRAIN, "--set", "epochs=12", "--work", "whole").exit_code == 0
     found, tensors = trained_tensors(place / "work")

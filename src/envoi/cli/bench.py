@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from envoi.cli.device import DeviceOption
+
 app = typer.Typer(no_args_is_help=True, help="Simulate federations and compare methods.")
 
 DEFAULT_METHODS = (
@@ -38,6 +40,7 @@ def run(
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each site's training.")] = None,
     weight_format: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp16",
     threads: Annotated[int | None, typer.Option(min=1, help="Of the processor.")] = None,
+    device: DeviceOption = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
 ) -> None:
     """Run every partition and seed; finished runs are not repeated.
@@ -61,6 +64,7 @@ def run(
             epochs=epochs,
             weight_format=weight_format,
             threads=threads,
+            device=device,
         ),
         dry_run=dry_run,
     )

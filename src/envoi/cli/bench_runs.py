@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import typer
 
+from envoi.cli.device import device_called
 from envoi.cli.progress import following
 from envoi.data import load_medmnist, phantom_federation
 from envoi.errors import Problem, SettingsError
@@ -48,6 +49,7 @@ class Plan:
     epochs: int | None
     weight_format: str
     threads: int | None
+    device: str
 
 
 def run_all(plan: Plan, *, dry_run: bool) -> None:
@@ -59,6 +61,7 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
     methods = {name: multi_round_called(name) or method_called(name) for name in plan.methods}
     for network in plan.networks:
         architecture(network)
+    device = device_called(plan.device)
     tables = _tables(plan.settings)
     runs = list(_runs(plan, tables["training"]))
     data = _data_set(plan)
@@ -86,6 +89,7 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
                 budget=budget,
                 on_step=on_step,
                 shared=plan.out / "pooled",
+                device=device,
             )
         typer.echo(f"report: {write_report(RunFolder(folder))}")
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from envoi.cli.device import DeviceOption, device_called
 from envoi.cli.server import FolderOption, StudyOption
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def distil(
     partial: Annotated[
         bool, typer.Option("--partial", help="Start with fewer sites than the study wants.")
     ] = False,
+    device: DeviceOption = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run.")] = False,
 ) -> None:
     """Build the student from the accepted files; may be interrupted and repeated.
@@ -53,7 +55,9 @@ def distil(
         _say_plan(study, chosen, list(methods))
         return
     judge = None if test is None else _judge(test, study)
-    run = ServerRun(study, folder, RunFolder(out), chosen, seed=seed, judge=judge)
+    run = ServerRun(
+        study, folder, RunFolder(out), chosen, seed=seed, judge=judge, device=device_called(device)
+    )
     with following() as on_step:
         run.execute(methods, on_step)
     for student in run.students(methods):

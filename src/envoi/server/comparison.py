@@ -42,7 +42,7 @@ class Comparison:
     """What all methods of a run share.
 
     Attributes:
-        teachers: The sites' networks.
+        teachers: The sites' networks; where they live, everything is computed.
         study: Theirs.
         rows: Of the run.
         budget: Of every method.
@@ -73,6 +73,7 @@ class Comparison:
                 budget=self.budget,
                 seed=self.seed,
                 checkpoint=self.rows.file(name, ".checkpoint"),
+                device=self.teachers.device,
                 on_step=on_step,
             )
             done.save_student(student, self.study)
@@ -88,7 +89,7 @@ class Comparison:
             return []
 
         def row(member: Teacher) -> MethodResult:
-            with metered() as cost:
+            with metered(self.teachers.device) as cost:
                 metrics = judge(member.network)
             return MethodResult(f"local/{member.site}", metrics, 0.0, 0.0, 0, cost.peak_bytes)
 

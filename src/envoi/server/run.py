@@ -12,7 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from envoi.meter import environment
+from envoi.networks.classifier import chosen_device
 from envoi.progress import OnStep, ignore_step, logged
 from envoi.results import Refusal, RunFolder, SiteResult, StudyResult
 from envoi.server.collect import accepted_copy
@@ -36,6 +39,7 @@ class ServerRun:
         budget: Of every method.
         seed: Of the server's random streams.
         judge: Measures the students, or None.
+        device: Where to compute; None is the first GPU, or else the CPU.
 
     Raises:
         SettingsError: The folder holds a run of other files or settings.
@@ -52,6 +56,7 @@ class ServerRun:
         *,
         seed: int = 0,
         judge: Judge | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self._study, self._run = study, run
         ledger = load_ledger(accepted_in)
@@ -64,7 +69,7 @@ class ServerRun:
             Refusal(number, entry.reason) for number, entry in enumerate(refused, start=1)
         )
         self._comparison = Comparison(
-            teachers=Teachers.from_submissions(submissions, study),
+            teachers=Teachers.from_submissions(submissions, study).on(chosen_device(device)),
             study=study,
             rows=Rows(run.path),
             budget=budget,
@@ -104,7 +109,7 @@ class ServerRun:
                 gallery=comparison.gallery(
                     self._run.path / "gallery", methods.values(), on_step=on_step
                 ),
-                environment=environment(),
+                environment=environment(comparison.teachers.device),
                 wall_seconds=seconds(),
             )
         self._run.write_result(result)

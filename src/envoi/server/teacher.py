@@ -3,9 +3,10 @@
 Logits of several sites are `(site, batch, class)`, counts `(site, class)`.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -88,6 +89,21 @@ class Teachers:
         return cls(tuple(sorted(members, key=lambda member: member.site)), study.image)
 
     @property
+    def device(self) -> torch.device:
+        """Where the networks and the counts live."""
+        return device_of(self.members[0].network)
+
+    def on(self, device: torch.device) -> "Teachers":
+        """The same teachers on `device`; these stay where they are."""
+        if self.device == device:
+            return self
+        members = [
+            replace(member, network=copy.deepcopy(member.network).to(device))
+            for member in self.members
+        ]
+        return Teachers(tuple(members), self.image)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The common label map."""
         return self.members[0].class_names
@@ -96,7 +112,7 @@ class Teachers:
     def class_counts(self) -> Counts:
         """Images of each class at each site."""
         counts = [member.class_counts for member in self.members]
-        return torch.tensor(counts, dtype=torch.float32)
+        return torch.tensor(counts, dtype=torch.float32, device=self.device)
 
 
 class Ensemble(nn.Module):

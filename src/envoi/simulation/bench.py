@@ -10,7 +10,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from envoi.meter import environment, metered
+from envoi.networks.classifier import chosen_device
 from envoi.progress import OnStep, ignore_step, logged
 from envoi.results import MethodResult, RunFolder, SiteResult, StudyResult
 from envoi.server.build import Distilled
@@ -26,7 +29,7 @@ from envoi.simulation.rounds import RoundModel
 from envoi.types import DataSet, ImageSpec
 
 
-def run_bench(
+def run_bench(  # noqa: PLR0913  (a run's inputs, each of another kind)
     data: DataSet,
     settings: FederationSettings,
     methods: Mapping[str, Method | MultiRound],
@@ -35,6 +38,7 @@ def run_bench(
     budget: Budget,
     on_step: OnStep = ignore_step,
     shared: Path | None = None,
+    device: torch.device | None = None,
 ) -> StudyResult:
     """Run, or go on with, one federation and all of `methods`; write the run folder.
 
@@ -49,6 +53,7 @@ def run_bench(
         budget: For every method.
         on_step: Told about each step of every training.
         shared: See `Federation`.
+        device: Where sites and server compute; None is the first GPU, or else the CPU.
 
     Raises:
         DataError: The test images cannot measure anything, or do not suffice for the partition.
@@ -57,13 +62,13 @@ def run_bench(
     """
     in_rounds = {name: m for name, m in methods.items() if isinstance(m, MultiRound)}
     check_one_architecture(settings.networks, in_rounds)
-    spec = ImageSpec.of(*data.test.images.shape[1:3])
-    judge, run = ImageJudge(data.test, spec), claimed(folder, data, settings, budget)
+    spec, device = ImageSpec.of(*data.test.images.shape[1:3]), chosen_device(device)
+    judge, run = ImageJudge(data.test, spec, device), claimed(folder, data, settings, budget)
     # As methods may join a run later, theirs are written down but claim nothing.
     told = run.settings()
     rounds = {**told.get("rounds", {}), **{n: asdict(m) for n, m in in_rounds.items()}}
     run.write_settings({**told, "rounds": rounds})
-    federation = Federation(data, settings, folder, shared=shared)
+    federation = Federation(data, settings, folder, shared=shared, device=device)
     rows = Rows(folder)
     bench = _Bench(federation, rows, judge, budget, logged(run, on_step))
     with rows.timed() as seconds:
@@ -82,7 +87,7 @@ def run_bench(
             sites=tuple(sites),
             methods=rows.in_order([*(row.method for row in references), *methods]),
             gallery=bench.comparison.gallery(folder / "gallery", methods.values(), on_step=on_step),
-            environment=environment(),
+            environment=environment(device),
             wall_seconds=seconds(),
         )
     run.write_result(result)
@@ -118,7 +123,7 @@ class _Bench:
     def comparison(self) -> Comparison:
         """Of the methods that need no more than what sites sent."""
         return Comparison(
-            teachers=self._federation.teachers(),
+            teachers=self._federation.teachers().on(self._federation.device),
             study=self._federation.study,
             rows=self._rows,
             budget=self._budget,
@@ -129,7 +134,7 @@ class _Bench:
 
     def pooled(self) -> MethodResult:
         def compute() -> MethodResult:
-            with metered() as cost:
+            with metered(self._federation.device) as cost:
                 trained = self._federation.train_pooled(self._on_step)
             metrics = self._judge(trained.network)
             moved = self._federation.image_bytes_per_site
@@ -154,7 +159,7 @@ class _Bench:
 
     def _reached(self, name: str, models: Iterator[RoundModel]) -> MethodResult:
         """The row of the next milestone; its peak memory is of the rounds since the last."""
-        with metered() as cost:
+        with metered(self._federation.device) as cost:
             model = next(models)
         network, study = model.network, self._federation.study
         done = Distilled(

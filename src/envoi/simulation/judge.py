@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from envoi.evaluation import check_test_labels, evaluate
@@ -17,6 +18,7 @@ class ImageJudge:
     Attributes:
         images: What every classifier is asked.
         spec: How they become a network's inputs.
+        device: Where networks are asked; None is where they are.
 
     Raises:
         DataError: They cannot measure anything.
@@ -24,6 +26,7 @@ class ImageJudge:
 
     images: ImageSet
     spec: ImageSpec
+    device: torch.device | None = None
 
     def __post_init__(self) -> None:
         check_test_labels(self.images.labels, classes=len(self.images.class_names))
@@ -35,5 +38,5 @@ class ImageJudge:
 
     def __call__(self, network: nn.Module) -> Metrics:
         """How well `network` answers them."""
-        probabilities = predict(network, self.images.images, self.spec)
+        probabilities = predict(network, self.images.images, self.spec, device=self.device)
         return evaluate(probabilities, self.images.labels, patients=self.images.patients)
