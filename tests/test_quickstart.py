@@ -85,5 +85,5 @@ def test_every_command_of_the_path_is_walked():
         assert f"envoi {command} " in typed
     for command in ("site keygen", "site train", "site submit", "site withdraw"):
         assert f"envoi {command} " in typed
-    for command in ("server collect", "server distil"):
+    for command in ("server collect", "server distil", "predict"):
         assert f"envoi {command} " in typed

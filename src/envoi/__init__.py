@@ -29,6 +29,7 @@ _HOMES = {
     "fedisca": "envoi.server.methods",
     "load_folder": "envoi.data",
     "load_medmnist": "envoi.data",
+    "load_student": "envoi.server.student",
     "load_study": "envoi.study",
     "load_table": "envoi.data",
     "method_called": "envoi.server.methods",

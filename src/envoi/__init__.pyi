@@ -11,6 +11,7 @@ from envoi.server.build import predict as predict
 from envoi.server.collect import collect as collect
 from envoi.server.methods import fedisca as fedisca
 from envoi.server.methods import method_called as method_called
+from envoi.server.student import load_student as load_student
 from envoi.server.teacher import Teachers as Teachers
 from envoi.settings import Budget as Budget
 from envoi.settings import TrainingSettings as TrainingSettings

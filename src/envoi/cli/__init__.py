@@ -12,6 +12,7 @@ from envoi.cli import bench, server, site, study
 from envoi.cli.demo import demo, report
 from envoi.cli.distil import distil
 from envoi.cli.guard import Guarded
+from envoi.cli.predict import predict
 
 COMMANDS = {"study": study.app, "site": site.app, "server": server.app, "bench": bench.app}
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 server.app.command()(distil)
 for _name, _commands in COMMANDS.items():
     app.add_typer(_commands, name=_name)
+app.command()(predict)
 app.command()(demo)
 app.command()(report)
 

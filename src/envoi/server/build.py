@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from safetensors.torch import save
 from torch import nn
 
 from envoi.checkpoint import Checkpoint
 from envoi.errors import DataError, MethodError, Problem
-from envoi.files import canonical_json, digest, write_bytes
+from envoi.files import canonical_json, digest
 from envoi.meter import metered
 from envoi.networks.classifier import Classifier, chosen_device
 from envoi.progress import OnStep, ignore_step
@@ -24,6 +23,7 @@ from envoi.results import MethodResult, Metrics, StepInfo
 from envoi.seeding import torch_generator
 from envoi.server.methods import Method
 from envoi.server.methods.method import flop_of
+from envoi.server.student import StudentCard, write_student
 from envoi.server.teacher import Teachers, answers_are_finite
 from envoi.settings import Budget
 from envoi.study import Study
@@ -77,21 +77,15 @@ class Distilled:
 
         An ensemble, which is no single network, is not written.
         """
-        if not isinstance(self.network, Classifier):
-            return
-        state = {
-            name: t.detach().cpu().contiguous() for name, t in self.network.state_dict().items()
-        }
-        card = {
-            "architecture": study.architectures[0],
-            "class_names": list(study.classes),
-            "image": asdict(study.image),
-            "method": self.method,
-            "study": study.digest,
-        }
-        # One key: safetensors writes several in an order that changes from call to call.
-        metadata = {"student": canonical_json(card)}
-        write_bytes(file, save(state, metadata=metadata))
+        if isinstance(self.network, Classifier):
+            card = StudentCard(
+                architecture=study.architectures[0],
+                class_names=study.classes,
+                image=study.image,
+                method=self.method,
+                study=study.digest,
+            )
+            write_student(file, self.network, card)
 
 
 def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)

@@ -1,0 +1,116 @@
+"""The student's file: one network and all that is needed to use it without its study.toml.
+
+A safetensors file whose metadata has one key, `student`: a `StudentCard` as canonical JSON.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from envoi.checkpoint import State
+from envoi.errors import Problem, StorageError
+from envoi.files import canonical_json, write_bytes
+from envoi.networks import build
+from envoi.networks.classifier import Classifier
+from envoi.types import ImageSpec
+
+_REMEDY = "Give the .safetensors file of a student, as `envoi server distil` names it."
+
+
+@dataclass(frozen=True, slots=True)
+class StudentCard:
+    """What a student is.
+
+    Attributes:
+        architecture: A key of `ARCHITECTURES`.
+        class_names: In the order of its logits.
+        image: What its inputs look like.
+        method: That made it.
+        study: Digest of its study.
+    """
+
+    architecture: str
+    class_names: tuple[str, ...]
+    image: ImageSpec
+    method: str
+    study: str
+
+
+class Student(NamedTuple):
+    """A student, ready to answer.
+
+    Attributes:
+        network: In evaluation mode, on the CPU.
+        class_names: In the order of its logits.
+        image: What its inputs look like.
+    """
+
+    network: Classifier
+    class_names: tuple[str, ...]
+    image: ImageSpec
+
+
+def write_student(path: Path, network: Classifier, card: StudentCard) -> None:
+    """Write the student's file; equal students give equal bytes.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    tensors = network.state_dict().items()
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors}
+    # One key: safetensors writes several in an order that changes from call to call.
+    write_bytes(path, save(state, metadata={"student": canonical_json(asdict(card))}))
+
+
+def load_student(path: Path) -> Student:
+    """The student of a file: its network, its class names and what its images look like.
+
+    Raises:
+        StorageError: The file cannot be read, or is no student.
+        StudyError: Its architecture is not known.
+    """
+    card, state = student_card(path), _tensors(path)
+    network = build(
+        card.architecture, channels=card.image.channels, classes=len(card.class_names), seed=0
+    )
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as err:
+        found = "tensors of another network"
+        raise StorageError(
+            Problem(f"the weights of a {card.architecture}", found, path.name, _REMEDY)
+        ) from err
+    network.eval()
+    return Student(network, card.class_names, card.image)
+
+
+def student_card(path: Path) -> StudentCard:
+    """What a student's file says of it.
+
+    Raises:
+        StorageError: The file cannot be read, or is no student.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("student", "")
+        return TypeAdapter(StudentCard).validate_json(text)
+    except OSError as err:
+        raise _no_student(path, err.strerror or "nothing that can be read") from err
+    except (SafetensorError, ValidationError) as err:
+        raise _no_student(path, "another file") from err
+
+
+def _tensors(path: Path) -> State:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as err:
+        raise _no_student(path, "a damaged file") from err
+
+
+def _no_student(path: Path, found: str) -> StorageError:
+    return StorageError(Problem("a student", found, path.name, _REMEDY))

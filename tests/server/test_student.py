@@ -1,0 +1,82 @@
+"""The student's file: written, read back to the same answers, and told apart from other files."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import envoi
+from envoi.errors import StorageError, StudyError
+from envoi.networks import build
+from envoi.server.build import predict
+from envoi.server.student import StudentCard, load_student, student_card, write_student
+from envoi.types import ImageSpec
+
+CARD = StudentCard("resnet10-small", ("a", "b"), ImageSpec.of(1, 8), "fedisca", "0" * 64)
+
+
+@pytest.fixture
+def network():
+    network = build("resnet10-small", channels=1, classes=2, seed=3)
+    with torch.no_grad():
+        network(torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    return network.eval()
+
+
+@pytest.fixture
+def file(network, tmp_path):
+    write_student(tmp_path / "student.safetensors", network, CARD)
+    return tmp_path / "student.safetensors"
+
+
+def test_a_student_is_read_back_with_all_that_its_use_needs(file, network):
+    read, class_names, spec = envoi.load_student(file)
+    assert (class_names, spec, read.training) == (("a", "b"), CARD.image, False)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 1, 8, 8), dtype=np.uint8)
+    assert (predict(read, pixels, spec) == predict(network, pixels, CARD.image)).all()
+    assert student_card(file) == CARD
+
+
+def test_equal_students_give_equal_bytes(file, network, tmp_path):
+    write_student(tmp_path / "again", network, CARD)
+    assert (tmp_path / "again").read_bytes() == file.read_bytes()
+
+
+def rewritten(file, **changes):
+    """The file with other values on its card."""
+    with safe_open(file, framework="pt") as opened:
+        card = {**json.loads(opened.metadata()["student"]), **changes}
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    save_file(tensors, file, metadata={"student": json.dumps(card)})
+    return file
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": ["a", "b", "c"]}, "expected the weights of a resnet10-small, found tens"),
+        ({"architecture": "wrn-16-2"}, "expected the weights of a wrn-16-2, found tensors of an"),
+        ({"image": {"channels": 1}}, "student.safetensors: expected a student, found another"),
+        ({"class_names": 3}, "student.safetensors: expected a student, found another file"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_told(changes, message, file):
+    with pytest.raises(StorageError, match=message):
+        load_student(rewritten(file, **changes))
+
+
+def test_an_unknown_architecture_is_told(file):
+    with pytest.raises(StudyError, match="found 'alexnet'"):
+        load_student(rewritten(file, architecture="alexnet"))
+
+
+def test_other_files_are_told(file, tmp_path):
+    (tmp_path / "text").write_text("hello")
+    save_file({"x": torch.zeros(1)}, tmp_path / "plain")
+    (tmp_path / "cut").write_bytes(file.read_bytes()[:-100])
+    for name in ("text", "plain", "cut", "nowhere"):
+        with pytest.raises(StorageError, match=f"{name}: expected a student, found .* Give the"):
+            load_student(tmp_path / name)
