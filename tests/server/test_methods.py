@@ -14,6 +14,8 @@ from envoi.settings import Budget
 from tests.conftest import TINY_CLASSES, make_teachers
 
 BUDGET = Budget(outer_epochs=2, synthesis_steps=3, batch_size=6, student_rate=0.01)
+GENERATORS = ("dafl", "dense", "coboost")
+DATA_FREE = ("fedisca", "fedisca_ema", "fedisca_none", *GENERATORS)
 
 
 def fit(name, teachers, *, budget=BUDGET, seed=0, **options):
@@ -48,7 +50,7 @@ def test_answers_are_finite_logits_of_every_class(name, teachers, images):
     assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["fedisca", "fedisca_ema", "fedisca_none"])
+@pytest.mark.parametrize("name", DATA_FREE)
 @pytest.mark.parametrize("kill_at", [1, 2, 3, 5])
 def test_killed_and_resumed_gives_the_same_bits(name, kill_at, teachers, tmp_path):
     budget = dataclasses.replace(BUDGET, student_optimiser="adam")
@@ -132,7 +134,7 @@ def test_an_object_without_fit_is_refused():
         method_called("collections:OrderedDict")
 
 
-@pytest.mark.parametrize("name", ["ensemble_mean_logits", "fedisca"])
+@pytest.mark.parametrize("name", ["ensemble_mean_logits", "fedisca", *GENERATORS])
 def test_sites_may_differ_in_architecture(name, images):
     mixed = make_teachers().members[:2] + make_teachers(architecture="wrn-16-2").members[2:]
     assert fit(name, Teachers(mixed, make_teachers().image))(images).shape == (12, 3)
