@@ -78,19 +78,24 @@ def weighted_logits(logits: SiteLogits, weights: SiteWeights) -> Float[Tensor, "
 
 
 def weight_gradient(logits: SiteLogits, weights: SiteWeights, targets: Targets) -> SiteWeights:
-    """Of the cross-entropy of the weighted logits, for the weights."""
+    """Of the cross-entropy of the normalised weighted logits, for the weights.
+
+    The normalisation is differentiated. Without it most gradients only ask for larger logits,
+    all weights take the same step, and renormalising undoes it.
+    """
     variable = weights.detach().clone().requires_grad_()
     # The caller may be inside `no_grad`.
     with torch.enable_grad():
-        loss = functional.cross_entropy(weighted_logits(logits, variable), targets)
+        answers = weighted_logits(logits, variable / variable.sum())
+        loss = functional.cross_entropy(answers, targets)
     return torch.autograd.grad(loss, variable)[0]
 
 
 def projected(weights: SiteWeights) -> SiteWeights:
     """Clamped to [0, 1] and divided by their sum; equal where nothing is left.
 
-    The released code clamps only. The sum is kept at one here, so that the temperature of F does
-    not drift while all weights grow or shrink together.
+    The released code clamps only, so that all weights may grow together and sharpen F. The sum is
+    kept at one here: what is learned is who is listened to, and the temperature stays.
     """
     clamped = weights.clamp(0, 1)
     total = clamped.sum()

@@ -44,15 +44,16 @@ class Perturbation:
 
     def __call__(self, scene: Scene, images: Images) -> Images:
         """The images after the step; nothing else changes."""
-        start = images.detach().clone().requires_grad_()
+        shift = torch.zeros_like(images).requires_grad_()
+        start = images + shift
         networks = [member.network for member in scene.teachers.members]
         answers = scene.combined(site_logits(networks, start))
         if self.direction is Direction.OUTPUT:
             goal = along_random_direction(answers, self.temperature, scene.generator)
         else:
             goal = divergences(answers, scene.student_answers(start)).sum()
-        (gradient,) = torch.autograd.grad(goal, [start])
-        return (start + self.step * gradient.sign()).detach()
+        (gradient,) = torch.autograd.grad(goal, [shift])
+        return images + self.step * gradient.sign()
 
 
 def along_random_direction(

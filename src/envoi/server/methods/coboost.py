@@ -8,8 +8,8 @@ teachers' answer; `Direction.STUDENT` moves them towards disagreement with the s
 
 The budget is mapped as in `dense`. Each step of the student is preceded by one step of the site
 weights on the same batch; the paper makes a pass over the pool for each, one after the other.
-Departures: as in `dense`, and weights are renormalised; the temperature is the budget's
-(published: 4).
+Departures: as in `dense`, and site weights keep the sum one (see `envoi.server.learned`); the
+temperature is the budget's (published: 4).
 """
 
 from envoi.server.adapt import Adaptation

@@ -181,7 +181,6 @@ def _latents(scene: Scene) -> Float[Tensor, "batch latent"]:
 def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     """One step; gradients are taken for its parameters alone, so not for the student's."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    gradients = torch.autograd.grad(loss, parameters)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
+    optimiser.zero_grad()
+    loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
     optimiser.step()
