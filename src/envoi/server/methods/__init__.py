@@ -6,6 +6,9 @@ from functools import partial
 from typing import cast
 
 from envoi.errors import MethodError, Problem
+from envoi.server.methods.coboost import coboost
+from envoi.server.methods.dafl import dafl
+from envoi.server.methods.dense import dense
 from envoi.server.methods.ensemble import EnsembleOf
 from envoi.server.methods.fedavg import FedAvg
 from envoi.server.methods.fedisca import fedisca
@@ -18,6 +21,9 @@ METHODS: dict[str, Callable[[], Method]] = {
     "fedisca": fedisca,
     "fedisca_ema": partial(fedisca, adaptation="ema"),
     "fedisca_none": partial(fedisca, adaptation="none"),
+    "dafl": dafl,
+    "dense": dense,
+    "coboost": coboost,
 }
 
 _IN_ROUNDS = ("fedavg_rounds", "fedprox_rounds")
@@ -63,4 +69,14 @@ def method_called(name: str) -> Method:
     return cast("Method", method)
 
 
-__all__ = ["METHODS", "EnsembleOf", "FedAvg", "Method", "fedisca", "method_called"]
+__all__ = [
+    "METHODS",
+    "EnsembleOf",
+    "FedAvg",
+    "Method",
+    "coboost",
+    "dafl",
+    "dense",
+    "fedisca",
+    "method_called",
+]
