@@ -4,8 +4,9 @@ Nothing but what `release` gives leaves a site.
 """
 
 from envoi.site.course import class_weights
-from envoi.site.export import accuracy_as_sent, feature_moments, release
+from envoi.site.export import accuracy_as_sent, release
 from envoi.site.job import job_fingerprint
+from envoi.site.moments import feature_moments
 from envoi.site.train import TrainedSite, train
 from envoi.site.workspace import Finished, Workspace
 

@@ -7,20 +7,18 @@
 No image, path, host or user name is kept.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from envoi.checkpoint import State, pack, unpack
 from envoi.errors import Problem, StorageError, StudyError
 from envoi.files import canonical_json, digest, read_text, write_bytes, write_json
 from envoi.study import Study
-from envoi.submission import Release, TrainingCard
+from envoi.submission import Moments, Release, TrainingCard
 
 _TRAIN_FIRST = "Run `envoi site train` with this working folder."
 _BINDING = {"classes", "image", "seed", "initialisation", "weight_format", "statistics", "training"}
@@ -86,7 +84,8 @@ class Workspace:
             fingerprint=finished.fingerprint,
         )
         text = TypeAdapter(_Record).dump_json(record).decode()
-        tensors = {**pack("network", release.state), **pack("statistics", _moments(release))}
+        moments = {} if release.moments is None else release.moments.encoded()
+        tensors = {**pack("network", release.state), **moments}
         write_bytes(self._trained, save(tensors, metadata={"record": text}))
 
     def load(self, *, study: Study) -> Finished:
@@ -106,14 +105,12 @@ class Workspace:
                     "Train again with this study.toml, or give the study.toml of the training.",
                 )
             )
-        moments = unpack("statistics", tensors)
         release = Release(
             architecture=record.architecture,
             state=unpack("network", tensors),
             class_counts=record.class_counts,
             card=record.card,
-            feature_means=moments.get("feature_means"),
-            feature_covariance=moments.get("feature_covariance"),
+            moments=Moments.taken_from(tensors),
             temperature=record.temperature,
         )
         return Finished(release, record.accuracy_as_sent, record.seconds, record.fingerprint)
@@ -185,14 +182,6 @@ class Workspace:
         except (OSError, SafetensorError, ValidationError) as err:
             found = "a damaged or foreign file"
             raise StorageError(Problem("a finished training", found, name, _TRAIN_FIRST)) from err
-
-
-def _moments(release: Release) -> Mapping[str, Tensor]:
-    named = {
-        "feature_means": release.feature_means,
-        "feature_covariance": release.feature_covariance,
-    }
-    return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
 def _binding(study: Study) -> str:
