@@ -19,6 +19,16 @@ PRESETS: tuple[Preset, ...] = ("smoke", "short", "full")
 
 Settings = TypeVar("Settings")
 
+_POSITIVE = (
+    "outer_epochs",
+    "synthesis_steps",
+    "batch_size",
+    "student_rate",
+    "temperature",
+    "bank_images",
+    "bank_steps",
+    "bank_rate",
+)
 _NEVER_NEGATIVE = (
     "pixel_rate",
     "jitter_px",
@@ -91,6 +101,10 @@ class Budget:
             sites of equal architecture only).
         student_statistics: `batch` (batch norm as in training) or `frozen` (evaluation mode with
             the statistics that the start brought).
+        bank_images: Images that methods which learn from a bank make before they distil.
+        bank_steps: Steps of the student on the bank.
+        bank_batch: Images of one such step.
+        bank_rate: Peak of the student's learning rate on the bank.
     """
 
     outer_epochs: int = 100
@@ -110,11 +124,14 @@ class Budget:
     temperature: float = 20.0
     student_start: Literal["seed", "average"] = "seed"
     student_statistics: Literal["batch", "frozen"] = "batch"
+    bank_images: int = 30_000
+    bank_steps: int = 12_000
+    bank_batch: int = 128
+    bank_rate: float = 2e-3
 
     def __post_init__(self) -> None:
-        _require_positive(
-            self, "outer_epochs", "synthesis_steps", "batch_size", "student_rate", "temperature"
-        )
+        _require_positive(self, *_POSITIVE)
+        _require(self.bank_batch > 1, self, "bank_batch", "2 or more")
         for name in _NEVER_NEGATIVE:
             _require(getattr(self, name) >= 0, self, name, "0 or more")
         _require(
@@ -136,6 +153,7 @@ class Budget:
         """
         if name == "full":
             large = {"batch_size": 50, "synthesis_steps": 1000, "jitter_px": 30}
+            large |= {"bank_images": 10_000, "bank_batch": 64}
             return cls(**(large if size_px > 64 else {}))  # type: ignore[arg-type]
         if name not in PRESETS:
             raise SettingsError(
@@ -155,8 +173,14 @@ class Budget:
             student_optimiser="adam",
             student_rate=5e-4,
             student_start="average",
+            bank_images=10_000 if size_px <= 64 else 2_000,
+            bank_steps=2_000 if size_px <= 64 else 600,
+            bank_batch=64 if size_px <= 64 else 32,
         )
-        return cpu if name == "smoke" else replace(cpu, outer_epochs=6, batch_size=64)
+        if name == "smoke":
+            return cpu
+        bank = {"bank_images": 2 * cpu.bank_images, "bank_steps": 3 * cpu.bank_steps}
+        return replace(cpu, outer_epochs=6, batch_size=64, **bank)  # type: ignore[arg-type]
 
     def changes_from(self, other: "Budget") -> tuple[str, ...]:
         """Each setting that differs from `other`, as `name: other -> self`."""

@@ -36,6 +36,14 @@ def denormalise(inputs: Images, spec: ImageSpec) -> UInt8[Tensor, "batch channel
     return (unit.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
+def clamped(inputs: Images, spec: ImageSpec) -> Images:
+    """Network inputs with every pixel in the range that a stored pixel can have."""
+    low, high = spec.value_range
+    mean, deviation = _per_channel(spec.mean), _per_channel(spec.deviation)
+    ends = [((end - low) / (high - low) - mean) / deviation for end in (0.0, 255.0)]
+    return inputs.clamp(*(end.to(inputs.device) for end in ends))
+
+
 def jitter(images: Images, limit_px: int, generator: torch.Generator) -> Images:
     """Shift the whole batch circularly by up to `limit_px` in each direction."""
     shifts = torch.randint(-limit_px, limit_px + 1, (2,), generator=generator).tolist()

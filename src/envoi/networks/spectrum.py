@@ -89,6 +89,25 @@ class Spectrum:
                 made[:, number][:, band] = given[:, number][:, band] * gain[:, None]
         return self._images(made)
 
+    def colours(self, features: Features) -> Float[Tensor, "batch channel"]:
+        """The mean colour of each image."""
+        first = [part[:, 0] for part in self._split(features)]
+        planes = torch.stack(first, dim=1) / len(self._cosines)
+        return planes @ self._colours.to(planes)
+
+    def colour_covariance(
+        self, covariance: Float[Tensor, "feature feature"]
+    ) -> Float[Tensor, "channel channel"]:
+        """Of pixels around the mean image, for a covariance of features (detail left out)."""
+        sizes = [plane.dimension for plane in self._planes]
+        starts = [sum(sizes[:number]) for number in range(len(sizes))]
+        shared = min(int(plane.low.sum()) for plane in self._planes)
+        index = torch.tensor(starts)[:, None] + torch.arange(shared)
+        blocks = covariance[index[:, None, :], index[None, :, :]].sum(dim=-1)
+        planes = blocks / len(self._cosines) ** 2
+        colours = self._colours.to(planes)
+        return colours.T @ planes @ colours
+
     def _split(self, features: Features) -> tuple[Tensor, ...]:
         return torch.split(features, [plane.dimension for plane in self._planes], dim=1)
 

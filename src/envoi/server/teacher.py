@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from envoi.errors import MethodError, Problem
 from envoi.networks.classifier import Classifier, freeze
 from envoi.study import Study
-from envoi.submission import Submission, build_network
+from envoi.submission import Moments, Submission, build_network
 from envoi.types import ImageSpec
 
 SiteLogits = Float[Tensor, "site batch class"]
@@ -32,6 +32,7 @@ class Teacher:
         network: In evaluation mode, without gradients for its weights.
         class_names: The label map its logits follow.
         class_counts: Images of each class as released; 0 means none or too few to tell.
+        moments: Of its images, or None if the study releases none.
     """
 
     site: str
@@ -39,6 +40,7 @@ class Teacher:
     network: Classifier
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +78,7 @@ class Teachers:
                 build_network(submission, study),
                 tuple(study.classes),
                 tuple(submission.class_counts),
+                submission.moments,
             )
             for submission in submissions
         ]
@@ -91,6 +94,12 @@ class Teachers:
         """Images of each class at each site."""
         counts = [member.class_counts for member in self.members]
         return torch.tensor(counts, dtype=torch.float32)
+
+    @property
+    def moments(self) -> list[Moments] | None:
+        """Moments of every site's images, or None unless all sites sent theirs."""
+        found = [member.moments for member in self.members if member.moments is not None]
+        return found if len(found) == len(self.members) else None
 
 
 class Ensemble(nn.Module):
