@@ -52,11 +52,36 @@ def test_changes_are_told_in_the_order_of_the_fields():
     assert budget.changes_from(budget) == ()
 
 
-@pytest.mark.parametrize("name", ["epochs", "batch_size", "rate"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_training_needs_values_above_zero(name, value):
-    with pytest.raises(SettingsError, match=f"^{name}: expected a value above 0, found {value}"):
-        TrainingSettings(**{name: value})
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("epochs", (0, -1), "a whole number above 0"),
+        ("batch_size", (1, 0, -1), "a whole number of at least 2"),
+        ("rate", (0.0, -1.0, float("inf"), float("nan")), "a finite value above 0"),
+        ("momentum", (-1.0, 1.0, float("nan")), "0 up to below 1"),
+        ("weight_decay", (-1.0, float("inf"), float("nan")), "a finite value of 0 or more"),
+        ("milestones", ((5.0, -2.0), (0.5, 1.5), (float("nan"),)), "values from 0 to 1"),
+        ("patience", (-3,), "a whole number of 0 or more"),
+    ],
+)
+def test_training_takes_no_value_that_cannot_be(name, values, expected):
+    for value in values:
+        with pytest.raises(SettingsError, match=f"^{name}: expected {expected}, found "):
+            TrainingSettings(**{name: value})
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_whole_numbers_and_names_are_checked_where_nobody_checks_types():
+    for name, value in (("epochs", 2.5), ("schedule", "cosine"), ("patience", 0.5)):
+        with pytest.raises(SettingsError, match=f"^{name}: expected "):
+            TrainingSettings(**{name: value})
+
+
+def test_all_that_is_wrong_with_a_training_is_told_at_once():
+    with pytest.raises(SettingsError) as caught:
+        TrainingSettings(momentum=-1.0, weight_decay=-1.0, milestones=(5.0, -2.0), patience=-3)
+    names = [problem.where for problem in caught.value.problems]
+    assert names == ["momentum", "weight_decay", "milestones", "patience"]
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])

@@ -11,7 +11,7 @@ from envoi.types import ImageSpec
 
 quick = settings(deadline=None, max_examples=30)
 
-SPEC = ImageSpec(3, 4, mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.3, 0.5))
+SPEC = ImageSpec(3, 16, mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.3, 0.5))
 
 
 def generator(seed=0):
@@ -29,7 +29,7 @@ def every_byte(channels=3):
 
 
 def test_a_pixel_becomes_what_the_specification_says():
-    pixels = np.full((1, 3, 4, 4), 51, np.uint8)
+    pixels = np.full((1, 3, 16, 16), 51, np.uint8)
     wanted = (0.2 - torch.tensor(SPEC.mean)) / torch.tensor(SPEC.deviation)
     torch.testing.assert_close(normalise(pixels, SPEC)[0, :, 0, 0], wanted)
 
@@ -41,7 +41,7 @@ def test_the_papers_specification_gives_minus_one_to_one():
 
 
 def test_other_value_ranges_are_scaled_to_the_unit_range():
-    spec = ImageSpec(1, 4, (50.0, 100.0), (0.0,), (1.0,))
+    spec = ImageSpec(1, 2, (50.0, 100.0), (0.0,), (1.0,))
     pixels = np.array([50, 75, 100, 0], np.uint8).reshape(1, 1, 2, 2)
     torch.testing.assert_close(normalise(pixels, spec).flatten(), torch.tensor([0.0, 0.5, 1, -1]))
 

@@ -142,7 +142,7 @@ def test_columns_may_have_other_names(write):
 
 def test_a_column_that_looks_like_patients_is_warned_of(write):
     rows = [[f"{n}.png", "ab"[n % 2], f"p{n}"] for n in range(12)]
-    with pytest.warns(EnvoiWarning, match=r"give Columns\(patient='patient_id'\)"):
+    with pytest.warns(EnvoiWarning, match=r"--column patient=patient_id \(in Python"):
         data = load_table(write(["path", "label", "patient_id"], rows), spec=SPEC)
     assert data.train.patients is None
 

@@ -8,7 +8,8 @@ alone, so that a killed training goes on to the same bits on a CPU. Nothing leav
 
 import math
 import time
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,18 +20,18 @@ from torch.nn.functional import cross_entropy
 
 from envoi.calibration import fit_temperature
 from envoi.checkpoint import Checkpoint
-from envoi.errors import Problem, SettingsError
+from envoi.errors import EnvoiWarning, Problem, SettingsError
 from envoi.networks.classifier import Classifier
 from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
 from envoi.seeding import torch_generator
 from envoi.settings import TrainingSettings
 from envoi.site.batches import Index, Inputs, batches, logits_of
-from envoi.site.job import check_batches, check_images
+from envoi.site.job import check_images
 from envoi.site.schedule import learning_rate
 from envoi.site.split import split
 from envoi.site.state import TrainingState
-from envoi.study import Study
+from envoi.study import Study, mirrored_classes
 from envoi.transforms import augment
 from envoi.types import ImageSet
 
@@ -77,7 +78,8 @@ def train(  # noqa: PLR0913  (a loop's inputs, each of another kind)
     """Train one of the study's networks on the images of one site.
 
     With `settings.patience` above 0 the weights of the epoch with the least validation loss
-    are returned, else the last ones.
+    are returned, else the last ones. Where class names tell left from right no image is flipped,
+    whatever the settings say; a warning and the result's settings tell so.
 
     Args:
         images: All images of the site.
@@ -95,14 +97,13 @@ def train(  # noqa: PLR0913  (a loop's inputs, each of another kind)
     Raises:
         DataError: There is no image, or the images do not fit the study.
         StudyError: The study does not allow the architecture.
-        SettingsError: Batches of one image, a loss that is no longer finite, or the checkpoint
-            of another job.
+        SettingsError: A loss or weight that is no longer finite, or the checkpoint of another
+            job.
     """
-    settings = settings or study.training
+    settings = _without_harmful_flips(settings or study.training, study)
     architecture = architecture or study.architectures[0]
     checkpoint = checkpoint or Checkpoint()
     check_images(images, study)
-    check_batches(settings)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     state = TrainingState(study.network(architecture).to(device), settings)
     if saved := checkpoint.load():
@@ -112,6 +113,7 @@ def train(  # noqa: PLR0913  (a loop's inputs, each of another kind)
         course.run_epoch(state, checkpoint, on_step)
     checkpoint.save(state.tensors())
     network = state.result().cpu().eval()
+    _check_weights(network, name)
     accuracy, temperature = course.judged(network)
     return TrainedSite(
         architecture,
@@ -163,7 +165,7 @@ class _Course:
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            state.finish_step(self._finite(loss, state), time.monotonic() - began)
+            state.finish_step(self._finite(loss, state, "loss"), time.monotonic() - began)
             checkpoint.offer(state.tensors)
             on_step(self._info(state, len(parts), {"loss": state.mean_loss}))
         losses = {"train_loss": state.mean_loss, **self._validate(state)}
@@ -186,7 +188,8 @@ class _Course:
     def _draw(self, index: Index, state: TrainingState) -> tuple[Tensor, Tensor]:
         inputs = self._inputs.batch(index)
         if self._settings.augment:
-            inputs = augment(inputs, self._stream("augment", state.epoch, state.step))
+            stream = self._stream("augment", state.epoch, state.step)
+            inputs = augment(inputs, stream, flip=self._settings.flip)
         return inputs.to(self._device), self._inputs.labels[index].to(self._device)
 
     def _loss(self, logits: Float[Tensor, "batch class"], labels: Tensor) -> Float[Tensor, ""]:
@@ -203,10 +206,10 @@ class _Course:
         began = time.monotonic()
         logits, labels = self._held_out(state.network)
         state.seconds += time.monotonic() - began
-        return {
-            "validation_loss": float(self._loss(logits, labels)),
-            "validation_accuracy": _accuracy(logits, labels),
-        }
+        # An infinite logit of a wrong class leaves the loss finite and spoils the temperature.
+        self._finite(logits.double().sum(), state, "sum of validation logits")
+        loss = self._finite(self._loss(logits, labels), state, "validation loss")
+        return {"validation_loss": loss, "validation_accuracy": _accuracy(logits, labels)}
 
     def _held_out(self, network: Classifier) -> tuple[Tensor, Tensor]:
         logits = logits_of(network, self._inputs, self.validation)
@@ -221,21 +224,39 @@ class _Course:
             epoch=state.epoch + 1,
         )
 
-    def _finite(self, loss: Tensor, state: TrainingState) -> float:
-        value = float(loss.detach())
+    def _finite(self, number: Tensor, state: TrainingState, what: str) -> float:
+        value = float(number.detach())
         if not math.isfinite(value):
-            raise SettingsError(
-                Problem(
-                    "a finite loss",
-                    f"{value} in epoch {state.epoch + 1}",
-                    f"{self._name}/train",
-                    "Lower the learning rate: training has diverged.",
-                )
-            )
+            raise _diverged(f"a finite {what}", f"{value} in epoch {state.epoch + 1}", self._name)
         return value
 
     def _stream(self, *names: str | int) -> torch.Generator:
         return torch_generator(self._seed, self._name, "train", *names)
+
+
+def _without_harmful_flips(settings: TrainingSettings, study: Study) -> TrainingSettings:
+    """The settings, with flips off where they would turn one class into another."""
+    sides = mirrored_classes(study.classes)
+    if sides is None or not (settings.augment and settings.flip):
+        return settings
+    warnings.warn(
+        f"Images are not flipped: the classes {sides[0]} and {sides[1]} tell left from right.",
+        EnvoiWarning,
+        stacklevel=3,
+    )
+    return replace(settings, flip=False)
+
+
+def _check_weights(network: Classifier, name: str) -> None:
+    """The last step's weights are in no loss yet where nothing validates."""
+    wrong = [key for key, t in network.state_dict().items() if not t.isfinite().all()]
+    if wrong:
+        raise _diverged("finite weights after the last step", f"others in {wrong[0]}", name)
+
+
+def _diverged(expected: str, found: str, name: str) -> SettingsError:
+    remedy = "Lower the learning rate: training has diverged."
+    return SettingsError(Problem(expected, found, f"{name}/train", remedy))
 
 
 def class_weights(counts: tuple[int, ...]) -> Float[Tensor, " class"]:

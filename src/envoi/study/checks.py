@@ -167,6 +167,19 @@ def problems_of_classes(names: Sequence[str]) -> list[Problem]:
     return problems
 
 
+def mirrored_classes(names: Sequence[str]) -> tuple[str, str] | None:
+    """The first two classes that differ in left and right alone, as of a kidney, if there are any.
+
+    Images of such classes may not be mirrored: the label would no longer hold.
+    """
+    known = {name.lower(): name for name in names}
+    for name in names:
+        other = name.lower().replace("left", "right")
+        if other in known and other != name.lower():
+            return name, known[other]
+    return None
+
+
 def problems_of_file_name(file: str) -> list[Problem]:
     """A name that leads into another folder, or is not plain."""
     if _FILE_NAME.fullmatch(file):

@@ -267,7 +267,8 @@ def study_warnings(study: Study, *, now: datetime | None = None) -> list[str]:
         study: The study.
         now: The time to judge the deadline by; None is the clock.
     """
-    policy, deadline = study.statistics, study.deadline
+    policy, deadline, training = study.statistics, study.deadline, study.training
+    sides = checks.mirrored_classes(study.classes)
     doubts = {
         "No site is in the roster yet: every submission will be refused.": not study.sites,
         "The deadline has passed: the server goes on with the submissions that it has.": (
@@ -280,6 +281,9 @@ def study_warnings(study: Study, *, now: datetime | None = None) -> list[str]:
         "point at single patients.": policy.minimum_class_size < 5,
         "Feature moments are released: the mean of few images can betray what is rare in them. "
         "Release them only for a method that reads them.": "feature_moments" in policy.release,
+        f"Classes {' and '.join(sides or ())} tell left from right: no image will be flipped.": (
+            sides is not None and training.augment and training.flip
+        ),
     }
     return [sentence for sentence, doubtful in doubts.items() if doubtful]
 
