@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envoi.errors import ShapeError
 from envoi.transforms import augment, denormalise, jitter, normalise
 from envoi.types import ImageSpec
 
@@ -143,3 +144,33 @@ def test_half_of_the_images_are_flipped():
     kept = sum(image.equal(alike[0]) for image in changed)
     assert flipped + kept == 400
     assert 160 < flipped < 240
+
+
+def test_without_flips_each_image_is_shifted_alone():
+    images = numbered(64)
+    for image, changed in zip(images, augment(images, generator(3), flip=False), strict=True):
+        kept = list(flips_and_shifts(image, 2))[:25]
+        assert any((changed.numpy() == one).all() for one in kept)
+
+
+def test_flips_are_drawn_before_shifts_so_that_old_runs_can_be_repeated():
+    images, source = numbered(16), generator(5)
+    mirrored = (torch.rand(16, generator=source) < 0.5).tolist()
+    offsets = torch.randint(0, 5, (16, 2), generator=source).tolist()
+    places = [
+        25 * flip + 5 * top + left for flip, (top, left) in zip(mirrored, offsets, strict=True)
+    ]
+    for image, changed, place in zip(images, augment(images, generator(5)), places, strict=True):
+        assert (changed.numpy() == list(flips_and_shifts(image, 2))[place]).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 16, 16), (2, 3, 8, 16), (2, 3, 8, 8)])
+def test_pixels_of_another_shape_are_refused_and_not_broadcast(shape):
+    wanted = "images: expected images of 3 channels, 16 x 16 pixels, found shape"
+    with pytest.raises(ShapeError, match=wanted):
+        normalise(np.zeros(shape, np.uint8), SPEC)
+
+
+def test_a_specification_needs_a_mean_and_a_deviation_for_each_channel():
+    with pytest.raises(ShapeError, match=r"1 means and deviations, .* found 3 and 3"):
+        normalise(np.zeros((2, 1, 16, 16), np.uint8), ImageSpec(1, 16))

@@ -6,7 +6,6 @@ dataclasses whose defaults are the paper's (FedISCA, MICCAI 2023, doi
 """
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeVar, get_args
@@ -20,6 +19,10 @@ Preset = Literal["smoke", "short", "full"]
 PRESETS: tuple[Preset, ...] = ("smoke", "short", "full")
 
 Settings = TypeVar("Settings")
+
+# What a submission's manifest has room for.
+_ABSURD = 10**9
+_MILESTONES = 32
 
 _NEVER_NEGATIVE = (
     "pixel_rate",
@@ -222,15 +225,21 @@ def _problems_of_training(settings: TrainingSettings) -> list[Problem]:
     """Every value that no training can use; what is no number (NaN) is outside any range."""
     fractions, schedules = settings.milestones, get_args(Schedule)
     right = {
-        "epochs": (_is_whole(settings.epochs, 1), "a whole number above 0"),
-        "batch_size": (_is_whole(settings.batch_size, 2), "a whole number of at least 2"),
-        "rate": (0 < settings.rate < math.inf, "a finite value above 0"),
+        "epochs": (_is_whole(settings.epochs, 1), "a whole number from 1 to below 1e9"),
+        "batch_size": (
+            _is_whole(settings.batch_size, 2),
+            "a whole number from 2 to below 1e9",
+        ),
+        "rate": (0 < settings.rate < _ABSURD, "a value above 0 and below 1e9"),
         "momentum": (0 <= settings.momentum < 1, "0 up to below 1"),
-        "weight_decay": (0 <= settings.weight_decay < math.inf, "a finite value of 0 or more"),
-        "milestones": (all(0 <= value <= 1 for value in fractions), "values from 0 to 1"),
+        "weight_decay": (0 <= settings.weight_decay < _ABSURD, "0 up to below 1e9"),
+        "milestones": (
+            len(fractions) <= _MILESTONES and all(0 <= value <= 1 for value in fractions),
+            f"at most {_MILESTONES} values from 0 to 1",
+        ),
         "schedule": (settings.schedule in schedules, f"one of {', '.join(schedules)}"),
         "validation_fraction": (0 <= settings.validation_fraction < 1, "0 up to below 1"),
-        "patience": (_is_whole(settings.patience, 0), "a whole number of 0 or more"),
+        "patience": (_is_whole(settings.patience, 0), "a whole number from 0 to below 1e9"),
     }
     remedies = {
         "batch_size": "Use larger batches: batch norm has nothing to normalise by in one image.",
@@ -244,7 +253,8 @@ def _problems_of_training(settings: TrainingSettings) -> list[Problem]:
 
 
 def _is_whole(value: int, least: int) -> bool:
-    return isinstance(value, int) and value >= least
+    """Whether it is a whole number from `least` on that is not absurd."""
+    return isinstance(value, int) and least <= value < _ABSURD
 
 
 def _wrong(settings: object, name: str, expected: str, remedy: str | None = None) -> Problem:

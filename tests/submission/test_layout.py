@@ -63,6 +63,7 @@ def widest(layout, study, architecture):
         schedule="one-cycle",
         validation_fraction=LONG,
         patience=999_999_999,
+        flip=False,
     )
     return Manifest(
         study="0" * 64,

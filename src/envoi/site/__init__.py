@@ -4,7 +4,7 @@ Nothing but what `release` gives leaves a site.
 """
 
 from envoi.site.export import accuracy_as_sent, feature_moments, release
-from envoi.site.job import job_fingerprint
+from envoi.site.job import check_images, job_fingerprint
 from envoi.site.train import TrainedSite, class_weights, train
 from envoi.site.workspace import Finished, Workspace
 
@@ -13,6 +13,7 @@ __all__ = [
     "TrainedSite",
     "Workspace",
     "accuracy_as_sent",
+    "check_images",
     "class_weights",
     "feature_moments",
     "job_fingerprint",

@@ -19,7 +19,12 @@ def check_images(images: ImageSet, study: Study) -> None:
     problems = []
     if not len(images):
         problems.append(
-            Problem("at least one image", "none", "images", "Give the images of this site.")
+            Problem(
+                "at least one image",
+                "none",
+                "images",
+                "Give images, or choose other ones.",
+            )
         )
     if images.images.shape[1:] != (spec.channels, spec.size_px, spec.size_px):
         problems.append(

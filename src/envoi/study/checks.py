@@ -5,11 +5,9 @@ import binascii
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from envoi.errors import Problem
 from envoi.networks import ARCHITECTURES
-from envoi.settings import TrainingSettings
 from envoi.types import ImageSpec
 
 KEY_PREFIX = "ed25519:"
@@ -122,20 +120,6 @@ def problems_of_image(spec: ImageSpec) -> list[Problem]:
         for name, (is_right, expected) in right.items()
         if not is_right
     ]
-
-
-def problems_of_training(settings: TrainingSettings) -> list[Problem]:
-    """Numbers that are not finite or absurd, and more than a manifest has room for."""
-    problems = []
-    for name, value in asdict(settings).items():
-        numbers = value if isinstance(value, tuple) else (value,)
-        if not all(math.isfinite(n) and abs(n) < 1e9 for n in numbers if not isinstance(n, str)):
-            expected = "finite numbers below 1e9"
-            problems.append(Problem(expected, f"{value}"[:80], name, f"Correct {name}."))
-    if len(settings.milestones) > 32:
-        found = f"{len(settings.milestones)}"
-        problems.append(Problem("at most 32 values", found, "milestones", "Remove some."))
-    return problems
 
 
 def problems_of_architectures(names: Sequence[str]) -> list[Problem]:

@@ -189,9 +189,7 @@ class Study(BaseModel):
     @classmethod
     def _check_training(cls, training: TrainingSettings) -> TrainingSettings:
         adapter: TypeAdapter[TrainingSettings] = TypeAdapter(TrainingSettings)
-        settings = adapter.validate_python(asdict(training))
-        _raise(checks.problems_of_training(settings))
-        return settings
+        return adapter.validate_python(asdict(training))
 
     @field_validator("sites")
     @classmethod
