@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from envoi.checkpoint import State
+from envoi.errors import Problem, SettingsError
 from envoi.networks.initialisation import load_trained
 from envoi.site.batches import Inputs, features_of, logits_of
 from envoi.site.job import check_images
@@ -32,6 +33,7 @@ def release(trained: TrainedSite, images: ImageSet, *, study: Study) -> Release:
 
     Raises:
         DataError: The images do not fit the study.
+        SettingsError: Feature moments are asked for, and the network's are not finite.
     """
     asked = study.statistics.release
     means, covariance = None, None
@@ -125,6 +127,9 @@ def _moments_of(trained: TrainedSite, images: ImageSet, study: Study) -> tuple[T
     check_images(images, study)
     inputs = Inputs(images, study.image)
     features = features_of(trained.network, inputs, torch.arange(len(images)))
+    if not features.isfinite().all():
+        remedy = "Lower the learning rate: training has diverged."
+        raise SettingsError(Problem("finite features", "others", "feature moments", remedy))
     means, covariance = feature_moments(
         features.numpy(),
         images.labels,

@@ -206,9 +206,9 @@ class _Course:
         began = time.monotonic()
         logits, labels = self._held_out(state.network)
         state.seconds += time.monotonic() - began
+        loss = self._finite(self._loss(logits, labels), state, "validation loss")
         # An infinite logit of a wrong class leaves the loss finite and spoils the temperature.
         self._finite(logits.double().sum(), state, "sum of validation logits")
-        loss = self._finite(self._loss(logits, labels), state, "validation loss")
         return {"validation_loss": loss, "validation_accuracy": _accuracy(logits, labels)}
 
     def _held_out(self, network: Classifier) -> tuple[Tensor, Tensor]:
