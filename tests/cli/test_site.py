@@ -277,6 +277,7 @@ def test_a_working_folder_is_signed_as_its_own_site_alone(place):
         found = run(*command)
         assert found.exit_code == 3
         assert "expected the working folder of south, found that of north" in found.stderr
+    assert (place / "work" / "trained.safetensors").exists()
 
 
 def test_a_number_is_used_once(place):

@@ -77,6 +77,8 @@ def test_a_damaged_training_is_refused(finished, tmp_path, kind):
         save_file(load_file(path), path, metadata={"record": "{}"} if kind == "record" else None)
     with pytest.raises(StorageError, match="found a damaged or foreign file"):
         workspace.load(study=study)
+    workspace.clear()
+    assert not path.exists()
 
 
 def test_numbers_of_files_only_grow(tmp_path):
@@ -101,9 +103,11 @@ def test_a_folder_belongs_to_its_site(finished, tmp_path):
         other.load(study=study)
     with pytest.raises(StudyError, match=told):
         other.finished_job("job", study=study)
+    with pytest.raises(StudyError, match=f"trained.safetensors: {told}"):
+        other.clear()
+    assert (tmp_path / "trained.safetensors").exists()
     Workspace(tmp_path, "north").reserve(1)
-    other.clear()
-    for step in (other.last_sequence, lambda: other.reserve(2)):
+    for step in (other.last_sequence, lambda: other.reserve(2), other.clear):
         with pytest.raises(StudyError, match=f"sent.json: {told}"):
             step()
     with pytest.raises(StudyError, match=told):

@@ -9,6 +9,7 @@ name is kept.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,7 +157,14 @@ class Workspace:
         return finished
 
     def clear(self) -> None:
-        """Drop the training, finished or not; the number of the last file stays."""
+        """Drop the training, finished or not; the number of the last file stays.
+
+        Raises:
+            StudyError: The folder is another site's; nothing is dropped.
+        """
+        self.last_sequence()  # refuses a folder that another site has submitted from
+        with suppress(StorageError):  # one that is damaged is dropped whosever it was
+            self._check_owner(self._read()[0].site, self._trained)
         self._trained.unlink(missing_ok=True)
         self.checkpoint_path.unlink(missing_ok=True)
 
