@@ -8,12 +8,13 @@ dataclasses whose defaults are the paper's (FedISCA, MICCAI 2023, doi
 import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from envoi.errors import EnvoiError, Problem, SettingsError
 
+Schedule = Literal["steps", "one-cycle"]
 Preset = Literal["smoke", "short", "full"]
 PRESETS: tuple[Preset, ...] = ("smoke", "short", "full")
 
@@ -29,6 +30,10 @@ _POSITIVE = (
     "bank_steps",
     "bank_rate",
 )
+# What a submission's manifest has room for.
+_ABSURD = 10**9
+_MILESTONES = 32
+
 _NEVER_NEGATIVE = (
     "pixel_rate",
     "jitter_px",
@@ -55,8 +60,13 @@ class TrainingSettings:
         schedule: `steps` (the paper's milestones) or `one-cycle` (warm up, then down to zero).
         validation_fraction: Part of the site's images that only validates.
         patience: Epochs without a better validation loss before training stops; 0 never stops.
-        augment: Random flips and shifts.
+        augment: Random shifts, and flips if `flip` says so.
+        flip: With `augment`, mirror left and right at random. Training leaves it out where class
+            names tell left from right.
         class_weights: Weigh each class by the inverse of the site's own count.
+
+    Raises:
+        SettingsError: A value is wrong; all of them at once.
     """
 
     epochs: int = 100
@@ -65,15 +75,17 @@ class TrainingSettings:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     milestones: tuple[float, ...] = (0.5, 0.75)
-    schedule: Literal["steps", "one-cycle"] = "steps"
+    schedule: Schedule = "steps"
     validation_fraction: float = 0.1
     patience: int = 0
     augment: bool = False
+    flip: bool = True
     class_weights: bool = False
 
     def __post_init__(self) -> None:
-        _require_positive(self, "epochs", "batch_size", "rate")
-        _require(0 <= self.validation_fraction < 1, self, "validation_fraction", "0 up to below 1")
+        problems = _problems_of_training(self)
+        if problems:
+            raise SettingsError(*problems)
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -233,6 +245,47 @@ def problems_of(err: ValidationError, *, where: str, known: list[str]) -> list[P
     return problems
 
 
+def _problems_of_training(settings: TrainingSettings) -> list[Problem]:
+    """Every value that no training can use; what is no number (NaN) is outside any range."""
+    fractions, schedules = settings.milestones, get_args(Schedule)
+    right = {
+        "epochs": (_is_whole(settings.epochs, 1), "a whole number from 1 to below 1e9"),
+        "batch_size": (
+            _is_whole(settings.batch_size, 2),
+            "a whole number from 2 to below 1e9",
+        ),
+        "rate": (0 < settings.rate < _ABSURD, "a value above 0 and below 1e9"),
+        "momentum": (0 <= settings.momentum < 1, "0 up to below 1"),
+        "weight_decay": (0 <= settings.weight_decay < _ABSURD, "0 up to below 1e9"),
+        "milestones": (
+            len(fractions) <= _MILESTONES and all(0 <= value <= 1 for value in fractions),
+            f"at most {_MILESTONES} values from 0 to 1",
+        ),
+        "schedule": (settings.schedule in schedules, f"one of {', '.join(schedules)}"),
+        "validation_fraction": (0 <= settings.validation_fraction < 1, "0 up to below 1"),
+        "patience": (_is_whole(settings.patience, 0), "a whole number from 0 to below 1e9"),
+    }
+    remedies = {
+        "batch_size": "Use larger batches: batch norm has nothing to normalise by in one image.",
+        "milestones": "Give fractions of all epochs, such as [0.5, 0.75], in place of epochs.",
+    }
+    return [
+        _wrong(settings, name, expected, remedies.get(name))
+        for name, (is_right, expected) in right.items()
+        if not is_right
+    ]
+
+
+def _is_whole(value: int, least: int) -> bool:
+    """Whether it is a whole number from `least` on that is not absurd."""
+    return isinstance(value, int) and least <= value < _ABSURD
+
+
+def _wrong(settings: object, name: str, expected: str, remedy: str | None = None) -> Problem:
+    found = repr(getattr(settings, name))[:80]
+    return Problem(expected, found, name, remedy or f"Correct {name}.")
+
+
 def _require_positive(settings: object, *names: str) -> None:
     for name in names:
         _require(getattr(settings, name) > 0, settings, name, "a value above 0")
@@ -240,5 +293,4 @@ def _require_positive(settings: object, *names: str) -> None:
 
 def _require(condition: bool, settings: object, name: str, expected: str) -> None:  # noqa: FBT001
     if not condition:
-        found = repr(getattr(settings, name))
-        raise SettingsError(Problem(expected, found, name, f"Correct {name}."))
+        raise SettingsError(_wrong(settings, name, expected))

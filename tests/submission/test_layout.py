@@ -57,12 +57,13 @@ def widest(layout, study, architecture):
         epochs=999_999_999,
         batch_size=999_999_999,
         rate=LONG,
-        momentum=-LONG,
-        weight_decay=-LONG,
-        milestones=(-LONG,) * 32,
+        momentum=LONG,
+        weight_decay=LONG,
+        milestones=(LONG,) * 32,
         schedule="one-cycle",
         validation_fraction=LONG,
-        patience=-999_999_999,
+        patience=999_999_999,
+        flip=False,
     )
     return Manifest(
         study="0" * 64,

@@ -261,14 +261,6 @@ def test_fp16_keeps_large_statistics(write, make_release, study, change):
         ({"feature_covariance": torch.eye(128) * math.nan}, "found a NaN"),
         ({"card": TrainingCard(epochs=-1, images=3)}, "card, epochs: expected Input should be"),
         ({"card": TrainingCard(1, 3, math.nan)}, "card, validation_accuracy"),
-        (
-            {"card": TrainingCard(1, 3, None, TrainingSettings(rate=math.inf))},
-            "rate: expected finite numbers",
-        ),
-        (
-            {"card": TrainingCard(1, 3, None, TrainingSettings(epochs=10**30))},
-            "epochs: expected finite numbers below 1e9",
-        ),
         ({"epsilon": 0.0}, "privacy: expected epsilon above 0"),
         ({"epsilon": math.nan}, "privacy: expected epsilon above 0"),
         ({"epsilon": 1.0, "delta": 1.0}, "delta from 0 to below 1, found epsilon 1.0, delta 1.0"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from envoi.cli.images import read_images
+from envoi.cli.show import say_counts
 from envoi.evaluation import check_test_labels, evaluate
 from envoi.progress import OnStep, logged
 from envoi.results import MethodResult, Metrics, Refusal, RunFolder, SiteResult, StudyResult
@@ -60,8 +61,9 @@ class DistilRun:
             for submission in submissions
         ]
         self._teachers = Teachers.from_submissions(submissions, study)
-        self._test = None if test is None else read_images(test, study=study, split="test")
+        self._test = None if test is None else read_images(test, study=study, own="test")
         if self._test is not None:
+            say_counts(self._test, kind="test ", absence="nothing is measured on these classes")
             check_test_labels(self._test.labels, classes=len(study.classes))
         decisive = {
             "study": study.digest,

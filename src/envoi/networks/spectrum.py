@@ -93,7 +93,8 @@ class Spectrum:
         """The mean colour of each image."""
         first = [part[:, 0] for part in self._split(features)]
         planes = torch.stack(first, dim=1) / len(self._cosines)
-        return planes @ self._colours.to(planes)
+        colours: Tensor = planes @ self._colours.to(planes)
+        return colours
 
     def colour_covariance(
         self, covariance: Float[Tensor, "feature feature"]
@@ -106,7 +107,8 @@ class Spectrum:
         blocks = covariance[index[:, None, :], index[None, :, :]].sum(dim=-1)
         planes = blocks / len(self._cosines) ** 2
         colours = self._colours.to(planes)
-        return colours.T @ planes @ colours
+        turned: Tensor = colours.T @ planes @ colours
+        return turned
 
     def _split(self, features: Features) -> tuple[Tensor, ...]:
         return torch.split(features, [plane.dimension for plane in self._planes], dim=1)

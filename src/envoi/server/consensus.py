@@ -106,5 +106,5 @@ def consensus_operator(
     for expert in range(experts):
         sides[:classes, expert] = torch.diag(wide[expert])
         sides[classes + expert, expert] = wide[expert]
-    solved = torch.linalg.solve(normal, sides.flatten(1))[:classes]
+    solved: Tensor = torch.linalg.solve(normal, sides.flatten(1))[:classes]
     return solved.reshape(classes, experts, classes).float()

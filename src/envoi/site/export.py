@@ -26,6 +26,7 @@ def release(trained: TrainedSite, images: ImageSet, *, study: Study) -> Release:
 
     Raises:
         DataError: The images do not fit the study.
+        SettingsError: Feature moments are asked for, and the network's are not finite.
     """
     asked = study.statistics.release
     moments = image_moments(images, study) if "feature_moments" in asked else None

@@ -193,9 +193,7 @@ class Study(BaseModel):
     @classmethod
     def _check_training(cls, training: TrainingSettings) -> TrainingSettings:
         adapter: TypeAdapter[TrainingSettings] = TypeAdapter(TrainingSettings)
-        settings = adapter.validate_python(asdict(training))
-        _raise(checks.problems_of_training(settings))
-        return settings
+        return adapter.validate_python(asdict(training))
 
     @field_validator("sites")
     @classmethod
@@ -271,7 +269,8 @@ def study_warnings(study: Study, *, now: datetime | None = None) -> list[str]:
         study: The study.
         now: The time to judge the deadline by; None is the clock.
     """
-    policy, deadline = study.statistics, study.deadline
+    policy, deadline, training = study.statistics, study.deadline, study.training
+    sides = checks.mirrored_classes(study.classes)
     doubts = {
         "No site is in the roster yet: every submission will be refused.": not study.sites,
         "The deadline has passed: the server goes on with the submissions that it has.": (
@@ -285,6 +284,9 @@ def study_warnings(study: Study, *, now: datetime | None = None) -> list[str]:
         "Feature moments are released: whoever has a site's file can draw the coarse average "
         "image of each class, of as few as minimum_class_size images. The method envoi reads "
         "them; leave them out if no such method is planned.": "feature_moments" in policy.release,
+        f"Classes {' and '.join(sides or ())} tell left from right: no image will be flipped.": (
+            sides is not None and training.augment and training.flip
+        ),
     }
     return [sentence for sentence, doubtful in doubts.items() if doubtful]
 

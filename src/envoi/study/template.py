@@ -48,7 +48,8 @@ Check it with: envoi study check study.toml""",
     "training.schedule": "steps (as above) or one-cycle.",
     "training.validation_fraction": "This part of a hospital's images only validates.",
     "training.patience": "Stop after so many epochs without progress; 0 never stops early.",
-    "training.augment": "Random flips and shifts.",
+    "training.augment": "Random shifts, and flips as the next line says.",
+    "training.flip": "With augment, mirror left and right; not done where classes tell the side.",
     "training.class_weights": "Weigh rare classes more, by the hospital's own counts.",
     "sites": "The hospitals. Each makes its key with `envoi site keygen` and sends you the line\n"
     "that it prints; compare the fingerprint on the telephone. For example:\n"

@@ -12,7 +12,6 @@ from torch import Tensor
 from envoi.errors import Problem
 from envoi.settings import problems_of
 from envoi.study import StatisticsPolicy, Study
-from envoi.study.checks import problems_of_training
 from envoi.submission.layout import NETWORK, Layout
 from envoi.submission.manifest import COUNT_LIMIT, EPSILON_LIMIT, TEMPERATURE_RANGE, TrainingCard
 from envoi.submission.moments import Moments
@@ -141,7 +140,7 @@ def _problems_of_card(card: TrainingCard) -> list[Problem]:
         TypeAdapter(TrainingCard).validate_python(asdict(card))
     except ValidationError as err:
         return problems_of(err, where="card", known=[field.name for field in fields(card)])
-    return [] if card.settings is None else problems_of_training(card.settings)
+    return []
 
 
 def _problems_of_moments(release: Release, layout: Layout) -> list[Problem]:

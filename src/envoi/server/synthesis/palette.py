@@ -22,6 +22,11 @@ class Palette:
     mean: Float[Tensor, " channel"]
     spread: Float[Tensor, "channel channel"]
 
+    @property
+    def strength(self) -> float:
+        """Root mean square of the deviations, summed over channels."""
+        return float(self.spread.square().sum().sqrt())
+
     def draw(
         self, shape: tuple[int, ...], generator: torch.Generator
     ) -> Float[Tensor, "... channel"]:

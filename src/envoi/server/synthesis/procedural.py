@@ -66,7 +66,7 @@ def textures(images: Images, palette: Palette, generator: torch.Generator) -> Im
     """Noise with a power-law spectrum, its exponent drawn for each image."""
     exponent = 0.2 + 2 * _uniform(images, 1, generator)[0]
     noise = palette.draw((len(images), *images.shape[2:]), generator).permute(0, 3, 1, 2)
-    return images + filtered(noise, exponent) * palette.spread.norm()
+    return images + filtered(noise, exponent) * palette.strength
 
 
 def vessels(images: Images, palette: Palette, generator: torch.Generator) -> Images:
@@ -127,7 +127,7 @@ def textured(images: Images, palette: Palette, generator: torch.Generator) -> Im
     """A grain of random strength and exponent over each image."""
     draw = _uniform(images, 2, generator)
     noise = palette.draw((len(images), *images.shape[2:]), generator).permute(0, 3, 1, 2)
-    strength = draw[0].square()[:, None] * palette.spread.norm()
+    strength = draw[0].square()[:, None] * palette.strength
     return images + strength * filtered(noise, 2 * draw[1])
 
 
@@ -149,7 +149,7 @@ def filtered(noise: Images, exponent: Float[Tensor, "batch 1 1"]) -> Images:
     rows, columns = torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)[None]
     frequency = (rows.square() + columns.square()).sqrt().clamp_min(1 / size)
     shaped = torch.fft.rfft2(noise) * frequency ** -exponent[:, None]
-    field = torch.fft.irfft2(shaped, s=(size, size))
+    field: Tensor = torch.fft.irfft2(shaped, s=(size, size))
     return field / field.flatten(1).std(dim=1).clamp_min(1e-6)[:, None, None, None]
 
 
