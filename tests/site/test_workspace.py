@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,7 +14,7 @@ ALL = ["class_counts", "feature_moments", "temperature"]
 
 @pytest.fixture
 def finished(make_images, make_study):
-    study = make_study(statistics={"release": ALL})
+    study = make_study(statistics={"release": ALL, "minimum_covariance_images": 48})
     images = make_images()
     trained = train(images, study=study, seed=1)
     return study, Finished(release(trained, images, study=study), 0.5, trained.seconds, "job")
@@ -28,8 +29,10 @@ def test_a_training_comes_back_whole(finished, tmp_path):
     assert found.release.card == wanted.release.card
     assert found.release.class_counts == wanted.release.class_counts
     assert found.release.temperature == wanted.release.temperature
-    assert torch.equal(found.release.feature_means, wanted.release.feature_means)
-    assert torch.equal(found.release.feature_covariance, wanted.release.feature_covariance)
+    moments = (found.release.moments.encoded(), wanted.release.moments.encoded())
+    assert moments[0].keys() == moments[1].keys()
+    assert all(torch.equal(moments[0][name], moments[1][name]) for name in moments[0])
+    assert found.release.moments.has_correlations
     assert found.release.state.keys() == wanted.release.state.keys()
     assert all(torch.equal(found.release.state[n], t) for n, t in wanted.release.state.items())
 
@@ -39,12 +42,21 @@ def test_a_new_roster_keeps_a_training_and_new_images_do_not(finished, make_stud
     workspace = Workspace(tmp_path, "north")
     workspace.save(wanted, study=study)
     later = make_study(
-        statistics={"release": ALL}, minimum_sites=2, deadline=datetime(2031, 1, 1, tzinfo=UTC)
+        statistics={"release": ALL, "minimum_covariance_images": 48},
+        minimum_sites=2,
+        deadline=datetime(2031, 1, 1, tzinfo=UTC),
     )
     assert later.digest != study.digest
     assert workspace.load(study=later).release.card == wanted.release.card
     with pytest.raises(StudyError, match="expected a training for this study"):
         workspace.load(study=make_study())
+
+
+def test_a_training_without_moments_comes_back_without(finished, tmp_path):
+    study, wanted = finished
+    bare = replace(wanted, release=replace(wanted.release, moments=None))
+    Workspace(tmp_path).save(bare, study=study)
+    assert Workspace(tmp_path).load(study=study).release.moments is None
 
 
 def test_only_the_same_job_is_taken_for_finished(finished, tmp_path):

@@ -126,11 +126,12 @@ class Spectrum:
 
 def cosine_matrix(size: int) -> Float[Tensor, "size size"]:
     """The orthonormal discrete cosine transform (type II) of `size` values, as a matrix."""
-    order = torch.arange(size)[:, None]
-    place = torch.arange(size)[None] + 0.5
+    # In double precision: the angles reach hundreds of turns, which fp32 knows too coarsely.
+    order = torch.arange(size, dtype=torch.float64)[:, None]
+    place = torch.arange(size, dtype=torch.float64)[None] + 0.5
     matrix = torch.cos(math.pi * order * place / size) * math.sqrt(2 / size)
     matrix[0] /= math.sqrt(2)
-    return matrix
+    return matrix.float()
 
 
 def _plane(size: int, radius: int) -> _Plane:

@@ -14,6 +14,8 @@ from envoi.types import ImageSet
 
 Features = Float[np.ndarray, "image feature"]
 
+_ROUNDING = 1e-6
+
 
 def image_moments(images: ImageSet, study: Study) -> Moments:
     """The moments of all images of the site.
@@ -71,9 +73,13 @@ def feature_moments(
     means /= np.maximum(counts, 1)[:, None]
     centred = wide - means[kept]
     deviations = np.sqrt(np.square(centred).sum(axis=0) / max(len(kept), 1))
+    # What differs by the rounding of fp32 alone is the same in all images.
+    deviations[deviations <= _ROUNDING * np.abs(wide).max(axis=0, initial=0)] = 0
     correlations = np.eye(features.shape[1])
     if len(kept) >= max(minimum_covariance, 1):
-        correlations = _shrunk(centred / np.where(deviations > 0, deviations, 1))
+        varying = np.broadcast_to(deviations > 0, centred.shape)
+        standardised = np.zeros_like(centred)
+        correlations = _shrunk(np.divide(centred, deviations, out=standardised, where=varying))
     return Moments(
         torch.from_numpy(means).float(),
         torch.from_numpy(deviations).float(),

@@ -73,19 +73,29 @@ def problem_of_moments(
         minimum_images: Fewer images in all must not tell of correlations.
     """
     means, deviations = tensors[FEATURE_MEANS], tensors[FEATURE_DEVIATIONS]
-    packed = tensors[FEATURE_CORRELATIONS].float()
     suppressed = torch.tensor([count == 0 for count in class_counts])
     if bool(means[suppressed].any()):
         return "means of zero for classes under the minimum size", "a mean of such a class"
+    if bool(suppressed.all()) and bool(deviations.any()):
+        return "deviations of zero where every class is under the minimum size", "others"
     if bool((deviations < 0).any()):
         return "deviations of at least 0", f"{float(deviations.min()):.3g}"
-    if bool((packed.abs() > 1).any()):
-        return "correlations from -1 to 1", f"{float(packed.abs().max()):.3g}"
+    packed = tensors[FEATURE_CORRELATIONS].float()
     if sum(class_counts) < minimum_images and bool(packed.any()):
         return f"no correlations from fewer than {minimum_images} images", "some"
-    lowest = float(torch.linalg.eigvalsh(square(packed, len(deviations)).double())[0])
-    # Rounding each entry to half precision moves eigenvalues by about this much at the most.
-    if lowest < -(2.0**-11) * len(deviations) ** 0.5 - 1e-6:
+    return _problem_of_correlations(packed, len(deviations))
+
+
+def _problem_of_correlations(
+    packed: Float[Tensor, " pair"], features: int
+) -> tuple[str, str] | None:
+    if bool((packed.abs() > 1).any()):
+        return "correlations from -1 to 1", f"{float(packed.abs().max()):.3g}"
+    correlations = square(packed, features).double()
+    lowest = float(torch.linalg.eigvalsh(correlations)[0])
+    # Half precision rounds an entry by 2^-11 of it at the most, and so no eigenvalue moves by
+    # more than that part of the matrix's norm (Weyl): an honest file is never refused.
+    if lowest < -(2.0**-11) * float(torch.linalg.matrix_norm(correlations)):
         return "correlations without a direction of negative variance", "such a direction"
     return None
 

@@ -12,7 +12,13 @@ from torch import Tensor
 from envoi.errors import Problem
 from envoi.settings import problems_of
 from envoi.study import StatisticsPolicy, Study
-from envoi.submission.layout import NETWORK, Layout
+from envoi.submission.layout import (
+    FEATURE_CORRELATIONS,
+    FEATURE_DEVIATIONS,
+    FEATURE_MEANS,
+    NETWORK,
+    Layout,
+)
 from envoi.submission.manifest import COUNT_LIMIT, EPSILON_LIMIT, TEMPERATURE_RANGE, TrainingCard
 from envoi.submission.moments import Moments
 
@@ -80,8 +86,9 @@ def released_moments(release: Release, policy: StatisticsPolicy) -> dict[str, Te
     kept = torch.tensor([count > 0 for count in counts])
     moments = release.moments
     means = torch.where(kept[:, None], moments.means.detach().cpu(), torch.zeros(()))
-    deviations = moments.deviations * bool(kept.any())
-    correlations = moments.correlations
+    deviations, correlations = moments.deviations, moments.correlations
+    if not bool(kept.any()):
+        deviations = torch.zeros_like(deviations)
     if sum(counts) < policy.minimum_covariance_images:
         correlations = torch.eye(len(deviations))
     return Moments(means, deviations, correlations).encoded()
@@ -147,9 +154,26 @@ def _problems_of_moments(release: Release, layout: Layout) -> list[Problem]:
     remedy = "Compute the feature moments that the study asks for."
     if release.moments is None:
         return [Problem("feature moments", "nothing", "moments", remedy)]
-    given = release.moments.encoded()
-    return [
-        Problem(f"{place.shape}", f"{tuple(given[place.name].shape)}", place.name, remedy)
-        for place in layout.places
-        if place.name in given and tuple(given[place.name].shape) != place.shape
+    wanted = {place.name: place.shape for place in layout.places}
+    (features,) = wanted[FEATURE_DEVIATIONS]
+    wanted[FEATURE_CORRELATIONS] = (features, features)  # a triangle of it leaves
+    given = {
+        FEATURE_MEANS: tuple(release.moments.means.shape),
+        FEATURE_DEVIATIONS: tuple(release.moments.deviations.shape),
+        FEATURE_CORRELATIONS: tuple(release.moments.correlations.shape),
+    }
+    problems = [
+        Problem(f"{wanted[name]}", f"{shape}", name, remedy)
+        for name, shape in given.items()
+        if shape != wanted[name]
     ]
+    if problems or _is_correlation(release.moments.correlations):
+        return problems
+    expected = "a symmetric matrix with a diagonal of one"
+    return [Problem(expected, "another one", FEATURE_CORRELATIONS, remedy)]
+
+
+def _is_correlation(matrix: Tensor) -> bool:
+    # NaN passes: the check of numbers calls it by its name.
+    symmetric = torch.allclose(matrix, matrix.T, atol=1e-3, equal_nan=True)
+    return symmetric and bool(((matrix.diagonal() - 1).abs() < 1e-3).all())

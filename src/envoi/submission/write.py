@@ -162,11 +162,16 @@ def _tensors(release: Release, study: Study, layout: Layout) -> dict[str, Tensor
         fault = problem_of_moments(moments, counts, minimum_images=minimum)
         wrong += [("statistics", fault)] if fault else []
     if wrong:
-        remedy = f"Look at the training, or at the weight format ({study.weight_format})."
         raise SubmissionError(
-            *(Problem(expected, found, name, remedy) for name, (expected, found) in wrong)
+            *(Problem(*fault, name, _remedy(name, study.weight_format)) for name, fault in wrong)
         )
     return tensors
+
+
+def _remedy(name: str, weight_format: str) -> str:
+    if name.startswith("statistics"):
+        return "Compute the feature moments of the images again."
+    return f"Look at the training, or at the weight format ({weight_format})."
 
 
 def _privacy(release: Release) -> DifferentialPrivacy | Literal["none"]:
