@@ -138,7 +138,7 @@ def mean_probabilities(logits: SiteLogits, counts: Counts) -> Float[Tensor, "bat
 
 def size_weighted(logits: SiteLogits, counts: Counts) -> Float[Tensor, "batch class"]:
     """The logarithm of the mean probabilities, each site weighted by its number of images."""
-    sizes = _shares(counts.sum(dim=1, keepdim=True))
+    sizes = count_shares(counts.sum(dim=1, keepdim=True))
     return (sizes.log()[:, None] + logits.log_softmax(dim=-1)).logsumexp(dim=0)
 
 
@@ -148,7 +148,7 @@ def class_count_weighted(logits: SiteLogits, counts: Counts) -> Float[Tensor, "b
     Proportional to sum_k n_k(c)/N(c) p_k(c|x): a site that never saw a class no longer votes
     against it.
     """
-    weighted = (_shares(counts).log()[:, None] + logits.log_softmax(dim=-1)).logsumexp(dim=0)
+    weighted = (count_shares(counts).log()[:, None] + logits.log_softmax(dim=-1)).logsumexp(dim=0)
     return weighted.log_softmax(dim=-1)
 
 
@@ -160,7 +160,7 @@ WEIGHTINGS: dict[str, Weighting] = {
 }
 
 
-def _shares(counts: Float[Tensor, "site column"]) -> Float[Tensor, "site column"]:
+def count_shares(counts: Float[Tensor, "site column"]) -> Float[Tensor, "site column"]:
     """Each column divided by its sum; equal shares where nobody reported any image."""
     totals = counts.sum(dim=0)
     return torch.where(totals > 0, counts / totals.clamp_min(1), 1 / len(counts))
