@@ -73,8 +73,25 @@ def test_other_memory_orders_and_gradients_are_saved_as_values(tmp_path):
 
 def test_the_file_is_safetensors_with_the_fingerprint(tmp_path):
     with safe_open(saved(tmp_path / "job"), framework="pt") as file:
-        assert file.metadata() == {"fingerprint": "job"}
+        assert file.metadata()["fingerprint"] == "job"
         assert set(file.keys()) == set(STATE)
+
+
+def test_time_of_all_attempts_is_carried_along(tmp_path, monkeypatch):
+    now = iter(range(0, 1000, 10))
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    first = Checkpoint(tmp_path / "job")
+    first.load()
+    assert first.earlier_seconds == 0
+    first.save(STATE)
+    second = Checkpoint(tmp_path / "job")
+    second.load()
+    second.load()
+    assert second.earlier_seconds == 10
+    second.save(STATE)
+    third = Checkpoint(tmp_path / "job")
+    third.load()
+    assert third.earlier_seconds == 20
 
 
 def test_nothing_saved_is_nothing_loaded(tmp_path):

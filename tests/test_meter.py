@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from envoi import meter
-from envoi.meter import device_name, metered
+from envoi.meter import device_name, environment, metered
 
 MEGABYTES = 1_000_000
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="memory of the device is measured")
@@ -62,3 +62,33 @@ def test_the_device_is_called_as_people_call_it(tmp_path, monkeypatch):
     assert device_name().endswith(f", {torch.get_num_threads()} threads")
     monkeypatch.setattr(meter, "_MEMORY_STATUS", tmp_path / "missing")
     assert device_name() == f"CPU, {torch.get_num_threads()} threads"
+
+
+class FakeGpu:
+    """Stands in for `torch.cuda` of a machine that has one."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __getattr__(self, name):
+        def answer(device):
+            self.asked.append((name, device))
+            return {"get_device_name": "Some GPU", "max_memory_allocated": 12345}.get(name)
+
+        return answer
+
+
+def test_a_gpu_is_described_where_it_was_used_and_only_there(monkeypatch):
+    gpu, device = FakeGpu(), torch.device("cuda", 1)
+    monkeypatch.setattr(torch, "cuda", gpu)
+    with metered(device) as cost:
+        pass
+    assert cost.peak_bytes == 12345
+    assert device_name(device) == environment(device)["device"] == "Some GPU"
+    assert {asked for _, asked in gpu.asked} == {device}
+    gpu.asked.clear()
+    with metered(torch.device("cpu")) as cost:
+        pass
+    assert cost.peak_bytes > MEGABYTES
+    assert device_name() == device_name(torch.device("cpu")) != "Some GPU"
+    assert gpu.asked == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envoi.errors import StorageError
+from envoi.errors import SettingsError, StorageError
 from envoi.results import (
     CalibrationBin,
     Interval,
@@ -43,7 +43,7 @@ RESULT = StudyResult(
         ),
         "fedisca": MethodResult("fedisca", None, 2.0, 1e15, 9, 8, ("jitter_px: 2 -> 1",)),
     },
-    refusals=(Refusal("south.safetensors", "not signed"),),
+    refusals=(Refusal(1, "not signed"),),
     gallery=(Picture("gallery/step-0001.png", "step 1"),),
     environment={"torch": "2"},
     wall_seconds=1.0,
@@ -100,6 +100,21 @@ def test_settings_are_toml_without_nothing(run):
     run.write_settings(settings)
     written = tomllib.loads((run.path / "run.toml").read_text())
     assert written == {"seed": 1, "training": {"milestones": [0.5, 0.75]}}
+
+
+def test_a_folder_is_claimed_once(run):
+    run.claim({"seed": 1, "test": None}, what="the settings")
+    before = {file: file.stat().st_mtime_ns for file in run.path.iterdir()}
+    assert {file.name for file in before} == {"run.toml", "settings.json"}
+    run.claim({"test": None, "seed": 1}, what="the settings")
+    assert before == {file: file.stat().st_mtime_ns for file in run.path.iterdir()}
+
+
+def test_a_claim_of_other_settings_names_them(run):
+    run.claim({"seed": 1, "budget": {"steps": 2}, "gone": 1}, what="the settings")
+    message = r"expected the settings that the folder was .*, found others \(budget, gone, new\)"
+    with pytest.raises(SettingsError, match=message):
+        run.claim({"seed": 1, "budget": {"steps": 3}, "new": 1}, what="the settings")
 
 
 def test_no_steps_are_none(run):

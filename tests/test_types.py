@@ -130,3 +130,22 @@ def test_at_most_five_wrong_labels_are_listed():
 def test_an_empty_set_is_a_set():
     empty = image_set().subset([])
     assert (len(empty), empty.class_counts) == (0, (0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": np.arange(6) % 3},
+        {"class_names": ("a", "c", "b")},
+        {"patients": None},
+        {"sites": None},
+        {"sites": np.array(["north"] * 6)},
+        {"images": np.zeros((6, 3, 4, 4), np.uint8)},
+        {"images": np.arange(6 * 48, dtype=np.uint8).reshape(6, 1, 4, 12)},
+    ],
+)
+def test_a_digest_tells_sets_apart(changes):
+    whole = image_set()
+    assert dataclasses.replace(whole, **changes).digest != whole.digest
+    assert image_set().digest == whole.digest
+    assert whole.subset(range(6)[::-1]).subset(range(6)[::-1]).digest == whole.digest

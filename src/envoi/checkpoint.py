@@ -8,6 +8,7 @@ with an error and not with the wrong state.
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,7 +28,14 @@ class Checkpoint:
         path: The file, or None for a loop that is not resumed.
         fingerprint: Identifies the job; another job's file is refused.
         every_seconds: Least time between two writes; 0 writes at every step.
+
+    Attributes:
+        urgent: Set on the class: whether somebody waits for this process to stop. Every checkpoint
+            is then written at its next offer, as a signal to the process means all its loops.
+        earlier_seconds: Wall time that went into the loaded state, all attempts together.
     """
+
+    urgent: ClassVar[bool] = False
 
     def __init__(
         self, path: Path | None = None, *, fingerprint: str = "", every_seconds: float = 20.0
@@ -35,30 +43,34 @@ class Checkpoint:
         self.path = path
         self.fingerprint = fingerprint
         self.every_seconds = every_seconds
-        self._written = time.monotonic()
+        self.earlier_seconds = 0.0
+        self._written = self._began = time.monotonic()
 
     def load(self) -> State | None:
-        """The saved state, or None when there is none.
+        """The saved state, or None when there is none; time is counted from here on.
 
         Raises:
             SettingsError: The file belongs to a job with other settings, or is damaged.
         """
+        self._began = time.monotonic()
         if self.path is None or not self.path.exists():
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
-                found = (file.metadata() or {}).get("fingerprint")
+                told = file.metadata() or {}
                 # Cloned: the mapped file is not aligned, and alignment may select other kernels.
                 state = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as err:
             raise self._refused("a damaged file") from err
-        if found != self.fingerprint:
+        if told.get("fingerprint") != self.fingerprint:
             raise self._refused("the state of a job with other settings or inputs")
+        self.earlier_seconds = float(told.get("seconds", 0))
         return state
 
     def offer(self, state: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Save `state()` if the last write is long enough ago."""
-        if self.path is not None and time.monotonic() - self._written >= self.every_seconds:
+        """Save `state()` if the last write is long enough ago, or somebody waits for it."""
+        due = time.monotonic() - self._written >= self.every_seconds
+        if self.path is not None and (due or Checkpoint.urgent):
             self.save(state())
 
     def save(self, state: Mapping[str, Tensor]) -> None:
@@ -66,7 +78,9 @@ class Checkpoint:
         if self.path is None:
             return
         tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-        write_bytes(self.path, save(tensors, metadata={"fingerprint": self.fingerprint}))
+        seconds = self.earlier_seconds + time.monotonic() - self._began
+        told = {"fingerprint": self.fingerprint, "seconds": f"{seconds:.3f}"}
+        write_bytes(self.path, save(tensors, metadata=told))
         self._written = time.monotonic()
 
     def clear(self) -> None:

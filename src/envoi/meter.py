@@ -1,11 +1,18 @@
 """What a piece of work costs: wall time and peak memory."""
 
+import platform
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import envoi
+
+if TYPE_CHECKING:
+    import torch
 
 _MEMORY_RESET = Path("/proc/self/clear_refs")
 _MEMORY_STATUS = Path("/proc/self/status")
@@ -17,7 +24,7 @@ class Cost:
 
     Attributes:
         wall_seconds: Wall time of the block.
-        peak_bytes: Peak memory while it ran: allocated device memory where a GPU was used, else
+        peak_bytes: Peak memory while it ran: allocated memory of the GPU that was metered, else
             the resident set of the whole process (Python and libraries included).
     """
 
@@ -26,41 +33,57 @@ class Cost:
 
 
 @contextmanager
-def metered() -> Iterator[Cost]:
-    """Measure the block."""
+def metered(device: "torch.device | None" = None) -> Iterator[Cost]:
+    """Measure the block, which computes on `device` (None is the CPU)."""
     cost = Cost()
-    _reset_peak()
+    _reset_peak(device)
     began = time.monotonic()
     try:
         yield cost
     finally:
+        peak_bytes = _peak_bytes(device)  # first: it waits for the GPU
         cost.wall_seconds = time.monotonic() - began
-        cost.peak_bytes = _peak_bytes()
+        cost.peak_bytes = peak_bytes
 
 
-def device_name() -> str:
-    """The processor or accelerator that torch computes on, as people call it."""
+def device_name(device: "torch.device | None" = None) -> str:
+    """The processor (None) or accelerator, as people call it."""
     import torch  # noqa: PLC0415  (this module must load without torch)
 
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+    if device is not None and device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     lines = Path("/proc/cpuinfo").read_text().splitlines() if _MEMORY_STATUS.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{models[0] if models else 'CPU'}, {torch.get_num_threads()} threads"
 
 
-def _reset_peak() -> None:
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+def environment(device: "torch.device | None" = None) -> dict[str, str]:
+    """Versions and device: what a reader needs to judge figures. No host or user name."""
+    import torch  # noqa: PLC0415  (this module must load without torch)
+
+    return {
+        "envoi": envoi.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": device_name(device),
+    }
+
+
+def _reset_peak(device: "torch.device | None") -> None:
+    if device is not None and device.type == "cuda":
+        import torch  # noqa: PLC0415  (this module must load without torch)
+
+        torch.cuda.reset_peak_memory_stats(device)
     elif _MEMORY_RESET.exists():
         _MEMORY_RESET.write_text("5")  # Linux: forget the highest resident set so far.
 
 
-def _peak_bytes() -> int:
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
+def _peak_bytes(device: "torch.device | None") -> int:
+    if device is not None and device.type == "cuda":
+        import torch  # noqa: PLC0415  (this module must load without torch)
+
+        torch.cuda.synchronize(device)
+        return int(torch.cuda.max_memory_allocated(device))
     if _MEMORY_STATUS.exists():
         for line in _MEMORY_STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):

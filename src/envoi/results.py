@@ -112,8 +112,10 @@ class MethodResult:
         method: Its name, such as `fedisca` or `pooled`.
         metrics: On the common test set; None where the server has no test images.
         server_seconds: Wall time at the server.
-        server_flop: Arithmetic at the server.
-        bytes_per_site: Bytes that each site moved.
+        server_flop: Arithmetic at the server; 0 where there is none, or it is not known (`pooled`).
+        bytes_per_site: Bytes that a site moved, the most of any: its largest submission, or all
+            transfers of its rounds. `pooled` moves the images themselves: their stored 8-bit
+            pixels, shared out equally over the sites.
         peak_bytes: Peak resident memory (peak device memory on GPUs) while it ran.
         changes: How its budget differs from the paper's setting, one line each.
         site_seconds: Wall time, summed over sites, of the training that it alone asked of them;
@@ -132,9 +134,16 @@ class MethodResult:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A file that was not accepted, by its file name, and why."""
+    """A file that was not accepted, and why.
 
-    file: str
+    Its name stays with the coordinator: a stranger chose it, and it may name a patient.
+
+    Attributes:
+        number: Position among the refused files, from 1, as `envoi server status` lists them.
+        reason: In a line.
+    """
+
+    number: int
     reason: str
 
 
@@ -187,8 +196,16 @@ class RunFolder:
         """Write the resolved settings as run.toml (None has no TOML form and is left out)."""
         write_text(self.path / "run.toml", tomlkit.dumps(_without_none(settings)))
 
+    def settings(self) -> dict[str, Any]:
+        """What run.toml tells."""
+        remedy = "Name a folder in which a run was started."
+        text = read_text(self.path / "run.toml", what="the settings of a run", remedy=remedy)
+        return tomlkit.parse(text).unwrap()
+
     def claim(self, settings: Mapping[str, Any], *, what: str) -> None:
         """Write run.toml, or make sure that the folder belongs to a run with these settings.
+
+        A folder that is claimed already is not changed.
 
         Args:
             settings: All that decides the run's result.
@@ -198,17 +215,18 @@ class RunFolder:
             SettingsError: The folder holds a run with others.
         """
         marker, text = self.path / "settings.json", canonical_json(settings)
-        if marker.exists() and marker.read_text(encoding="utf-8") != text:
+        if not marker.exists():
+            self.write_settings(settings)
+            write_text(marker, text)
+        elif (before := marker.read_text(encoding="utf-8")) != text:
             raise SettingsError(
                 Problem(
                     f"{what} that the folder was started with",
-                    "others",
+                    f"others ({', '.join(_differing(before, text))})",
                     self.path.name,
                     "Name another folder, or remove this one.",
                 )
             )
-        write_text(marker, text)
-        self.write_settings(settings)
 
     def append_step(self, info: StepInfo) -> None:
         """Add one line to steps.jsonl, in place of one that a kill cut off."""
@@ -258,6 +276,13 @@ def _drop_cut_off_line(file: BinaryIO) -> None:
     if file.read(1) not in {b"", b"\n"}:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _differing(before: str, now: str) -> list[str]:
+    """The settings in which two JSON texts differ, by their outermost names."""
+    first, second = json.loads(before), json.loads(now)
+    keys = sorted(first.keys() | second.keys())
+    return [key for key in keys if first.get(key) != second.get(key)]
 
 
 def _without_none(value: Any) -> Any:  # noqa: ANN401  (any TOML value)

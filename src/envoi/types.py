@@ -3,6 +3,7 @@
 Arrays are NumPy, images are `(image, channel, height, width)`; this module loads no torch.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -80,6 +81,18 @@ class ImageSet:
     def class_counts(self) -> tuple[int, ...]:
         """Number of images of each class, in the order of `class_names`."""
         return tuple(np.bincount(self.labels, minlength=len(self.class_names)).tolist())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the set holds: equal sets have equal digests."""
+        found = hashlib.sha256("\0".join(self.class_names).encode())
+        for array in (self.images, self.labels, self.patients, self.sites):
+            if array is None:
+                found.update(b"none")
+                continue
+            found.update(f"{array.dtype.str}{array.shape}".encode())
+            found.update(array.tobytes())
+        return found.hexdigest()
 
     def subset(self, indices: Sequence[int] | NDArray[Any]) -> "ImageSet":
         """The images at `indices` (integers or a boolean mask), in that order."""

@@ -43,6 +43,9 @@ def test_bench_runs_once_and_its_table_reads_by_program(file, tmp_path):
     assert first.returncode == 0, first.stderr
     assert "cells_iid_2_convnet-small_0: running" in first.stdout
     assert "finished before" in envoi(*words).stdout
+    changed = envoi(*words, "--weight-format", "fp32")
+    assert (changed.returncode, "finished before" in changed.stdout) == (2, False)
+    assert "others (federation). Name another folder" in changed.stderr
     table = envoi("bench", "table", tmp_path / "runs")
     assert table.returncode == 0, table.stderr
     assert "### cells, iid, 2 sites, convnet-small" in table.stdout

@@ -5,9 +5,11 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -224,7 +226,7 @@ def test_one_image_trains_with_a_warning_and_submits(place):
         (["--data", "nowhere"], 2, "expected images, found nothing"),
         (["--split", "half"], 2, "expected one of train, validation, test, all, found 'half'"),
         (["--architecture", "vgg8"], 3, "found 'vgg8'"),
-        (["--device", "abacus"], 2, "expected cpu or cuda, found 'abacus'"),
+        (["--device", "abacus"], 2, "expected auto, cpu or cuda, found 'abacus'"),
         (["--fit", "stretch"], 2, "expected one of exact, resize, crop"),
         (["--set", "batch_size=1"], 2, "Use larger batches"),
         (["--set", "momentum=-1"], 2, "--set, momentum: expected 0 up to below 1, found -1"),
@@ -365,7 +367,8 @@ def test_interrupted_and_killed_it_goes_on_to_the_same_weights(place):
     job.communicate(timeout=60)
     assert job.returncode == -signal.SIGKILL
 
-    assert run(*TRAIN, "--set", "epochs=12").exit_code == 0
+    found = run(*TRAIN, "--set", "epochs=12")
+    assert found.exit_code == 0, found.stderr
     assert not (place / "work" / "training.safetensors").exists()
     assert run(*TRAIN, "--set", "epochs=12", "--work", "whole").exit_code == 0
     found, tensors = trained_tensors(place / "work")
@@ -388,11 +391,31 @@ def test_the_first_signal_has_the_step_saved_and_then_stops(tmp_path):
             if step == 3:
                 signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt, match="progress is saved"), following(checkpoint) as on:
+    with pytest.raises(KeyboardInterrupt, match="progress is saved"), following() as on:
         steps(on)
     assert done == [1, 2, 3, 4]
     assert checkpoint.load() == {}
     assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_a_signal_between_offer_and_report_waits_for_the_next_offer(tmp_path, monkeypatch):
+    checkpoint, done = Checkpoint(tmp_path / "c.safetensors"), []
+
+    @contextmanager
+    def signalling(console):
+        yield lambda info: signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("envoi.cli.progress._lines", signalling)
+
+    def steps(on_step):
+        for step in range(1, 9):
+            done.append(step)
+            checkpoint.offer(lambda step=step: {"step": torch.tensor(step)})
+            on_step(StepInfo("x", step, 8, {"loss": 1.0}))
+
+    with pytest.raises(KeyboardInterrupt, match="progress is saved"), following() as on:
+        steps(on)
+    assert (done, int(checkpoint.load()["step"])) == ([1, 2], 2)
 
 
 def test_a_second_signal_stops_at_once():

@@ -6,7 +6,13 @@ from torch import nn
 
 from envoi.errors import StudyError
 from envoi.networks import ARCHITECTURES, Family, Norm, Stem, architecture, build
-from envoi.networks.classifier import batch_norm_layers, device_of, freeze, norm_layer
+from envoi.networks.classifier import (
+    batch_norm_layers,
+    chosen_device,
+    device_of,
+    freeze,
+    norm_layer,
+)
 from envoi.networks.initialisation import skeleton
 
 SMALL = ("resnet10-small", "resnet10-small-gn", "wrn-16-2", "wrn-16-2-gn")
@@ -167,6 +173,22 @@ def test_a_frozen_network_has_no_gradients_and_keeps_its_statistics(photographs)
     before = network.bn1.running_mean.clone()
     assert not network(photographs).requires_grad
     assert network.bn1.running_mean.equal(before)
+
+
+@pytest.mark.parametrize(
+    ("asked", "has_gpu", "wanted"),
+    [
+        (None, False, "cpu"),
+        (None, True, "cuda:3"),
+        ("cuda", True, "cuda:3"),
+        ("cuda:1", True, "cuda:1"),
+        ("cpu", True, "cpu"),
+    ],
+)
+def test_the_first_gpu_is_chosen_where_there_is_one(asked, has_gpu, wanted, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    assert chosen_device(asked and torch.device(asked)) == torch.device(wanted)
 
 
 def test_the_device_is_that_of_the_weights():

@@ -149,8 +149,8 @@ def result() -> StudyResult:
         sites=tuple(site_of(*pair) for pair in zip(names, counts, strict=True)),
         methods=methods,
         refusals=(
-            Refusal("coimbra-old.safetensors", "sequence number: expected above 2, found 2."),
-            Refusal("unknown.safetensors", "signature: expected a key of the roster, found none."),
+            Refusal(1, "sequence number: expected above 2, found 2."),
+            Refusal(2, "signature: expected a key of the roster, found none."),
         ),
         gallery=tuple(
             Picture(f"gallery/{index}.png", f"step {step} of 60")

@@ -143,7 +143,7 @@ def test_whatever_others_named_is_escaped(make_folder, result):
             HOSTILE: replace(ours, method=HOSTILE),
             f"local/{HOSTILE}": replace(ours, method=f"local/{HOSTILE}"),
         },
-        refusals=(Refusal(HOSTILE, HOSTILE),),
+        refusals=(Refusal(1, HOSTILE),),
         gallery=(Picture("gallery/0.png", HOSTILE),),
         environment={HOSTILE: HOSTILE},
     )
@@ -159,7 +159,7 @@ def test_whatever_others_named_is_escaped(make_folder, result):
 
 
 def test_a_refusal_of_several_lines_stays_readable(make_folder, study, method):
-    refused = Refusal("a.safetensors", "first problem\nsecond problem")
+    refused = Refusal(1, "first problem\nsecond problem")
     few = replace(study(method("fedisca", 0.6)), refusals=(refused,), gallery=())
     text = write_report(make_folder(few)).read_text(encoding="utf-8")
     assert "first problem\nsecond problem</td>" in text

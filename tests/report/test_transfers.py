@@ -48,6 +48,14 @@ def test_rounds_stand_beside_the_one_shot_methods_by_their_bytes(ran):
     assert "receives the average" in accuracy.reading
 
 
+def test_the_images_that_pooled_training_moves_are_no_one_shot_method(ran):
+    pooled = replace(ran.methods["pooled"], bytes_per_site=3_500_000)
+    moved = replace(ran, methods={**ran.methods, "pooled": pooled})
+    for chart in transfers(moved, find(moved)):
+        assert "All images together" not in chart.svg
+        assert "3.50 MB" not in words(chart)
+
+
 def test_the_axis_names_only_what_has_room(ran):
     accuracy, _ = transfers(ran, find(ran))
     shown = words(accuracy)

@@ -2,14 +2,17 @@
 
 import dataclasses
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from envoi.checkpoint import Checkpoint
 from envoi.errors import DataError, MethodError, SettingsError
+from envoi.meter import Cost
 from envoi.server import build
 from envoi.server.build import distil, predict
 from envoi.server.methods import fedisca, method_called
@@ -113,9 +116,42 @@ def test_seed_name_and_study_select_the_student(changes, whole):
 def test_a_killed_job_goes_on_to_the_same_bits_and_its_checkpoint_is_cleared(killed, whole):
     steps = []
     resumed = run(checkpoint=killed, on_step=lambda info: steps.append(info.step))
-    assert steps == [2, 3, 4]
+    assert steps == [3, 4]
     assert same(resumed, whole)
     assert not killed.exists()
+
+
+def test_seconds_are_those_of_all_attempts(killed, monkeypatch):
+    with safe_open(killed, framework="pt") as file:
+        before = float(file.metadata()["seconds"])
+    assert before > 0
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "metered", lambda: nullcontext(Cost(wall_seconds=2.0)))
+        resumed = run(checkpoint=killed)
+    assert resumed.seconds == before + 2.0
+
+
+def test_a_loss_that_is_no_longer_finite_ends_the_job(tmp_path):
+    budget = dataclasses.replace(BUDGET, student_rate=1e30)
+    message = r"fedisca, step \d: expected finite losses, found NaN or infinity in distillation"
+    with pytest.raises(MethodError, match=message):
+        run(budget=budget)
+
+
+class Broken:
+    """A method whose last step spoils the student."""
+
+    def fit(self, teachers, student, **options):
+        torch.nn.init.constant_(student.fc.weight, float("nan"))
+        return student.eval()
+
+    def flop(self, teachers, student, *, budget):
+        return 0.0
+
+
+def test_a_student_that_answers_with_nan_is_not_given_out():
+    with pytest.raises(MethodError, match="broken: expected a classifier with finite logits"):
+        run("broken", Broken())
 
 
 OTHER_JOBS = {
@@ -207,7 +243,7 @@ def test_a_job_killed_after_its_last_step_is_known_to_have_taken_some(tmp_path, 
     steps = []
     done = run(checkpoint=tmp_path / "job", on_step=steps.append)
     assert steps == []
-    assert done.result(STUDY, None).changes == BUDGET.changes_from(Budget())
+    assert done.result(STUDY, None, bytes_per_site=9).changes == BUDGET.changes_from(Budget())
 
 
 def test_no_image_cannot_be_classified(pixels):

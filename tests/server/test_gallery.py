@@ -10,7 +10,7 @@ from envoi.networks import build
 from envoi.results import Picture
 from envoi.seeding import torch_generator
 from envoi.server import gallery
-from envoi.server.gallery import write_gallery
+from envoi.server.gallery import existing_gallery, write_gallery
 from envoi.server.synthesis.inversion import Inversion
 from envoi.server.teacher import Teacher, Teachers
 from envoi.settings import Budget
@@ -78,6 +78,21 @@ def test_a_missing_picture_is_made_again_the_same(teachers, tmp_path):
     (tmp_path / "step-0004.png").unlink()
     write_gallery(tmp_path, teachers, BUDGET)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_every_step_is_told_and_an_interrupted_gallery_is_none(teachers, tmp_path):
+    steps = []
+
+    def interrupt(info):
+        steps.append((info.phase, info.step, info.steps))
+        if info.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_gallery(tmp_path, teachers, BUDGET, on_step=interrupt)
+    assert steps == [("gallery", step, 8) for step in range(1, 6)]
+    assert existing_gallery(tmp_path, BUDGET) == ()
+    assert write_gallery(tmp_path, teachers, BUDGET) == existing_gallery(tmp_path, BUDGET) != ()
 
 
 def test_another_seed_shows_other_images(tmp_path):

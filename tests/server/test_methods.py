@@ -1,6 +1,7 @@
 """The contract that every method keeps, on three tiny sites."""
 
 import dataclasses
+import sys
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from envoi.checkpoint import Checkpoint
 from envoi.errors import MethodError
 from envoi.networks import build
 from envoi.server.methods import METHODS, method_called
+from envoi.server.methods.method import flop_of, synthesises
 from envoi.server.teacher import Ensemble, Teachers
 from envoi.settings import Budget
 from tests.conftest import TINY_CLASSES, make_teachers
@@ -83,8 +85,8 @@ def test_killed_and_resumed_gives_the_same_bits(name, kill_at, teachers, tmp_pat
         else fit(name, teachers, budget=budget)
     )
     assert same(tensors_of(whole), tensors_of(resumed))
-    if name != "fedisca_ema" and kill_at > 1:
-        assert seen[0] == kill_at  # the step that was killed before its checkpoint
+    if name != "fedisca_ema":
+        assert seen[0] == kill_at + 1  # a step is saved before it is told
 
 
 @pytest.mark.parametrize("name", ["fedisca", *GENERATORS])
@@ -118,6 +120,14 @@ def test_weights_that_are_not_finite_are_refused():
         Teachers(odd.members, odd.image)
 
 
+def test_finite_weights_that_answer_with_infinity_are_refused():
+    odd = make_teachers()
+    with torch.no_grad():
+        odd.members[1].network.fc.weight.fill_(3e38)
+    with pytest.raises(MethodError, match="teacher site-2: expected finite logits for noise"):
+        Teachers(odd.members, odd.image)
+
+
 def test_unknown_methods_are_named():
     with pytest.raises(MethodError, match=r"expected one of fedavg, .*found 'fedsica'"):
         method_called("fedsica")
@@ -131,8 +141,86 @@ def test_an_outsiders_method_is_found_by_its_import_name(teachers):
 
 
 def test_an_object_without_fit_is_refused():
-    with pytest.raises(MethodError, match="an object with fit and flop"):
+    message = r"collections:OrderedDict: expected an object with fit\(teachers, student, \*, budget"
+    with pytest.raises(MethodError, match=message):
         method_called("collections:OrderedDict")
+
+
+OUTSIDERS = """
+from dataclasses import dataclass
+from functools import partial
+
+class Plain:
+    def fit(self, teachers, student, *, budget, generator, on_step, checkpoint):
+        return student.eval()
+
+class Open(Plain):
+    def fit(self, *arguments, **options):
+        return arguments[1].eval()
+
+@dataclass(frozen=True)
+class Demanding(Plain):
+    rate: float
+
+class Failing(Plain):
+    def __init__(self):
+        raise RuntimeError("no licence")
+
+class Narrow:
+    def fit(self, teachers, student):
+        return student
+
+instance = Demanding(0.1)
+made = partial(Demanding, 0.1)
+number = 5
+"""
+
+
+@pytest.fixture
+def outsiders(tmp_path, monkeypatch):
+    """The name of a module of methods from elsewhere, and of one that cannot be imported."""
+    (tmp_path / "outsiders_methods.py").write_text(OUTSIDERS)
+    (tmp_path / "outsiders_broken.py").write_text("raise OSError('no such disk')")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "outsiders_methods"
+    sys.modules.pop("outsiders_methods", None)
+
+
+@pytest.mark.parametrize("name", ["Plain", "Open", "instance", "made"])
+def test_outsiders_methods_are_taken_without_flop(name, outsiders, teachers):
+    method = method_called(f"{outsiders}:{name}")
+    student = build("resnet10-small", channels=3, classes=3, seed=0)
+    assert flop_of(method, teachers, student, budget=BUDGET) == 0
+    assert not synthesises(method)
+    assert fit(f"{outsiders}:{name}", teachers, on_step=print, checkpoint=None) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Demanding", "a class or function that needs no arguments, found TypeError: .*'rate'"),
+        ("Failing", "needs no arguments, found RuntimeError: no licence"),
+        ("Narrow", r"expected an object with fit\(.*found Narrow with another fit"),
+        ("number", r"expected an object with fit\(.*found int"),
+        ("nothing", "expected one of fedavg, .*found 'outsiders_methods:nothing'"),
+    ],
+)
+def test_what_cannot_be_used_ends_in_one_error(name, message, outsiders):
+    with pytest.raises(MethodError, match=message) as caught:
+        method_called(f"{outsiders}:{name}")
+    assert len(caught.value.problems) == 1
+
+
+def test_a_module_that_fails_at_its_import_ends_in_one_error(outsiders):
+    message = "outsiders_broken:X: expected a module that can be imported, found OSError: no such"
+    with pytest.raises(MethodError, match=message):
+        method_called("outsiders_broken:X")
+
+
+@pytest.mark.parametrize("name", ["", ":", ":X", ".x:Y", "no.such.module:"])
+def test_names_of_no_module_are_told(name):
+    with pytest.raises(MethodError, match="method: expected one of fedavg"):
+        method_called(name)
 
 
 @pytest.mark.parametrize("name", ["ensemble_mean_logits", "fedisca", *GENERATORS])

@@ -3,6 +3,7 @@
 import getpass
 import json
 import re
+import shutil
 import socket
 from dataclasses import replace
 
@@ -54,6 +55,8 @@ def test_every_row_has_its_cost_and_the_references_are_there(finished):
     assert set(result.methods) == {"pooled", "local/site-1", "local/site-2", *METHODS}
     student = result.methods["fedisca"]
     assert student.bytes_per_site == result.sites[0].bytes_sent > 100_000
+    # 2 sites, 48 images each of 16 x 16 pixels in colour.
+    assert result.methods["pooled"].bytes_per_site == 48 * 16 * 16 * 3
     assert student.server_seconds > 0
     assert student.server_flop > 1e8
     assert student.peak_bytes > 1e7
@@ -91,14 +94,36 @@ def test_an_interrupted_run_ends_in_the_same_weights(finished, data, tmp_path):
 
 def test_another_run_does_not_go_on_in_the_same_folder(finished, data):
     folder, _ = finished
-    with pytest.raises(SettingsError, match="expected the settings that the folder was started"):
+    with pytest.raises(SettingsError, match=r"expected the data and settings .*\(federation\)"):
         run(data, folder, replace(SETTINGS, seed=5))
+
+
+def test_other_data_of_the_same_name_does_not_go_on_in_the_same_folder(finished, data):
+    folder, _ = finished
+    pixels = data.test.images.copy()
+    pixels[0, 0, 0, 0] ^= 1
+    other = replace(data, test=replace(data.test, images=pixels))
+    with pytest.raises(SettingsError, match=r"found others \(data\)"):
+        run(other, folder)
+
+
+def test_methods_join_a_run_and_none_is_dropped(finished, data, tmp_path):
+    whole, result = finished
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder)
+    joined = run(data, folder, methods=("ensemble_size", "fedavg"))
+    order = ("pooled", "local/site-1", "local/site-2", "ensemble_size", "fedavg")
+    assert list(joined.methods) == [*order, "ensemble_mean_logits", "fedisca"]
+    assert joined.methods["fedisca"] == result.methods["fedisca"]
+    assert RunFolder(folder).result() == joined
 
 
 def test_sites_of_several_architectures_make_one_student(data, tmp_path):
     mixed = replace(SETTINGS, networks=("convnet-small", "resnet10-small"))
     result = run(data, tmp_path, mixed)
     assert [site.architecture for site in result.sites] == ["convnet-small", "resnet10-small"]
+    sent = [site.bytes_sent for site in result.sites]
+    assert result.methods["fedavg"].bytes_per_site == max(sent) > min(sent)
     assert result.methods["fedisca"].metrics is not None
 
 

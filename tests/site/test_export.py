@@ -1,11 +1,10 @@
 import dataclasses
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-from envoi.errors import DataError, SettingsError
+from envoi.errors import DataError
 from envoi.site.export import accuracy_as_sent, release
 from envoi.site.moments import image_moments
 from envoi.site.train import train

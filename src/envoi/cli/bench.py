@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from envoi.cli.device import DeviceOption
 from envoi.cli.train import ColumnsOption, ConvertOption, FitOption
 
 app = typer.Typer(no_args_is_help=True, help="Simulate federations and compare methods.")
@@ -62,6 +63,7 @@ def run(
     convert: ConvertOption = False,
     columns: ColumnsOption = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the processor.")] = None,
+    device: DeviceOption = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
 ) -> None:
     """Run every partition and seed; finished runs are not repeated.
@@ -89,6 +91,7 @@ def run(
             channels=channels,
             permissions=Permissions(fit=fit, convert=convert, columns=columns or ()),
             threads=threads,
+            device=device,
         ),
         dry_run=dry_run,
     )

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import typer
 
+from envoi.cli.device import device_called
 from envoi.cli.images import Permissions, read_data_set
 from envoi.cli.progress import following
 from envoi.data import load_medmnist, phantom_federation
@@ -18,7 +19,7 @@ from envoi.report import write_report
 from envoi.results import RunFolder
 from envoi.server.methods import method_called
 from envoi.settings import Budget, Preset, TrainingSettings, resolved
-from envoi.simulation.bench import run_bench
+from envoi.simulation.bench import claimed, run_bench
 from envoi.simulation.federation import FederationSettings
 from envoi.simulation.multi_round import multi_round_called
 from envoi.simulation.partition import parse_partition
@@ -52,6 +53,7 @@ class Plan:
     channels: int
     permissions: Permissions
     threads: int | None
+    device: str
 
     @property
     def name(self) -> str:
@@ -72,6 +74,7 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
     methods = {name: multi_round_called(name) or method_called(name) for name in plan.methods}
     for network in plan.networks:
         architecture(network)
+    device = device_called(plan.device)
     tables = _tables(plan.settings)
     runs = list(_runs(plan, tables["training"]))
     data = _data_set(plan)
@@ -83,8 +86,11 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
         torch.set_num_threads(plan.threads)
     for name, settings in runs:
         folder = plan.out / name
-        if dry_run or _is_finished(folder, plan.methods):
-            typer.echo(f"{name}: {settings if dry_run else 'finished before'}")
+        if dry_run:
+            typer.echo(f"{name}: {settings}")
+            continue
+        if _is_finished(claimed(folder, data, settings, budget), plan.methods):
+            typer.echo(f"{name}: finished before")
             continue
         typer.echo(f"{name}: running")
         with following() as on_step:
@@ -96,6 +102,7 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
                 budget=budget,
                 on_step=on_step,
                 shared=plan.out / "pooled",
+                device=device,
             )
         typer.echo(f"report: {write_report(RunFolder(folder))}")
 
@@ -122,10 +129,10 @@ def _runs(plan: Plan, training: dict[str, Any]) -> Iterator[tuple[str, Federatio
             yield name, settings
 
 
-def _is_finished(folder: Path, methods: tuple[str, ...]) -> bool:
-    if not (folder / "result.json").exists():
+def _is_finished(run: RunFolder, methods: tuple[str, ...]) -> bool:
+    if not (run.path / "result.json").exists():
         return False
-    return set(methods) <= RunFolder(folder).result().methods.keys()
+    return set(methods) <= run.result().methods.keys()
 
 
 def _data_set(plan: Plan) -> DataSet:

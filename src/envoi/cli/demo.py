@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
+from envoi.cli.device import DeviceOption, device_called
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(min=0, help="Of the whole demonstration.")] = 0,
+    device: DeviceOption = "auto",
 ) -> None:
     """Five phantom hospitals, one file each, one student: a whole study in minutes.
 
@@ -21,7 +24,9 @@ def demo(
     from envoi.simulation.demo import DemoSettings, run_demo, verdict
 
     with following() as on_step:
-        result = run_demo(out, DemoSettings(seed=seed), on_step=on_step)
+        result = run_demo(
+            out, DemoSettings(seed=seed), on_step=on_step, device=device_called(device)
+        )
     for line in verdict(result):
         typer.echo(line)
     typer.echo(f"report: {write_report(RunFolder(out))}")

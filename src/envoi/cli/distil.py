@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from envoi.cli.device import DeviceOption, device_called
 from envoi.cli.server import FolderOption, StudyOption
 
 if TYPE_CHECKING:
     from envoi.settings import Budget, Preset
+    from envoi.simulation.judge import ImageJudge
     from envoi.study import Study
 
 
@@ -27,6 +29,7 @@ def distil(
     partial: Annotated[
         bool, typer.Option("--partial", help="Start with fewer sites than the study wants.")
     ] = False,
+    device: DeviceOption = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run.")] = False,
 ) -> None:
     """Build the student from the accepted files; may be interrupted and repeated.
@@ -34,12 +37,12 @@ def distil(
     Starts when the study's minimum of sites is reached, or its deadline has passed. Without
     --test nothing is measured: the server has no image.
     """
-    from envoi.cli.distil_run import DistilRun
     from envoi.cli.progress import following
     from envoi.report import write_report
     from envoi.results import RunFolder
     from envoi.server.ledger import check_study, load_ledger
     from envoi.server.methods import method_called
+    from envoi.server.run import ServerRun
     from envoi.settings import Budget
     from envoi.study import load_study
 
@@ -51,12 +54,27 @@ def distil(
     if dry_run:
         _say_plan(study, chosen, list(methods))
         return
-    run = DistilRun(study, folder, RunFolder(out), chosen, seed=seed, test=test)
+    judge = None if test is None else _judge(test, study)
+    run = ServerRun(
+        study, folder, RunFolder(out), chosen, seed=seed, judge=judge, device=device_called(device)
+    )
     with following() as on_step:
-        run.execute(methods, ledger, on_step)
-    for student in sorted(out.glob("*.safetensors")):
+        run.execute(methods, on_step)
+    for student in run.students(methods):
         typer.echo(f"student: {student}")
     typer.echo(f"report: {write_report(RunFolder(out))}")
+
+
+def _judge(test: Path, study: "Study") -> "ImageJudge":
+    from envoi.cli.images import read_images
+    from envoi.cli.show import say_counts
+    from envoi.simulation.judge import ImageJudge
+    from envoi.site.job import check_images
+
+    images = read_images(test, study=study, own="test")
+    say_counts(images, kind="test ", absence="nothing is measured on these classes")
+    check_images(images, study)
+    return ImageJudge(images, study.image)
 
 
 def _check_standing(folder: Path, study: "Study", *, partial: bool) -> None:

@@ -13,35 +13,34 @@ from envoi.results import StepInfo
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
-
-    from envoi.checkpoint import Checkpoint
-
 SAVED = "progress is saved; run the same command again to go on from here."
 _LINE_SECONDS = 10.0
 
 
 @contextmanager
-def following(checkpoint: "Checkpoint | None" = None) -> Iterator[OnStep]:
+def following() -> Iterator[OnStep]:
     """A callback that shows every step, and stops between two steps when it is asked to.
 
-    The first Ctrl-C (or SIGTERM) has the running step finished and saved in `checkpoint`, then
+    The first Ctrl-C (or SIGTERM) has the running step finished and saved in its checkpoint, then
     raises `KeyboardInterrupt` with a line on how to resume. A second one stops at once.
     """
     from rich.console import Console
 
-    with _stopping(checkpoint) as stop:
+    with _stopping() as stop:
         console = Console(stderr=True, highlight=False)
         with _bar(console) if console.is_terminal else _lines(console) as show:
 
             def on_step(info: StepInfo) -> None:
+                stop(info)  # first: a signal that comes from here on has missed this step's offer
                 show(info)
-                stop(info)
 
             yield on_step
 
 
 @contextmanager
-def _stopping(checkpoint: "Checkpoint | None") -> Iterator[OnStep]:
+def _stopping() -> Iterator[OnStep]:
+    from envoi.checkpoint import Checkpoint
+
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (a signal handler)
@@ -49,18 +48,18 @@ def _stopping(checkpoint: "Checkpoint | None") -> Iterator[OnStep]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        if checkpoint is not None:
-            # Loops offer their state before they report a step: the next offer is written.
-            checkpoint.every_seconds = 0.0
+        # Loops offer their state before they report a step: the next offer is written.
+        Checkpoint.urgent = True
 
     def stop(_: StepInfo) -> None:
         if asked:
-            raise KeyboardInterrupt(*([SAVED] if checkpoint is not None else []))
+            raise KeyboardInterrupt(SAVED)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
+        Checkpoint.urgent = False
         for number, handler in before.items():
             signal.signal(number, handler)
 

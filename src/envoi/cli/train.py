@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from envoi.cli.device import DeviceOption, device_called
+
 if TYPE_CHECKING:
     import torch
 
@@ -53,9 +55,6 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a training setting; repeatable."),
 ]
-DeviceOption = Annotated[
-    str | None, typer.Option(help="cpu or cuda. [default: cuda if there is one]")
-]
 SeedOption = Annotated[int, typer.Option(help="Of your own random order and augmentation.")]
 SaveOption = Annotated[float, typer.Option(help="Time between two checkpoints.")]
 AgainOption = Annotated[bool, typer.Option("--again", help="Drop an earlier training.")]
@@ -75,7 +74,7 @@ def train(
     architecture: ArchitectureOption = None,
     seed: SeedOption = 0,
     changes: SetOption = None,
-    device: DeviceOption = None,
+    device: DeviceOption = "auto",
     save_seconds: SaveOption = 20.0,
     again: AgainOption = False,
 ) -> None:
@@ -102,7 +101,7 @@ def train(
         "seed": seed,
         "name": site,
     }
-    finished = _finished(images, job, workspace, _device(device), save_seconds=save_seconds)
+    finished = _finished(images, job, workspace, device_called(device), save_seconds=save_seconds)
     _say_trained(finished, study)
     typer.echo(f"Next: envoi site submit --study {study_file} --site {site} --work {work} ...")
 
@@ -141,25 +140,11 @@ def _settings(study: "Study", changes: list[str]) -> "TrainingSettings":
     return resolved(study.training, values, where="--set")
 
 
-def _device(name: str | None) -> "torch.device | None":
-    import torch
-
-    from envoi.errors import Problem, SettingsError
-
-    if name is None:
-        return None
-    if name not in {"cpu", "cuda"} or (name == "cuda" and not torch.cuda.is_available()):
-        expected = "cpu or cuda" if name != "cuda" else "a GPU that PyTorch can use"
-        found = repr(name)[:80] if name != "cuda" else "none"
-        raise SettingsError(Problem(expected, found, "--device", "Leave --device out, or use cpu."))
-    return torch.device(name)
-
-
 def _finished(
     images: "ImageSet",
     job: dict[str, Any],
     workspace: "Workspace",
-    device: "torch.device | None",
+    device: "torch.device",
     *,
     save_seconds: float,
 ) -> "Finished":
@@ -183,13 +168,13 @@ def _trained(
     images: "ImageSet",
     job: dict[str, Any],
     checkpoint: "Checkpoint",
-    device: "torch.device | None",
+    device: "torch.device",
 ) -> "Finished":
     from envoi.cli.progress import following
     from envoi.site import Finished, accuracy_as_sent, release
     from envoi.site import train as train_site
 
-    with following(checkpoint) as on_step:
+    with following() as on_step:
         trained = train_site(images, **job, checkpoint=checkpoint, on_step=on_step, device=device)
     return Finished(
         release=release(trained, images, study=job["study"]),

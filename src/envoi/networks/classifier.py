@@ -60,3 +60,12 @@ def freeze(network: nn.Module) -> nn.Module:
 def device_of(network: nn.Module) -> torch.device:
     """The device that the weights live on."""
     return next(network.parameters()).device
+
+
+def chosen_device(device: torch.device | None) -> torch.device:
+    """`device` with its number; None is the first GPU, or else the CPU."""
+    if device is None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device

@@ -32,7 +32,11 @@ Measure = Callable[[Metrics], Interval]
 
 def transfers(result: StudyResult, findings: Findings) -> tuple[Chart, ...]:
     """Accuracy and balanced accuracy by bytes; empty unless rounds were run and measured."""
-    moving = [m for m in result.methods.values() if m.metrics and m.bytes_per_site]
+    moving = [
+        m
+        for m in result.methods.values()
+        if m.metrics and m.bytes_per_site and role_of(m.method) is not Role.POOLED
+    ]
     if not any(role_of(m.method) is Role.ROUNDS for m in moving):
         return ()
     measures: dict[str, Measure] = {

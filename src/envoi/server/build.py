@@ -1,5 +1,7 @@
 """From teachers to a student: one method, one budget, one resumable job."""
 
+import copy
+import math
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,18 +15,18 @@ from safetensors.torch import save
 from torch import nn
 
 from envoi.checkpoint import Checkpoint
-from envoi.errors import DataError, Problem
+from envoi.errors import DataError, MethodError, Problem
 from envoi.files import canonical_json, digest, write_bytes
 from envoi.meter import metered
-from envoi.networks.classifier import Classifier
+from envoi.networks.classifier import Classifier, chosen_device
 from envoi.progress import OnStep, ignore_step
 from envoi.results import MethodResult, Metrics, StepInfo
 from envoi.seeding import torch_generator
 from envoi.server.methods import Method
-from envoi.server.teacher import Teachers
+from envoi.server.methods.method import flop_of
+from envoi.server.teacher import Teachers, answers_are_finite
 from envoi.settings import Budget
 from envoi.study import Study
-from envoi.submission import largest_submission_bytes
 from envoi.transforms import normalise
 from envoi.types import ImageSpec
 
@@ -35,10 +37,10 @@ class Distilled:
 
     Attributes:
         method: Its name.
-        network: In evaluation mode.
+        network: In evaluation mode, on the device of the job.
         budget: That it was given.
-        seconds: Wall time of the part that was run now (not that before a kill).
-        flop: Floating-point operations of the whole job.
+        seconds: Wall time of the whole job; of a part that a kill undid nothing is known.
+        flop: Floating-point operations of the whole job; 0 where the method does not tell.
         peak_bytes: Peak memory.
         iterative: Whether it took steps of the budget, now or before a kill.
     """
@@ -51,15 +53,21 @@ class Distilled:
     peak_bytes: int
     iterative: bool
 
-    def result(self, study: Study, metrics: Metrics | None) -> MethodResult:
-        """The row of a table, with what its classifier was measured to be worth."""
+    def result(self, study: Study, metrics: Metrics | None, *, bytes_per_site: int) -> MethodResult:
+        """The row of a table.
+
+        Args:
+            study: Its image size decides which budget is the paper's.
+            metrics: What the classifier was measured to be worth.
+            bytes_per_site: The most that a site has sent.
+        """
         full = Budget.preset("full", size_px=study.image.size_px)
         return MethodResult(
             method=self.method,
             metrics=metrics,
             server_seconds=self.seconds,
             server_flop=self.flop,
-            bytes_per_site=largest_submission_bytes(study),
+            bytes_per_site=bytes_per_site,
             peak_bytes=self.peak_bytes,
             changes=self.budget.changes_from(full) if self.iterative else (),
         )
@@ -71,7 +79,9 @@ class Distilled:
         """
         if not isinstance(self.network, Classifier):
             return
-        state = {name: t.detach().contiguous() for name, t in self.network.state_dict().items()}
+        state = {
+            name: t.detach().cpu().contiguous() for name, t in self.network.state_dict().items()
+        }
         card = {
             "architecture": study.architectures[0],
             "class_names": list(study.classes),
@@ -93,6 +103,7 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
     budget: Budget,
     seed: int = 0,
     checkpoint: Path | None = None,
+    device: torch.device | None = None,
     on_step: OnStep = ignore_step,
 ) -> Distilled:
     """Run one method on one study's teachers.
@@ -104,54 +115,89 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
         study: Its first architecture is the student's.
         budget: How much to compute.
         seed: Of the server's random streams.
-        checkpoint: File that makes the job resumable; cleared at its end.
+        checkpoint: File that makes the job resumable, on any device; cleared at its end.
+        device: Where to compute; None is the first GPU, or else the CPU.
         on_step: Told about each step.
 
     Raises:
-        MethodError: The method cannot work with these teachers.
+        MethodError: The method cannot work with these teachers, a loss is no longer finite, or
+            the classifier does not answer with finite logits.
         SettingsError: The checkpoint belongs to another job.
     """
-    student = study.network()
+    device = chosen_device(device)
+    teachers, student = teachers.on(device), study.network().to(device)
     settings = re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(method))  # where functions lie in memory
     job = [name, settings, _inputs(teachers, student), asdict(budget), seed]
     state = Checkpoint(checkpoint, fingerprint=digest(canonical_json(job).encode()))
-    flop = method.flop(teachers, student, budget=budget)
+    flop = flop_of(method, teachers, student, budget=budget)
     iterative = state.load() is not None
 
     def watch(info: StepInfo) -> None:
         nonlocal iterative
         iterative = True
+        _check_losses(info)
         on_step(info)
 
-    with metered() as cost:
+    with metered(device) as cost:
         network = method.fit(
             teachers,
-            study.network(),
+            study.network().to(device),
             budget=budget,
             generator=torch_generator(seed, "server", name),
             on_step=watch,
             checkpoint=state,
         )
+    if not answers_are_finite(network, study.image, device):
+        raise _diverged("a classifier with finite logits", "NaN or infinity", name)
     state.clear()
-    return Distilled(name, network, budget, cost.wall_seconds, flop, cost.peak_bytes, iterative)
+    seconds = state.earlier_seconds + cost.wall_seconds
+    return Distilled(name, network, budget, seconds, flop, cost.peak_bytes, iterative)
 
 
 def predict(
-    network: nn.Module, pixels: NDArray[np.uint8], spec: ImageSpec, *, batch_size: int = 256
+    network: nn.Module,
+    pixels: NDArray[np.uint8],
+    spec: ImageSpec,
+    *,
+    batch_size: int = 256,
+    device: torch.device | None = None,
 ) -> Float[NDArray[np.float64], "image class"]:
     """Class probabilities of stored pixels `(image, channel, height, width)`, 0..255.
+
+    Args:
+        network: In evaluation mode; it stays where it is.
+        pixels: Of at least one image.
+        spec: How they become inputs.
+        batch_size: Images that are classified at once.
+        device: Where to compute; None is where the network's weights are.
 
     Raises:
         DataError: There is no image.
     """
     if not len(pixels):
         raise DataError(Problem("at least one image", "none", "images", "Give images to classify."))
+    here = next((weights.device for weights in network.parameters()), torch.device("cpu"))
+    device = here if device is None else chosen_device(device)
+    there = network if device == here else copy.deepcopy(network).to(device)
     rows = []
     with torch.inference_mode():
         for start in range(0, len(pixels), batch_size):
             inputs = normalise(pixels[start : start + batch_size], spec)
-            rows.append(network(inputs).double().softmax(dim=1).numpy())
+            rows.append(there(inputs.to(device)).double().softmax(dim=1).cpu().numpy())
     return np.concatenate(rows)
+
+
+def _check_losses(info: StepInfo) -> None:
+    """Stop at a loss that is NaN or infinite: no later step can heal the student."""
+    broken = [name for name, loss in info.losses.items() if not math.isfinite(loss)]
+    if broken:
+        found = f"NaN or infinity in {', '.join(broken)}"
+        raise _diverged("finite losses", found, f"{info.phase}, step {info.step}")
+
+
+def _diverged(expected: str, found: str, where: str) -> MethodError:
+    remedy = "Lower the budget's rates, or leave out the site whose network is odd."
+    return MethodError(Problem(expected, found, where, remedy))
 
 
 def _inputs(teachers: Teachers, student: nn.Module) -> list[Any]:

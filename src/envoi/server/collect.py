@@ -118,12 +118,22 @@ def accepted(folder: Path, *, study: Study) -> Iterator[Submission]:
     ledger = load_ledger(folder)
     check_study(ledger, study)
     for entry in ledger.current():
-        copy = folder / ACCEPTED / entry.copy_name
-        if not _is_intact(folder, entry):
-            found = "a changed file" if copy.exists() else "nothing"
-            remedy = "Run `envoi server collect` again: it restores the copy from the inbox."
-            raise StorageError(Problem("the copy that was received", found, copy.name, remedy))
-        yield open_submission(copy, study=study)
+        yield accepted_copy(folder, entry, study=study)
+
+
+def accepted_copy(folder: Path, entry: Entry, *, study: Study) -> Submission:
+    """The submission of one received file, verified again.
+
+    Raises:
+        StorageError: The copy is missing or changed.
+        SubmissionError: It no longer passes its checks.
+    """
+    copy = folder / ACCEPTED / entry.copy_name
+    if not _is_intact(folder, entry):
+        found = "a changed file" if copy.exists() else "nothing"
+        remedy = "Run `envoi server collect` again: it restores the copy from the inbox."
+        raise StorageError(Problem("the copy that was received", found, copy.name, remedy))
+    return open_submission(copy, study=study)
 
 
 def _recovered(folder: Path, study: Study) -> Ledger:
@@ -185,6 +195,7 @@ __all__ = [
     "Standing",
     "State",
     "accepted",
+    "accepted_copy",
     "collect",
     "load_ledger",
     "standing",

@@ -1,5 +1,6 @@
 """Pictures of the synthesis for people: from noise to realistic, in one row per moment."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from envoi.files import writing
-from envoi.results import Picture
+from envoi.progress import OnStep, ignore_step
+from envoi.results import Picture, StepInfo
 from envoi.seeding import torch_generator
 from envoi.server.synthesis.inversion import Inversion
 from envoi.server.teacher import Teachers
@@ -20,7 +22,12 @@ _LEAST_PX = 56
 
 
 def write_gallery(
-    folder: Path, teachers: Teachers, budget: Budget, *, seed: int = 0
+    folder: Path,
+    teachers: Teachers,
+    budget: Budget,
+    *,
+    seed: int = 0,
+    on_step: OnStep = ignore_step,
 ) -> tuple[Picture, ...]:
     """Synthesise one more batch and keep its first images at five moments, as PNG.
 
@@ -32,21 +39,43 @@ def write_gallery(
         teachers: The sites' networks.
         budget: Of the synthesis.
         seed: Of the noise.
+        on_step: Told about each step of the synthesis.
     """
-    steps = budget.synthesis_steps
-    wanted = {round(moment * steps): moment for moment in MOMENTS}
-    pictures = {step: folder / f"step-{step:04d}.png" for step in wanted}
-    if not all(file.exists() for file in pictures.values()):
-        shown = _COPIES * len(teachers.class_names)
-        inversion = Inversion(teachers, budget, torch_generator(seed, "gallery"))
-        for step in range(steps + 1):
-            images = inversion.images if step == 0 else inversion.advance()[0]
-            if step in pictures:
-                _write_row(pictures[step], denormalise(images[:shown], teachers.image).numpy())
+    if not existing_gallery(folder, budget):
+        _synthesise(_files(folder, budget), teachers, budget, seed, on_step)
+    return existing_gallery(folder, budget)
+
+
+def existing_gallery(folder: Path, budget: Budget) -> tuple[Picture, ...]:
+    """The pictures of a gallery that is finished; none of any other."""
+    files = _files(folder, budget)
+    if not all(file.exists() for file in files.values()):
+        return ()
     return tuple(
-        Picture(f"{folder.name}/{file.name}", f"step {step} of {steps}")
-        for step, file in pictures.items()
+        Picture(f"{folder.name}/{file.name}", f"step {step} of {budget.synthesis_steps}")
+        for step, file in files.items()
     )
+
+
+def _files(folder: Path, budget: Budget) -> dict[int, Path]:
+    """The picture of each step that is shown."""
+    steps = sorted({round(moment * budget.synthesis_steps) for moment in MOMENTS})
+    return {step: folder / f"step-{step:04d}.png" for step in steps}
+
+
+def _synthesise(
+    files: Mapping[int, Path], teachers: Teachers, budget: Budget, seed: int, on_step: OnStep
+) -> None:
+    shown = _COPIES * len(teachers.class_names)
+    inversion = Inversion(teachers, budget, torch_generator(seed, "gallery"))
+    images = inversion.images
+    for step in range(budget.synthesis_steps + 1):
+        if step:
+            images, terms = inversion.advance()
+            losses = {name: float(term) for name, term in terms.items()}
+            on_step(StepInfo("gallery", step, budget.synthesis_steps, losses))
+        if step in files:
+            _write_row(files[step], denormalise(images[:shown], teachers.image).numpy())
 
 
 def _write_row(file: Path, pixels: NDArray[np.uint8]) -> None:

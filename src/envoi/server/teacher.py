@@ -3,16 +3,18 @@
 Logits of several sites are `(site, batch, class)`, counts `(site, class)`.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from envoi.errors import MethodError, Problem
-from envoi.networks.classifier import Classifier, freeze
+from envoi.networks.classifier import Classifier, device_of, freeze
+from envoi.seeding import torch_generator
 from envoi.study import Study
 from envoi.submission import Moments, Submission, build_network
 from envoi.types import ImageSpec
@@ -20,6 +22,8 @@ from envoi.types import ImageSpec
 SiteLogits = Float[Tensor, "site batch class"]
 Counts = Float[Tensor, "site class"]
 Weighting = Callable[[SiteLogits, Counts], Float[Tensor, "batch class"]]
+
+_PROBES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,11 +52,12 @@ class Teachers:
     """All teachers of one study.
 
     Attributes:
-        members: At least one, all with the same label map and finite weights.
+        members: At least one, all with the same label map, finite weights and finite answers.
         image: What their inputs look like.
 
     Raises:
-        MethodError: There is no teacher, label maps differ, or a weight is not finite.
+        MethodError: There is no teacher, label maps differ, a weight is not finite, or a
+            network answers noise with logits that are not.
     """
 
     members: tuple[Teacher, ...]
@@ -64,6 +69,8 @@ class Teachers:
             raise MethodError(*problems)
         for member in self.members:
             freeze(member.network)
+        if silent := _problems_of_answers(self.members, self.image):
+            raise MethodError(*silent)
 
     @classmethod
     def from_submissions(cls, submissions: Iterable[Submission], study: Study) -> "Teachers":
@@ -85,6 +92,21 @@ class Teachers:
         return cls(tuple(sorted(members, key=lambda member: member.site)), study.image)
 
     @property
+    def device(self) -> torch.device:
+        """Where the networks and the counts live."""
+        return device_of(self.members[0].network)
+
+    def on(self, device: torch.device) -> "Teachers":
+        """The same teachers on `device`; these stay where they are."""
+        if self.device == device:
+            return self
+        members = [
+            replace(member, network=copy.deepcopy(member.network).to(device))
+            for member in self.members
+        ]
+        return Teachers(tuple(members), self.image)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The common label map."""
         return self.members[0].class_names
@@ -93,7 +115,7 @@ class Teachers:
     def class_counts(self) -> Counts:
         """Images of each class at each site."""
         counts = [member.class_counts for member in self.members]
-        return torch.tensor(counts, dtype=torch.float32)
+        return torch.tensor(counts, dtype=torch.float32, device=self.device)
 
     @property
     def moments(self) -> list[Moments] | None:
@@ -117,6 +139,17 @@ class Ensemble(nn.Module):
     ) -> Float[Tensor, "batch class"]:
         """Combined logits of normalised images."""
         return self.weighting(site_logits(self.networks, images), self.counts.to(images.device))
+
+
+def answers_are_finite(network: nn.Module, image: ImageSpec, device: torch.device) -> bool:
+    """Whether `network`, as it is, answers a batch of seeded noise with finite logits.
+
+    Finite weights do not suffice: sums of products of large ones overflow.
+    """
+    size = (_PROBES, image.channels, image.size_px, image.size_px)
+    noise = torch.randn(size, generator=torch_generator(0, "probe")).to(device)
+    with torch.inference_mode():
+        return bool(network(noise).isfinite().all())
 
 
 def site_logits(
@@ -164,6 +197,19 @@ def count_shares(counts: Float[Tensor, "site column"]) -> Float[Tensor, "site co
     """Each column divided by its sum; equal shares where nobody reported any image."""
     totals = counts.sum(dim=0)
     return torch.where(totals > 0, counts / totals.clamp_min(1), 1 / len(counts))
+
+
+def _problems_of_answers(members: tuple[Teacher, ...], image: ImageSpec) -> list[Problem]:
+    return [
+        Problem(
+            "finite logits for noise images",
+            "NaN or infinity",
+            f"teacher {member.site}",
+            "Leave this site out, and ask it to look at its training.",
+        )
+        for member in members
+        if not answers_are_finite(member.network, image, device_of(member.network))
+    ]
 
 
 def _problems_of(members: tuple[Teacher, ...]) -> list[Problem]:

@@ -4,40 +4,32 @@ Every classifier is the last one of its training; nothing is chosen on test imag
 kept as soon as it is known, so an interrupted run goes on where it was.
 """
 
-import platform
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
-from torch import nn
 
-import envoi
-from envoi.evaluation import check_test_labels, evaluate
-from envoi.files import write_bytes, write_text
-from envoi.meter import device_name, metered
+from envoi.meter import environment, metered
+from envoi.networks.classifier import chosen_device
 from envoi.progress import OnStep, ignore_step, logged
-from envoi.results import MethodResult, Metrics, Picture, RunFolder, SiteResult, StudyResult
-from envoi.server.build import Distilled, distil, predict
-from envoi.server.gallery import write_gallery
+from envoi.results import MethodResult, RunFolder, SiteResult, StudyResult
+from envoi.server.build import Distilled
+from envoi.server.comparison import Comparison, Judge
 from envoi.server.methods import Method
-from envoi.server.teacher import Teachers
+from envoi.server.rows import Rows
 from envoi.settings import Budget
 from envoi.simulation.averaging import averaging_flop, bytes_moved
 from envoi.simulation.federation import Federation, FederationSettings
+from envoi.simulation.judge import ImageJudge
 from envoi.simulation.multi_round import MultiRound, check_one_architecture
 from envoi.simulation.rounds import RoundModel
-from envoi.types import DataSet
-
-_METHOD: TypeAdapter[MethodResult] = TypeAdapter(MethodResult)
-_SITE: TypeAdapter[SiteResult] = TypeAdapter(SiteResult)
+from envoi.types import DataSet, ImageSpec
 
 
-def run_bench(
+def run_bench(  # noqa: PLR0913  (a run's inputs, each of another kind)
     data: DataSet,
     settings: FederationSettings,
     methods: Mapping[str, Method | MultiRound],
@@ -46,10 +38,12 @@ def run_bench(
     budget: Budget,
     on_step: OnStep = ignore_step,
     shared: Path | None = None,
+    device: torch.device | None = None,
 ) -> StudyResult:
     """Run, or go on with, one federation and all of `methods`; write the run folder.
 
-    The rows `pooled` (all images together) and `local/<site>` are always there.
+    The rows `pooled` (all images together) and `local/<site>` are always there, and so are
+    those of methods that were run in the folder before.
 
     Args:
         data: Its test images measure every classifier.
@@ -59,6 +53,7 @@ def run_bench(
         budget: For every method.
         on_step: Told about each step of every training.
         shared: See `Federation`.
+        device: Where sites and server compute; None is the first GPU, or else the CPU.
 
     Raises:
         DataError: The test images cannot measure anything, or do not suffice for the partition.
@@ -67,115 +62,104 @@ def run_bench(
     """
     in_rounds = {name: m for name, m in methods.items() if isinstance(m, MultiRound)}
     check_one_architecture(settings.networks, in_rounds)
-    check_test_labels(data.test.labels, classes=len(data.test.class_names))
-    run = RunFolder(folder)
-    decisive = _decisive(data, settings, budget)
-    run.claim(decisive, what="the settings")
+    spec, device = ImageSpec.of(*data.test.images.shape[1:3]), chosen_device(device)
+    judge, run = ImageJudge(data.test, spec, device), claimed(folder, data, settings, budget)
     # As methods may join a run later, theirs are written down but claim nothing.
-    run.write_settings({**decisive, "rounds": {n: asdict(m) for n, m in in_rounds.items()}})
-    federation = Federation(data, settings, folder, shared=shared)
-    bench = _Bench(federation, run, budget, logged(run, on_step))
-    began = time.monotonic()
-    sites = bench.sites()
-    rows = {"pooled": bench.pooled(), **bench.local()}
-    one_shot = {n: bench.row(n, m) for n, m in methods.items() if not isinstance(m, MultiRound)}
-    found = one_shot | bench.rounds(in_rounds)
-    rows |= {name: found[name] for name in methods}
-    result = StudyResult(
-        name=data.name,
-        partition=str(settings.partition),
-        network=settings.networks[0],
-        seed=settings.seed,
-        class_names=data.train.class_names,
-        sites=tuple(sites),
-        methods=rows,
-        gallery=bench.gallery(),
-        environment=environment(),
-        wall_seconds=bench.wall_seconds(time.monotonic() - began),
-    )
+    told = run.settings()
+    rounds = {**told.get("rounds", {}), **{n: asdict(m) for n, m in in_rounds.items()}}
+    run.write_settings({**told, "rounds": rounds})
+    federation = Federation(data, settings, folder, shared=shared, device=device)
+    rows = Rows(folder)
+    bench = _Bench(federation, rows, judge, budget, logged(run, on_step))
+    with rows.timed() as seconds:
+        sites = bench.sites
+        references = [bench.pooled(), *bench.comparison.local()]
+        for name, method in methods.items():
+            if not isinstance(method, MultiRound):
+                bench.row(name, method)
+        bench.rounds(in_rounds)
+        result = StudyResult(
+            name=data.name,
+            partition=str(settings.partition),
+            network=settings.networks[0],
+            seed=settings.seed,
+            class_names=data.train.class_names,
+            sites=tuple(sites),
+            methods=rows.in_order([*(row.method for row in references), *methods]),
+            gallery=bench.comparison.gallery(folder / "gallery", methods.values(), on_step=on_step),
+            environment=environment(device),
+            wall_seconds=seconds(),
+        )
     run.write_result(result)
     return result
+
+
+def claimed(folder: Path, data: DataSet, settings: FederationSettings, budget: Budget) -> RunFolder:
+    """The folder, which belongs to a run on this data with these settings from now on.
+
+    Raises:
+        SettingsError: It belongs to another run.
+    """
+    run = RunFolder(folder)
+    run.claim(_decisive(data, settings, budget), what="the data and settings")
+    return run
 
 
 class _Bench:
     """The parts of one run, each remembered in the run folder."""
 
     def __init__(
-        self, federation: Federation, run: RunFolder, budget: Budget, on_step: OnStep
+        self, federation: Federation, rows: Rows, judge: Judge, budget: Budget, on_step: OnStep
     ) -> None:
-        self._federation, self._budget = federation, budget
-        self._data, self._settings = federation.data, federation.settings
-        self._folder, self._on_step = run.path, on_step
-        self._teachers: Teachers | None = None
+        self._federation, self._rows, self._judge = federation, rows, judge
+        self._budget, self._on_step = budget, on_step
 
+    @cached_property
     def sites(self) -> list[SiteResult]:
+        """What each site did and sent."""
         return self._federation.train_sites(self._on_step)
 
-    @property
-    def teachers(self) -> Teachers:
-        if self._teachers is None:
-            self._teachers = self._federation.teachers()
-        return self._teachers
+    @cached_property
+    def comparison(self) -> Comparison:
+        """Of the methods that need no more than what sites sent."""
+        return Comparison(
+            teachers=self._federation.teachers().on(self._federation.device),
+            study=self._federation.study,
+            rows=self._rows,
+            budget=self._budget,
+            seed=self._federation.settings.seed,
+            judge=self._judge,
+            bytes_per_site=max(site.bytes_sent for site in self.sites),
+        )
 
     def pooled(self) -> MethodResult:
         def compute() -> MethodResult:
-            with metered() as cost:
+            with metered(self._federation.device) as cost:
                 trained = self._federation.train_pooled(self._on_step)
             metrics = self._judge(trained.network)
-            return MethodResult("pooled", metrics, trained.seconds, 0.0, 0, cost.peak_bytes)
+            moved = self._federation.image_bytes_per_site
+            return MethodResult("pooled", metrics, trained.seconds, 0.0, moved, cost.peak_bytes)
 
-        return self._remembered("pooled", compute)
-
-    def local(self) -> dict[str, MethodResult]:
-        """Each site's network as the server received it, after quantisation."""
-
-        def of(site: str, network: nn.Module) -> MethodResult:
-            with metered() as cost:
-                metrics = self._judge(network)
-            return MethodResult(f"local/{site}", metrics, 0.0, 0.0, 0, cost.peak_bytes)
-
-        return {
-            f"local/{member.site}": self._remembered(
-                f"local-{member.site}",
-                lambda m=member: of(m.site, m.network),  # type: ignore[misc]
-            )
-            for member in self.teachers.members
-        }
+        return self._rows.remembered("pooled", compute)
 
     def row(self, name: str, method: Method) -> MethodResult:
-        def compute() -> MethodResult:
-            done = distil(
-                name,
-                method,
-                self.teachers,
-                study=self._federation.study,
-                budget=self._budget,
-                seed=self._settings.seed,
-                checkpoint=self._folder / "methods" / f"{name}.checkpoint",
-                on_step=self._on_step,
-            )
-            study = self._federation.study
-            done.save_student(self._folder / "methods" / f"{name}.safetensors", study)
-            return done.result(study, self._judge(done.network))
+        student = self._rows.file(name, ".safetensors")
+        return self.comparison.distilled(name, method, student=student, on_step=self._on_step)
 
-        return self._remembered(name, compute)
-
-    def rounds(self, methods: Mapping[str, MultiRound]) -> dict[str, MethodResult]:
+    def rounds(self, methods: Mapping[str, MultiRound]) -> None:
         """Multi-round learning; methods of equal settings are milestones of one run."""
-        found: dict[str, MethodResult] = {}
         by_rounds = dict(sorted(methods.items(), key=lambda item: item[1].rounds))
         for settings in dict.fromkeys(method.settings for method in methods.values()):
             names = [name for name, method in by_rounds.items() if method.settings == settings]
-            missing = [name for name in names if not self._file(name).exists()]
+            missing = [name for name in names if name not in self._rows]
             milestones = [methods[name].rounds for name in missing]
             models = self._federation.rounds(milestones, settings, self._on_step)
             for name in names:
-                found[name] = self._remembered(name, partial(self._reached, name, models))
-        return {name: found[name] for name in methods}
+                self._rows.remembered(name, partial(self._reached, name, models))
 
     def _reached(self, name: str, models: Iterator[RoundModel]) -> MethodResult:
         """The row of the next milestone; its peak memory is of the rounds since the last."""
-        with metered() as cost:
+        with metered(self._federation.device) as cost:
             model = next(models)
         network, study = model.network, self._federation.study
         done = Distilled(
@@ -187,50 +171,10 @@ class _Bench:
             peak_bytes=cost.peak_bytes,
             iterative=False,
         )
-        done.save_student(self._folder / "methods" / f"{name}.safetensors", study)
-        return replace(
-            done.result(study, self._judge(network)),
-            bytes_per_site=bytes_moved(network, rounds=model.rounds),
-            site_seconds=model.site_seconds,
-        )
-
-    def gallery(self) -> tuple[Picture, ...]:
-        return write_gallery(
-            self._folder / "gallery", self.teachers, self._budget, seed=self._settings.seed
-        )
-
-    def wall_seconds(self, now: float) -> float:
-        """Wall time of this and all earlier attempts at the run, kept in a small file."""
-        file = self._folder / "wall_seconds"
-        total = now + (float(file.read_text()) if file.exists() else 0.0)
-        write_text(file, f"{total:.1f}\n")
-        return total
-
-    def _judge(self, network: nn.Module) -> Metrics:
-        test = self._data.test
-        probabilities = predict(network, test.images, self._federation.study.image)
-        return evaluate(probabilities, test.labels, patients=test.patients)
-
-    def _file(self, name: str) -> Path:
-        return self._folder / "methods" / f"{name}.json"
-
-    def _remembered(self, name: str, compute: Callable[[], MethodResult]) -> MethodResult:
-        file = self._file(name)
-        if file.exists():
-            return _METHOD.validate_json(file.read_bytes())
-        result = compute()
-        write_bytes(file, _METHOD.dump_json(result, indent=2))
-        return result
-
-
-def environment() -> dict[str, str]:
-    """Versions and device: what a reader needs to judge figures. No host or user name."""
-    return {
-        "envoi": envoi.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": device_name(),
-    }
+        done.save_student(self._rows.file(name, ".safetensors"), study)
+        moved = bytes_moved(network, rounds=model.rounds)
+        row = done.result(study, self._judge(network), bytes_per_site=moved)
+        return replace(row, site_seconds=model.site_seconds)
 
 
 def _decisive(data: DataSet, settings: FederationSettings, budget: Budget) -> dict[str, Any]:
@@ -240,4 +184,5 @@ def _decisive(data: DataSet, settings: FederationSettings, budget: Budget) -> di
         "partition": str(settings.partition),
         "statistics": settings.statistics.model_dump(),
     }
-    return {"data": data.name, "federation": federation, "budget": asdict(budget)}
+    images = {"name": data.name, "train": data.train.digest, "test": data.test.digest}
+    return {"data": images, "federation": federation, "budget": asdict(budget)}

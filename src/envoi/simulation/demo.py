@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from envoi.data import phantom_federation
 from envoi.files import write_json
 from envoi.progress import OnStep, ignore_step
@@ -38,7 +40,11 @@ class DemoSettings:
 
 
 def run_demo(
-    folder: Path, settings: DemoSettings | None = None, *, on_step: OnStep = ignore_step
+    folder: Path,
+    settings: DemoSettings | None = None,
+    *,
+    on_step: OnStep = ignore_step,
+    device: torch.device | None = None,
 ) -> StudyResult:
     """Run the demonstration in `folder`, and leave summary.json beside result.json.
 
@@ -46,6 +52,7 @@ def run_demo(
         folder: Of the run; an interrupted one goes on where it was.
         settings: None is the defaults.
         on_step: Told about each step of every training.
+        device: Where to compute; None is the first GPU, or else the CPU.
     """
     settings = settings or DemoSettings()
     data = phantom_federation(
@@ -64,7 +71,9 @@ def run_demo(
         seed=settings.seed,
     )
     methods = {name: method_called(name) for name in DEMO_METHODS}
-    result = run_bench(data, federation, methods, folder, budget=settings.budget, on_step=on_step)
+    result = run_bench(
+        data, federation, methods, folder, budget=settings.budget, on_step=on_step, device=device
+    )
     write_json(folder / "summary.json", summary(result))
     return result
 

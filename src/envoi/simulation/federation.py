@@ -14,11 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from envoi.checkpoint import Checkpoint
 from envoi.errors import StudyError
+from envoi.networks.classifier import chosen_device
 from envoi.progress import OnStep, ignore_step
 from envoi.results import SiteResult
 from envoi.seeding import derive_seed
@@ -74,6 +76,7 @@ class Federation:
         folder: Where files are kept; equal settings may go on in it.
         shared: Folder that several federations on the same data have in common: the pooled
             reference does not depend on the partition and is trained once.
+        device: Where sites train; None is the first GPU, or else the CPU.
     """
 
     def __init__(
@@ -83,7 +86,9 @@ class Federation:
         folder: Path,
         *,
         shared: Path | None = None,
+        device: torch.device | None = None,
     ) -> None:
+        self.device = chosen_device(device)
         self.data, self.settings, self.folder = data, settings, folder
         self._shared = shared or folder / "sites" / "pooled"
         parts = partition(
@@ -101,6 +106,11 @@ class Federation:
     def train_sites(self, on_step: OnStep = ignore_step) -> list[SiteResult]:
         """Each site trains on its own images and leaves its one file in the inbox."""
         return [self._submit(site, on_step) for site in self.images]
+
+    @property
+    def image_bytes_per_site(self) -> int:
+        """What a site would move on average if images could travel: their stored pixels."""
+        return round(self.data.train.images.nbytes / len(self.images))
 
     def teachers(self) -> Teachers:
         """What the server makes of the inbox: verified submissions, as teachers."""
@@ -133,6 +143,7 @@ class Federation:
             seed=seed,
             checkpoint=Checkpoint(path, fingerprint=fingerprint),
             on_step=on_step,
+            device=self.device,
         )
 
     def _submit(self, site: str, on_step: OnStep) -> SiteResult:
@@ -183,6 +194,7 @@ class Federation:
             name=name,
             checkpoint=Checkpoint(path, fingerprint=fingerprint),
             on_step=on_step,
+            device=self.device,
         )
 
     def _architecture(self, site: int) -> str:

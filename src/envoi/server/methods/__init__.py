@@ -1,23 +1,41 @@
 """Methods by the names that the command line and the tables use."""
 
 import importlib
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import cast
 
+from torch import nn
+
 from envoi.errors import MethodError, Problem
+from envoi.server.consensus import Consensus
+from envoi.server.gate import SiteGate, abstaining, prior_corrected
+from envoi.server.methods.closed_form import ClosedForm
 from envoi.server.methods.coboost import coboost
 from envoi.server.methods.dafl import dafl
 from envoi.server.methods.dense import dense
-from envoi.server.methods.ensemble import EnsembleOf
+from envoi.server.methods.ensemble import EnsembleOf, weighted
+from envoi.server.methods.envoi import envoi
 from envoi.server.methods.fedavg import FedAvg
 from envoi.server.methods.fedisca import fedisca
 from envoi.server.methods.method import Method
-from envoi.server.teacher import WEIGHTINGS
+from envoi.server.teacher import WEIGHTINGS, Teachers
+
+ENSEMBLES: dict[str, Callable[[Teachers], nn.Module]] = {
+    **{name: weighted(rule) for name, rule in WEIGHTINGS.items()},
+    "prior_corrected": weighted(prior_corrected),
+    "abstaining": weighted(abstaining),
+    "site_gate": SiteGate,
+    "consensus_networks": partial(Consensus, moments_weight=0.0),
+    "consensus": Consensus,
+}
 
 METHODS: dict[str, Callable[[], Method]] = {
+    "envoi": envoi,
     "fedavg": FedAvg,
-    **{f"ensemble_{name}": partial(EnsembleOf, rule) for name, rule in WEIGHTINGS.items()},
+    **{f"ensemble_{name}": partial(EnsembleOf, rule) for name, rule in ENSEMBLES.items()},
+    "closed_form": ClosedForm,
     "fedisca": fedisca,
     "fedisca_ema": partial(fedisca, adaptation="ema"),
     "fedisca_none": partial(fedisca, adaptation="none"),
@@ -27,6 +45,8 @@ METHODS: dict[str, Callable[[], Method]] = {
 }
 
 _IN_ROUNDS = ("fedavg_rounds", "fedprox_rounds")
+
+_FIT = "fit(teachers, student, *, budget, generator, on_step, checkpoint)"
 
 
 def method_called(name: str) -> Method:
@@ -46,37 +66,83 @@ def method_called(name: str) -> Method:
         )
     if name in METHODS:
         return METHODS[name]()
-    module, separator, attribute = name.partition(":")
     unknown = MethodError(
         Problem(
             f"one of {', '.join(METHODS)}, or package.module:Name",
-            repr(name),
+            repr(name)[:80],
             "method",
             "Choose a known method, or install the package that has it.",
         )
     )
-    if not separator:
-        raise unknown
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as err:
-        raise unknown from err
-    method = factory() if callable(factory) and not hasattr(factory, "__self__") else factory
-    if not callable(getattr(method, "fit", None)):
-        raise MethodError(
-            Problem("an object with fit and flop", type(method).__name__, name, "See `Method`.")
-        )
+    found = _imported(name, unknown)
+    method = _made(name, found) if isinstance(found, type) or not _fits(found) else found
+    if not _fits(method):
+        raise _refused(f"an object with {_FIT}", _named(method), name)
     return cast("Method", method)
 
 
+def _imported(name: str, unknown: MethodError) -> object:
+    """What `package.module:Name` names."""
+    module, separator, attribute = name.partition(":")
+    if not separator or not module or module.startswith("."):
+        raise unknown
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as err:
+        raise unknown from err
+    except Exception as err:  # any: a stranger's module runs
+        raise _refused("a module that can be imported", _told(err), name) from err
+
+
+def _made(name: str, factory: object) -> object:
+    """What a class or function without arguments makes."""
+    if not callable(factory):
+        return factory
+    try:
+        return factory()
+    except Exception as err:  # any: a stranger's function runs
+        raise _refused("a class or function that needs no arguments", _told(err), name) from err
+
+
+def _fits(method: object) -> bool:
+    """Whether `method.fit` can be called as the server calls it."""
+    fit = getattr(method, "fit", None)
+    if not callable(fit):
+        return False
+    named = dict.fromkeys(("budget", "generator", "on_step", "checkpoint"))
+    try:
+        inspect.signature(fit).bind("teachers", "student", **named)
+    except TypeError:
+        return False
+    except ValueError:  # a built-in without a signature
+        return True
+    return True
+
+
+def _named(method: object) -> str:
+    kind = type(method).__name__
+    return f"{kind} with another fit" if hasattr(method, "fit") else kind
+
+
+def _told(err: Exception) -> str:
+    return f"{type(err).__name__}: {err}"[:200]
+
+
+def _refused(expected: str, found: str, where: str) -> MethodError:
+    return MethodError(Problem(expected, found, where, "See `envoi.server.methods.method`."))
+
+
 __all__ = [
+    "ENSEMBLES",
     "METHODS",
+    "ClosedForm",
     "EnsembleOf",
     "FedAvg",
     "Method",
     "coboost",
     "dafl",
     "dense",
+    "envoi",
     "fedisca",
     "method_called",
 ]

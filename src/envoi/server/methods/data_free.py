@@ -10,6 +10,7 @@ of images is kept; the result equals two separate phases bit for bit.
 
 import copy
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -43,6 +44,8 @@ class DataFree:
         MethodError: Weights or perturbations are asked for with `EMA`, which makes an epoch's
             images before the first is distilled.
     """
+
+    synthesises: ClassVar[bool] = True
 
     name: str = "data-free"
     adaptation: Adaptation = Adaptation.BATCH
@@ -80,13 +83,14 @@ class DataFree:
         while job.epoch < budget.outer_epochs:
             for images, terms in job.path():
                 terms["distillation"] = job.learn(images)
-                on_step(job.finish_step(terms))
+                info = job.finish_step(terms)
                 if job.resumable:
                     checkpoint.offer(job.state)
+                on_step(info)  # may end the job
         return student.eval()
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
-        """See `Method.flop`: one step is counted, and all steps are alike."""
+        """See `Counted.flop`: one step is counted, and all steps are alike."""
         single = replace(budget, outer_epochs=1, synthesis_steps=1)
         with FlopCounterMode(display=False) as counter:
             self.fit(teachers, copy.deepcopy(student), budget=single, generator=torch.Generator())

@@ -31,6 +31,6 @@ class FedAvg:
         return student.eval()
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:  # noqa: ARG002
-        """See `Method.flop`: two operations for each weight of each site."""
+        """See `Counted.flop`: two operations for each weight of each site."""
         weights: int = sum(tensor.numel() for tensor in student.state_dict().values())
         return 2.0 * weights * len(teachers.members)

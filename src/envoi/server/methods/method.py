@@ -1,7 +1,9 @@
 """The seam for methods: configure by constructing, then one verb.
 
 A method is a frozen dataclass with `fit`. Any object with that verb will do:
-`envoi server distil --method package.module:Name` takes an outsider's.
+`envoi server distil --method package.module:Name` takes an outsider's. One whose student learns
+from synthetic images says so by an attribute `synthesises`, and its runs show such images. One
+that knows its arithmetic has `flop` (`Counted`); without it the tables say 0.
 """
 
 from typing import Protocol, runtime_checkable
@@ -47,6 +49,23 @@ class Method(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class Counted(Protocol):
+    """A method that knows its arithmetic."""
+
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
-        """The arithmetic of `fit`: floating-point operations of its matrix products."""
+        """Floating-point operations of the matrix products of `fit`."""
         ...
+
+
+def flop_of(method: object, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
+    """The arithmetic of a method; 0 where it does not tell."""
+    if not isinstance(method, Counted):
+        return 0.0
+    return method.flop(teachers, student, budget=budget)
+
+
+def synthesises(method: object) -> bool:
+    """Whether a method's student learns from synthetic images; those that do not say so do not."""
+    return bool(getattr(method, "synthesises", False))
