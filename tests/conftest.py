@@ -28,19 +28,20 @@ def make_teachers(
     *,
     architecture: str = "resnet10-small",
     size_px: int = 8,
+    channels: int = 3,
 ) -> Teachers:
     """Three tiny sites whose batch norm has seen different images."""
     members = []
     for number, own in enumerate(counts, start=1):
-        network = build(architecture, channels=3, classes=3, seed=0)
+        network = build(architecture, channels=channels, classes=3, seed=0)
         generator = torch_generator(number, "images")
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
             for _ in range(3):
-                network(number + torch.randn(16, 3, size_px, size_px, generator=generator))
+                network(number + torch.randn(16, channels, size_px, size_px, generator=generator))
         members.append(Teacher(f"site-{number}", architecture, network.eval(), TINY_CLASSES, own))
-    return Teachers(tuple(members), ImageSpec.of(3, size_px))
+    return Teachers(tuple(members), ImageSpec.of(channels, size_px))
 
 
 @pytest.fixture

@@ -52,11 +52,40 @@ def test_changes_are_told_in_the_order_of_the_fields():
     assert budget.changes_from(budget) == ()
 
 
-@pytest.mark.parametrize("name", ["epochs", "batch_size", "rate"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_training_needs_values_above_zero(name, value):
-    with pytest.raises(SettingsError, match=f"^{name}: expected a value above 0, found {value}"):
-        TrainingSettings(**{name: value})
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("epochs", (0, -1, 10**30), "a whole number from 1 to below 1e9"),
+        ("batch_size", (1, 0, -1), "a whole number from 2 to below 1e9"),
+        ("rate", (0.0, -1.0, 1e9, float("inf"), float("nan")), "a value above 0 and below 1e9"),
+        ("momentum", (-1.0, 1.0, float("nan")), "0 up to below 1"),
+        ("weight_decay", (-1.0, float("inf"), float("nan")), "0 up to below 1e9"),
+        (
+            "milestones",
+            ((5.0, -2.0), (0.5, 1.5), (float("nan"),), (0.5,) * 33),
+            "at most 32 values from 0 to 1",
+        ),
+        ("patience", (-3,), "a whole number from 0 to below 1e9"),
+    ],
+)
+def test_training_takes_no_value_that_cannot_be(name, values, expected):
+    for value in values:
+        with pytest.raises(SettingsError, match=f"^{name}: expected {expected}, found "):
+            TrainingSettings(**{name: value})
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_whole_numbers_and_names_are_checked_where_nobody_checks_types():
+    for name, value in (("epochs", 2.5), ("schedule", "cosine"), ("patience", 0.5)):
+        with pytest.raises(SettingsError, match=f"^{name}: expected "):
+            TrainingSettings(**{name: value})
+
+
+def test_all_that_is_wrong_with_a_training_is_told_at_once():
+    with pytest.raises(SettingsError) as caught:
+        TrainingSettings(momentum=-1.0, weight_decay=-1.0, milestones=(5.0, -2.0), patience=-3)
+    names = [problem.where for problem in caught.value.problems]
+    assert names == ["momentum", "weight_decay", "milestones", "patience"]
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from envoi.networks.descriptor import Descriptor
 from envoi.study import StatisticsPolicy, Study
 from envoi.submission import (
+    Moments,
     Release,
     TrainingCard,
     generate_key,
@@ -25,6 +27,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "submission.md"
 ROW = re.compile(r"^\| ([a-z0-9-]+) \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
 FORMATS = ("fp32", "fp16", "int8")
 KEY = generate_key()
+FEATURES = Descriptor(3, 28).dimension
 POLICY = StatisticsPolicy(release=("class_counts", "feature_moments", "temperature"))
 
 
@@ -50,8 +53,7 @@ def submission(tmp_path, request):
         state=state,
         class_counts=(20, 3, 30, 10, 11, 12, 13, 14),
         card=TrainingCard(epochs=2, images=113, validation_accuracy=0.5),
-        feature_means=torch.ones(8, 128),
-        feature_covariance=torch.eye(128),
+        moments=Moments(torch.ones(8, FEATURES), torch.ones(FEATURES), torch.eye(FEATURES)),
         temperature=1.25,
     )
     path = tmp_path / "north-1.safetensors"

@@ -6,12 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envoi.errors import ShapeError
 from envoi.transforms import augment, denormalise, jitter, normalise
 from envoi.types import ImageSpec
 
 quick = settings(deadline=None, max_examples=30)
 
-SPEC = ImageSpec(3, 4, mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.3, 0.5))
+SPEC = ImageSpec(3, 16, mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.3, 0.5))
 
 
 def generator(seed=0):
@@ -29,7 +30,7 @@ def every_byte(channels=3):
 
 
 def test_a_pixel_becomes_what_the_specification_says():
-    pixels = np.full((1, 3, 4, 4), 51, np.uint8)
+    pixels = np.full((1, 3, 16, 16), 51, np.uint8)
     wanted = (0.2 - torch.tensor(SPEC.mean)) / torch.tensor(SPEC.deviation)
     torch.testing.assert_close(normalise(pixels, SPEC)[0, :, 0, 0], wanted)
 
@@ -41,7 +42,7 @@ def test_the_papers_specification_gives_minus_one_to_one():
 
 
 def test_other_value_ranges_are_scaled_to_the_unit_range():
-    spec = ImageSpec(1, 4, (50.0, 100.0), (0.0,), (1.0,))
+    spec = ImageSpec(1, 2, (50.0, 100.0), (0.0,), (1.0,))
     pixels = np.array([50, 75, 100, 0], np.uint8).reshape(1, 1, 2, 2)
     torch.testing.assert_close(normalise(pixels, spec).flatten(), torch.tensor([0.0, 0.5, 1, -1]))
 
@@ -143,3 +144,33 @@ def test_half_of_the_images_are_flipped():
     kept = sum(image.equal(alike[0]) for image in changed)
     assert flipped + kept == 400
     assert 160 < flipped < 240
+
+
+def test_without_flips_each_image_is_shifted_alone():
+    images = numbered(64)
+    for image, changed in zip(images, augment(images, generator(3), flip=False), strict=True):
+        kept = list(flips_and_shifts(image, 2))[:25]
+        assert any((changed.numpy() == one).all() for one in kept)
+
+
+def test_flips_are_drawn_before_shifts_so_that_old_runs_can_be_repeated():
+    images, source = numbered(16), generator(5)
+    mirrored = (torch.rand(16, generator=source) < 0.5).tolist()
+    offsets = torch.randint(0, 5, (16, 2), generator=source).tolist()
+    places = [
+        25 * flip + 5 * top + left for flip, (top, left) in zip(mirrored, offsets, strict=True)
+    ]
+    for image, changed, place in zip(images, augment(images, generator(5)), places, strict=True):
+        assert (changed.numpy() == list(flips_and_shifts(image, 2))[place]).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 16, 16), (2, 3, 8, 16), (2, 3, 8, 8)])
+def test_pixels_of_another_shape_are_refused_and_not_broadcast(shape):
+    wanted = "images: expected images of 3 channels, 16 x 16 pixels, found shape"
+    with pytest.raises(ShapeError, match=wanted):
+        normalise(np.zeros(shape, np.uint8), SPEC)
+
+
+def test_a_specification_needs_a_mean_and_a_deviation_for_each_channel():
+    with pytest.raises(ShapeError, match=r"1 means and deviations, .* found 3 and 3"):
+        normalise(np.zeros((2, 1, 16, 16), np.uint8), ImageSpec(1, 16))

@@ -8,16 +8,31 @@ dataclasses whose defaults are the paper's (FedISCA, MICCAI 2023, doi
 import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from envoi.errors import EnvoiError, Problem, SettingsError
 
+Schedule = Literal["steps", "one-cycle"]
 Preset = Literal["smoke", "short", "full"]
 PRESETS: tuple[Preset, ...] = ("smoke", "short", "full")
 
 Settings = TypeVar("Settings")
+
+_POSITIVE = (
+    "outer_epochs",
+    "synthesis_steps",
+    "batch_size",
+    "student_rate",
+    "temperature",
+    "bank_images",
+    "bank_steps",
+    "bank_rate",
+)
+# What a submission's manifest has room for.
+_ABSURD = 10**9
+_MILESTONES = 32
 
 _NEVER_NEGATIVE = (
     "pixel_rate",
@@ -45,8 +60,13 @@ class TrainingSettings:
         schedule: `steps` (the paper's milestones) or `one-cycle` (warm up, then down to zero).
         validation_fraction: Part of the site's images that only validates.
         patience: Epochs without a better validation loss before training stops; 0 never stops.
-        augment: Random flips and shifts.
+        augment: Random shifts, and flips if `flip` says so.
+        flip: With `augment`, mirror left and right at random. Training leaves it out where class
+            names tell left from right.
         class_weights: Weigh each class by the inverse of the site's own count.
+
+    Raises:
+        SettingsError: A value is wrong; all of them at once.
     """
 
     epochs: int = 100
@@ -55,15 +75,17 @@ class TrainingSettings:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     milestones: tuple[float, ...] = (0.5, 0.75)
-    schedule: Literal["steps", "one-cycle"] = "steps"
+    schedule: Schedule = "steps"
     validation_fraction: float = 0.1
     patience: int = 0
     augment: bool = False
+    flip: bool = True
     class_weights: bool = False
 
     def __post_init__(self) -> None:
-        _require_positive(self, "epochs", "batch_size", "rate")
-        _require(0 <= self.validation_fraction < 1, self, "validation_fraction", "0 up to below 1")
+        problems = _problems_of_training(self)
+        if problems:
+            raise SettingsError(*problems)
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -91,6 +113,10 @@ class Budget:
             sites of equal architecture only).
         student_statistics: `batch` (batch norm as in training) or `frozen` (evaluation mode with
             the statistics that the start brought).
+        bank_images: Images that methods which learn from a bank make before they distil.
+        bank_steps: Steps of the student on the bank.
+        bank_batch: Images of one such step.
+        bank_rate: Peak of the student's learning rate on the bank.
     """
 
     outer_epochs: int = 100
@@ -110,11 +136,14 @@ class Budget:
     temperature: float = 20.0
     student_start: Literal["seed", "average"] = "seed"
     student_statistics: Literal["batch", "frozen"] = "batch"
+    bank_images: int = 30_000
+    bank_steps: int = 12_000
+    bank_batch: int = 128
+    bank_rate: float = 2e-3
 
     def __post_init__(self) -> None:
-        _require_positive(
-            self, "outer_epochs", "synthesis_steps", "batch_size", "student_rate", "temperature"
-        )
+        _require_positive(self, *_POSITIVE)
+        _require(self.bank_batch > 1, self, "bank_batch", "2 or more")
         for name in _NEVER_NEGATIVE:
             _require(getattr(self, name) >= 0, self, name, "0 or more")
         _require(
@@ -136,6 +165,7 @@ class Budget:
         """
         if name == "full":
             large = {"batch_size": 50, "synthesis_steps": 1000, "jitter_px": 30}
+            large |= {"bank_images": 10_000, "bank_batch": 64}
             return cls(**(large if size_px > 64 else {}))  # type: ignore[arg-type]
         if name not in PRESETS:
             raise SettingsError(
@@ -155,8 +185,14 @@ class Budget:
             student_optimiser="adam",
             student_rate=5e-4,
             student_start="average",
+            bank_images=10_000 if size_px <= 64 else 2_000,
+            bank_steps=2_000 if size_px <= 64 else 600,
+            bank_batch=64 if size_px <= 64 else 32,
         )
-        return cpu if name == "smoke" else replace(cpu, outer_epochs=6, batch_size=64)
+        if name == "smoke":
+            return cpu
+        bank = {"bank_images": 2 * cpu.bank_images, "bank_steps": 3 * cpu.bank_steps}
+        return replace(cpu, outer_epochs=6, batch_size=64, **bank)  # type: ignore[arg-type]
 
     def changes_from(self, other: "Budget") -> tuple[str, ...]:
         """Each setting that differs from `other`, as `name: other -> self`."""
@@ -209,6 +245,47 @@ def problems_of(err: ValidationError, *, where: str, known: list[str]) -> list[P
     return problems
 
 
+def _problems_of_training(settings: TrainingSettings) -> list[Problem]:
+    """Every value that no training can use; what is no number (NaN) is outside any range."""
+    fractions, schedules = settings.milestones, get_args(Schedule)
+    right = {
+        "epochs": (_is_whole(settings.epochs, 1), "a whole number from 1 to below 1e9"),
+        "batch_size": (
+            _is_whole(settings.batch_size, 2),
+            "a whole number from 2 to below 1e9",
+        ),
+        "rate": (0 < settings.rate < _ABSURD, "a value above 0 and below 1e9"),
+        "momentum": (0 <= settings.momentum < 1, "0 up to below 1"),
+        "weight_decay": (0 <= settings.weight_decay < _ABSURD, "0 up to below 1e9"),
+        "milestones": (
+            len(fractions) <= _MILESTONES and all(0 <= value <= 1 for value in fractions),
+            f"at most {_MILESTONES} values from 0 to 1",
+        ),
+        "schedule": (settings.schedule in schedules, f"one of {', '.join(schedules)}"),
+        "validation_fraction": (0 <= settings.validation_fraction < 1, "0 up to below 1"),
+        "patience": (_is_whole(settings.patience, 0), "a whole number from 0 to below 1e9"),
+    }
+    remedies = {
+        "batch_size": "Use larger batches: batch norm has nothing to normalise by in one image.",
+        "milestones": "Give fractions of all epochs, such as [0.5, 0.75], in place of epochs.",
+    }
+    return [
+        _wrong(settings, name, expected, remedies.get(name))
+        for name, (is_right, expected) in right.items()
+        if not is_right
+    ]
+
+
+def _is_whole(value: int, least: int) -> bool:
+    """Whether it is a whole number from `least` on that is not absurd."""
+    return isinstance(value, int) and least <= value < _ABSURD
+
+
+def _wrong(settings: object, name: str, expected: str, remedy: str | None = None) -> Problem:
+    found = repr(getattr(settings, name))[:80]
+    return Problem(expected, found, name, remedy or f"Correct {name}.")
+
+
 def _require_positive(settings: object, *names: str) -> None:
     for name in names:
         _require(getattr(settings, name) > 0, settings, name, "a value above 0")
@@ -216,5 +293,4 @@ def _require_positive(settings: object, *names: str) -> None:
 
 def _require(condition: bool, settings: object, name: str, expected: str) -> None:  # noqa: FBT001
     if not condition:
-        found = repr(getattr(settings, name))
-        raise SettingsError(Problem(expected, found, name, f"Correct {name}."))
+        raise SettingsError(_wrong(settings, name, expected))

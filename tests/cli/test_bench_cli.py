@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from envoi.data import phantom_federation
 
@@ -60,6 +61,63 @@ def test_bench_runs_once_and_its_table_reads_by_program(file, tmp_path):
     assert int(rows[-1]["bytes_per_site"]) > 100_000
 
 
+@pytest.fixture
+def table(tmp_path):
+    """Pictures of two hospitals and their table, with parts and patients."""
+    rng = np.random.default_rng(0)
+    lines = ["path,label,split,site,who"]
+    for number in range(64):
+        label, site = "ab"[number % 2], ("east", "west")[number % 4 > 1]
+        grey = rng.integers(0, 120, (20, 20)) + 120 * (number % 2)
+        Image.fromarray(grey.astype(np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{label},{'test' if number < 16 else 'train'},{site},p{number}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    return tmp_path / "list.csv"
+
+
+@pytest.mark.slow
+def test_bench_takes_the_hospitals_of_a_table_as_sites(table, tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[budget]\nouter_epochs = 1\nsynthesis_steps = 2\nbatch_size = 8\n")
+    words = ("bench", "run", table, "--out", tmp_path / "runs", "--partition", "natural")
+    words += ("--size", 16, "--channels", 1, "--fit", "resize", "--column", "patient=who")
+    words += ("--epochs", 1, "--methods", "fedavg", "--settings", settings)
+    found = envoi(*words)
+    assert found.returncode == 0, found.stderr
+    assert "list-1x16-resize_natural_5_convnet-small_0: running" in found.stdout
+    shown = envoi("bench", "table", tmp_path / "runs")
+    assert "### list-1x16-resize, natural, 2 sites, convnet-small" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "code"),
+    [
+        ((), "--size: expected a size in pixels for the pictures of a table or folder", 2),
+        (("--size", 16), "permit it with --fit resize", 3),
+        (("--size", 20), "permit it with --allow-channel-conversion", 3),
+        (("--size", 20, "--channels", 2), "--channels: expected 1 or 3, found '2'", 2),
+        (("--size", 20, "--channels", 1, "--column", "x=y"), "expected MEANING=NAME", 2),
+        (("--size", 20, "--channels", 1), None, 0),
+        (("--size", 20, "--allow-channel-conversion"), None, 0),
+    ],
+)
+def test_how_a_table_is_read_is_said(table, tmp_path, words, message, code):
+    found = envoi("bench", "run", table, "--out", tmp_path / "runs", "--dry-run", *words)
+    assert found.returncode == code, found.stderr
+    assert message is None or message in found.stderr
+
+
+def test_a_folder_of_classes_is_read(tmp_path):
+    for name in "ab":
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number in range(6):
+            Image.new("L", (12, 12), number).save(tmp_path / "set" / name / f"{number}.png")
+    words = ("bench", "run", tmp_path / "set", "--out", tmp_path / "runs", "--dry-run")
+    found = envoi(*words, "--size", 12, "--channels", 1)
+    assert found.returncode == 0, found.stderr
+    assert "set-1x12_dirichlet-0.6" in found.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "message", "code"),
     [
@@ -70,6 +128,7 @@ def test_bench_runs_once_and_its_table_reads_by_program(file, tmp_path):
         (("--weight-format", "fp8"), "expected fp32 or fp16 or int8, found 'fp8'", 2),
         (("--budget", "huge"), "expected one of smoke, short, full, found 'huge'", 2),
         (("--network", "alexnet"), "expected one of convnet-small", 3),
+        (("--size", "28"), "pictures of a table or folder, and only for these, found '28'", 2),
     ],
 )
 def test_what_is_unknown_is_said_before_anything_runs(words, message, code, file, tmp_path):

@@ -179,11 +179,23 @@ def test_a_table_with_parts_of_its_own_keeps_its_test_images_unseen(place):
     assert (found.exit_code, "--column: expected MEANING=NAME" in found.stderr) == (2, True)
 
 
+def test_a_site_of_one_patient_or_one_row_trains_with_a_warning(place):
+    rows = write_pictures(place / "pictures")
+    table = place / "pictures" / "list.csv"
+    lines = [f"{path},{label},p" for path, label, *_ in rows]
+    for count, found in ((len(rows), "images of one patient"), (1, "one image")):
+        table.write_text("\n".join(["path,label,patient", *lines[:count]]))
+        done = run(*TRAIN, "--data", table, "--work", f"work-{count}")
+        assert done.exit_code == 0, done.stderr
+        assert f"warning: The site has only {found}" in done.stderr
+
+
 def test_other_sizes_are_refused_unless_permitted(place):
     write_pictures(place / "pictures", size=20)
     found = run(*TRAIN, "--data", "pictures")
     assert found.exit_code == 3
     assert "12" in found.stderr
+    assert "permit it with --fit resize or --fit crop" in found.stderr
     assert run(*TRAIN, "--data", "pictures", "--fit", "resize").exit_code == 0
 
 
@@ -217,6 +229,9 @@ def test_one_image_trains_with_a_warning_and_submits(place):
         (["--device", "abacus"], 2, "expected auto, cpu or cuda, found 'abacus'"),
         (["--fit", "stretch"], 2, "expected one of exact, resize, crop"),
         (["--set", "batch_size=1"], 2, "Use larger batches"),
+        (["--set", "momentum=-1"], 2, "--set, momentum: expected 0 up to below 1, found -1"),
+        (["--set", "milestones=[5, -2]"], 2, "Give fractions of all epochs"),
+        (["--set", "rate=1e8"], 2, "Lower the learning rate: training has diverged"),
         (["--study", "nowhere.toml"], 3, "nowhere.toml"),
     ],
 )
@@ -248,6 +263,45 @@ def test_submit_refuses_what_would_harm(place):
     assert found.exit_code == 3
     assert "taken: expected a new file, found an existing one" in found.stderr
     assert (place / "taken").read_text() == "precious"
+
+
+def test_a_working_folder_is_signed_as_its_own_site_alone(place):
+    run(*TRAIN)
+    south = ["--study", "study.toml", "--site", "south", "--work", "work"]
+    submit = ["site", "submit", *south, "--key", "south.key", "--out", "."]
+    found = run(*submit)
+    assert found.exit_code == 3
+    assert "expected the working folder of south, found that of north" in found.stderr
+    assert not list(place.glob("*.safetensors"))
+    run(*SUBMIT, "--out", ".")
+    train = ["site", "train", *south, "--data", "images.npz", "--again"]
+    for command in (train, ["site", "withdraw", *south, "--key", "south.key", "--out", "."]):
+        found = run(*command)
+        assert found.exit_code == 3
+        assert "expected the working folder of south, found that of north" in found.stderr
+    assert (place / "work" / "trained.safetensors").exists()
+
+
+def test_a_number_is_used_once(place):
+    run(*TRAIN)
+    assert run(*SUBMIT, "--out", ".", "--sequence", 4, "--key", "south.key").exit_code == 3
+    assert run(*SUBMIT, "--out", ".", "--sequence", 4).exit_code == 0
+    for number in (4, 2):
+        found = run(*SUBMIT, "--out", "again.safetensors", "--sequence", number)
+        assert found.exit_code == 2
+        assert f"--sequence: expected a number above 4, that of the last file, found {number}" in (
+            found.stderr
+        )
+    assert not (place / "again.safetensors").exists()
+
+
+def test_a_name_that_ends_in_a_slash_is_a_folder(place):
+    run(*TRAIN)
+    assert run(*SUBMIT, "--out", "new/").exit_code == 0
+    assert (place / "new" / "north-1.safetensors").is_file()
+    withdraw = ["site", "withdraw", *STUDY, "--key", "north.key", "--work", "work"]
+    assert run(*withdraw, "--out", "deep/er/").exit_code == 0
+    assert (place / "deep" / "er" / "north-1.withdrawal.json").is_file()
 
 
 def test_nothing_of_the_machine_is_in_the_file(place, monkeypatch):

@@ -72,6 +72,18 @@ def test_check_says_every_problem_at_once(file):
         assert part in found.stderr
 
 
+def test_check_says_what_is_wrong_with_the_training(file):
+    text = file.read_text().replace("momentum = 0.9", "momentum = -1.0")
+    text = text.replace("weight_decay = 0.0005", "weight_decay = -1.0")
+    text = text.replace("patience = 0", "patience = -3").replace("0.5, 0.75]", "5.0, -2.0]")
+    file.write_text(text.replace("batch_size = 128", "batch_size = 1"))
+    found = run("study", "check", file)
+    assert found.exit_code == 3
+    lines = found.stderr.splitlines()
+    for name in ("batch_size", "momentum", "weight_decay", "milestones", "patience"):
+        assert sum(f"training.{name}: expected " in line for line in lines) == 1
+
+
 def test_add_site_keeps_comments_and_binds_the_key(file):
     before = file.read_text()
     keys = {site: public_text(generate_key()) for site in ("north", "south")}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from envoi.data import Reading, SplitPlan, load_folder
+from envoi.data import Reading, SplitPlan, list_folder, load_folder
 from envoi.errors import DataError, StorageError
 from envoi.types import ImageSpec
 
@@ -201,3 +201,18 @@ def test_a_path_that_is_no_folder(tmp_path, kind):
     with pytest.raises(StorageError, match="image folder: expected a folder of images") as caught:
         load_folder(path, spec=SPEC)
     assert SECRET not in str(caught.value)
+
+
+def test_a_listing_keeps_the_order_of_classes_and_names(tmp_path):
+    fill(tmp_path, b=3, a=2)
+    listing = list_folder(tmp_path, spec=SPEC)
+    images = listing.read(np.arange(len(listing)))
+    assert listing.part is None
+    assert images.labels.tolist() == [0, 0, 1, 1, 1]
+    assert images.images[:, 0, 0, 0].tolist() == [0, 1, 0, 1, 2]
+
+
+def test_a_listing_of_one_picture_is_read_and_not_split(tmp_path):
+    fill(tmp_path, a=1)
+    listing = list_folder(tmp_path, spec=SPEC, class_names=("a", "b"))
+    assert listing.read(np.arange(1)).class_counts == (1, 0)

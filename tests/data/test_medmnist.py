@@ -1,3 +1,4 @@
+import pickle
 import zipfile
 
 import numpy as np
@@ -159,6 +160,21 @@ def test_files_of_another_kind_are_refused(tmp_path, content):
     path = tmp_path / "wrong.npz"
     path.write_bytes(content)
     with pytest.raises(DataError, match="expected an .npz file of MedMNIST's six arrays"):
+        load_medmnist(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"path,label\na.png,1\n", "a file of another kind"),
+        (b"text, not an archive", "a file of another kind"),
+        (pickle.dumps([1]), "Python objects"),
+    ],
+)
+def test_what_a_file_of_another_kind_is_called(tmp_path, content, found):
+    path = tmp_path / "wrong.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"found {found}"):
         load_medmnist(path)
 
 

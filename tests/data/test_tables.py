@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from envoi.data import Columns, Reading, SplitPlan, load_table
+from envoi.data import Columns, Reading, SplitPlan, list_table, load_table
 from envoi.errors import DataError, EnvoiWarning, StorageError
 from envoi.types import ImageSpec
 
@@ -142,7 +142,7 @@ def test_columns_may_have_other_names(write):
 
 def test_a_column_that_looks_like_patients_is_warned_of(write):
     rows = [[f"{n}.png", "ab"[n % 2], f"p{n}"] for n in range(12)]
-    with pytest.warns(EnvoiWarning, match=r"give Columns\(patient='patient_id'\)"):
+    with pytest.warns(EnvoiWarning, match=r"--column patient=patient_id \(in Python"):
         data = load_table(write(["path", "label", "patient_id"], rows), spec=SPEC)
     assert data.train.patients is None
 
@@ -251,7 +251,9 @@ def test_one_class_is_refused(write, refused):
 )
 def test_columns_that_are_not_there_once_are_refused(write, refused, header, columns, message):
     path = write(header, [[f"{n}.png", "ab"[n % 2]] for n in range(8)])
-    assert message in refused(path, columns=columns)
+    told = refused(path, columns=columns)
+    assert message in told
+    assert "=NAME (in Python: Columns(" in told
 
 
 def test_a_table_without_header_shows_nothing_of_its_first_row(write, refused):
@@ -305,8 +307,45 @@ def test_missing_and_wrong_pictures_are_told_by_line_together(write, refused):
 def test_fit_is_passed_on(write, refused):
     path = write(["path", "label"], [[f"{n}.png", "ab"[n % 2]] for n in range(8)])
     spec = ImageSpec.of(3, 4)
-    assert "fit='resize' or fit='crop'" in refused(path, spec=spec)
+    message = refused(path, spec=spec)
+    assert "--fit resize or --fit crop (in Python: fit='resize' or fit='crop')" in message
+    assert "--allow-channel-conversion (in Python: allow_channel_conversion=True)" in message
     reading = Reading(fit="crop", allow_channel_conversion=True)
     data = load_table(path, spec=spec, reading=reading)
     assert data.train.images.shape[1:] == (3, 4, 4)
     assert data.train.images.dtype == np.uint8
+
+
+def test_a_listing_keeps_the_order_of_the_rows_whatever_their_parts(write):
+    rows = [[f"{n}.png", "ba"[n % 2], ("test", "train")[n % 3 > 0]] for n in range(12)]
+    listing = list_table(write(["path", "label", "split"], rows), spec=SPEC)
+    everything = listing.read(np.arange(len(listing)))
+    assert everything.images[:, 0, 0, 0].tolist() == list(range(12))
+    assert [everything.class_names[label] for label in everything.labels] == [r[1] for r in rows]
+    assert listing.rows("test").tolist() == [0, 3, 6, 9]
+    assert not len(listing.rows("validation"))
+
+
+def test_a_listing_of_one_patient_or_one_row_is_read_and_not_split(write):
+    rows = [[f"{n}.png", "ab"[n % 2], SECRET] for n in range(4)]
+    listing = list_table(write(["path", "label", "patient"], rows), spec=SPEC)
+    assert listing.read(np.arange(4)).patients.tolist() == [0] * 4
+    with pytest.raises(DataError, match="at least two patients"):
+        listing.rows("test")
+    alone = list_table(write(["path", "label"], [rows[0][:2]]), spec=SPEC, class_names=("a", "b"))
+    assert len(alone.read(np.arange(1))) == 1
+
+
+def test_only_the_pictures_that_are_asked_for_are_opened(write):
+    path = write(["path", "label"], [[f"{n}.png", "ab"[n % 2]] for n in range(8)])
+    (path.parent / "2.png").unlink()
+    listing = list_table(path, spec=SPEC)
+    assert listing.read(np.array([3, 1])).images[:, 0, 0, 0].tolist() == [3, 1]
+    with pytest.raises(DataError, match="table, line 4: expected a file, found nothing"):
+        listing.read(np.arange(8))
+
+
+def test_a_table_of_test_images_alone_is_listed(write):
+    rows = [[f"{n}.png", "ab"[n % 2], "test"] for n in range(4)]
+    listing = list_table(write(["path", "label", "split"], rows), spec=SPEC)
+    assert listing.rows("test").tolist() == [0, 1, 2, 3]

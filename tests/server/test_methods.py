@@ -16,10 +16,12 @@ from envoi.settings import Budget
 from tests.conftest import TINY_CLASSES, make_teachers
 
 BUDGET = Budget(outer_epochs=2, synthesis_steps=3, batch_size=6, student_rate=0.01)
+GENERATORS = ("dafl", "dense", "coboost")
+DATA_FREE = ("fedisca", "fedisca_ema", "fedisca_none", *GENERATORS)
 
 
 def fit(name, teachers, *, budget=BUDGET, seed=0, **options):
-    student = build("resnet10-small", channels=3, classes=3, seed=0)
+    student = build("resnet10-small", channels=teachers.image.channels, classes=3, seed=0)
     generator = torch.Generator().manual_seed(seed)
     method = method_called(name)
     return method.fit(teachers, student, budget=budget, generator=generator, **options)
@@ -50,7 +52,7 @@ def test_answers_are_finite_logits_of_every_class(name, teachers, images):
     assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["fedisca", "fedisca_ema", "fedisca_none"])
+@pytest.mark.parametrize("name", DATA_FREE)
 @pytest.mark.parametrize("kill_at", [1, 2, 3, 5])
 def test_killed_and_resumed_gives_the_same_bits(name, kill_at, teachers, tmp_path):
     budget = dataclasses.replace(BUDGET, student_optimiser="adam")
@@ -87,8 +89,9 @@ def test_killed_and_resumed_gives_the_same_bits(name, kill_at, teachers, tmp_pat
         assert seen[0] == kill_at + 1  # a step is saved before it is told
 
 
-def test_another_seed_gives_another_student(teachers):
-    first, second = fit("fedisca", teachers, seed=0), fit("fedisca", teachers, seed=1)
+@pytest.mark.parametrize("name", ["fedisca", *GENERATORS])
+def test_another_seed_gives_another_student(name, teachers):
+    first, second = fit(name, teachers, seed=0), fit(name, teachers, seed=1)
     assert not same(tensors_of(first), tensors_of(second))
 
 
@@ -220,15 +223,22 @@ def test_names_of_no_module_are_told(name):
         method_called(name)
 
 
-@pytest.mark.parametrize("name", ["ensemble_mean_logits", "fedisca"])
+@pytest.mark.parametrize("name", ["ensemble_mean_logits", "fedisca", *GENERATORS])
 def test_sites_may_differ_in_architecture(name, images):
     mixed = make_teachers().members[:2] + make_teachers(architecture="wrn-16-2").members[2:]
     assert fit(name, Teachers(mixed, make_teachers().image))(images).shape == (12, 3)
 
 
-def test_networks_without_batch_norm_are_distilled_too(images):
-    network = fit("fedisca", make_teachers(architecture="resnet10-small-gn"))
+@pytest.mark.parametrize("name", ["fedisca", *GENERATORS])
+def test_networks_without_batch_norm_are_distilled_too(name, images):
+    network = fit(name, make_teachers(architecture="resnet10-small-gn"))
     assert network(images).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["fedisca", *GENERATORS])
+def test_grey_images_of_odd_size_are_distilled_too(name):
+    network = fit(name, make_teachers(channels=1, size_px=9))
+    assert network(torch.randn(2, 1, 9, 9, generator=torch.Generator())).isfinite().all()
 
 
 def test_starting_from_the_average_needs_a_site_of_the_students_kind():
@@ -255,9 +265,10 @@ def test_a_frozen_student_keeps_the_statistics_of_its_start(teachers):
     assert not student.conv1.weight.equal(averaged.conv1.weight)
 
 
-def test_flop_is_proportional_to_the_steps(teachers):
+@pytest.mark.parametrize("name", ["fedisca", *GENERATORS])
+def test_flop_is_proportional_to_the_steps(name, teachers):
     student = build("resnet10-small", channels=3, classes=3, seed=0)
-    method = method_called("fedisca")
+    method = method_called(name)
     flop = method.flop(teachers, student, budget=BUDGET)
     twice = dataclasses.replace(BUDGET, outer_epochs=4)
     assert method.flop(teachers, student, budget=twice) == 2 * flop > 0

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envoi.site.batches import Inputs, batches, features_of, logits_of
+from envoi.site.batches import Inputs, batches, logits_of
 from envoi.transforms import normalise
 
 
@@ -31,13 +31,11 @@ def test_inputs_are_the_normalised_images_either_way(make_images, study, limit_b
     assert len(inputs) == 9
 
 
-def test_logits_and_features_do_not_depend_on_batches_or_mode(make_images, study, monkeypatch):
+def test_logits_do_not_depend_on_batches_or_mode(make_images, study, monkeypatch):
     images, network = make_images(7), study.network()
     inputs, index = Inputs(images, study.image), torch.arange(7)
     whole = logits_of(network.train(), inputs, index)
     monkeypatch.setattr("envoi.site.batches.EVALUATION_BATCH", 2)
     parts = logits_of(network.train(), inputs, index)
     torch.testing.assert_close(whole, parts)
-    features = features_of(network.train(), inputs, index)
-    torch.testing.assert_close(network.fc(features), whole)
     assert not whole.requires_grad

@@ -3,56 +3,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from sklearn.covariance import ledoit_wolf
 
 from envoi.errors import DataError
-from envoi.site.export import accuracy_as_sent, feature_moments, release
+from envoi.site.export import accuracy_as_sent, release
+from envoi.site.moments import image_moments
 from envoi.site.train import train
 from envoi.submission import quantised
 
 ALL = ["class_counts", "feature_moments", "temperature"]
-
-
-@pytest.fixture
-def features():
-    rng = np.random.default_rng(0)
-    labels = np.array([0] * 30 + [1] * 20 + [2] * 3)
-    mixed = rng.normal(0, 1, (53, 8)) @ rng.normal(0, 1, (8, 8))
-    return mixed + 5 * labels[:, None], labels
-
-
-def test_means_and_covariance_agree_with_scikit_learn(features):
-    values, labels = features
-    means, covariance = feature_moments(values, labels, classes=4, minimum=10)
-    told = labels < 2
-    for label in (0, 1):
-        np.testing.assert_allclose(means[label], values[labels == label].mean(axis=0))
-    centred = values[told] - means[labels[told]]
-    wanted, shrinkage = ledoit_wolf(centred, assume_centered=True)
-    assert 0 < shrinkage < 1
-    np.testing.assert_allclose(covariance, wanted, rtol=1e-10)
-
-
-def test_classes_under_the_minimum_leave_no_trace(features):
-    values, labels = features
-    means, covariance = feature_moments(values, labels, classes=4, minimum=10)
-    assert not means[2:].any()
-    values[labels == 2] *= 100
-    again = feature_moments(values, labels, classes=4, minimum=10)
-    np.testing.assert_array_equal(again[0], means)
-    np.testing.assert_array_equal(again[1], covariance)
-
-
-def test_no_class_at_the_minimum_gives_zeros(features):
-    means, covariance = feature_moments(*features, classes=4, minimum=99)
-    assert (means.shape, covariance.shape) == ((4, 8), (8, 8))
-    assert not means.any()
-    assert not covariance.any()
-
-
-def test_equal_features_have_no_covariance():
-    _, covariance = feature_moments(np.ones((6, 3)), np.zeros(6, int), classes=2, minimum=1)
-    assert not covariance.any()
 
 
 def test_a_release_holds_what_the_policy_asks_for(make_images, make_study):
@@ -62,9 +20,11 @@ def test_a_release_holds_what_the_policy_asks_for(make_images, make_study):
     sent = release(trained, images, study=study)
     assert sent.class_counts == (20, 20, 3)
     assert sent.temperature == trained.temperature
-    assert sent.feature_means.shape == (3, 128)
-    assert not sent.feature_means[2].any()
-    assert (torch.linalg.eigvalsh(sent.feature_covariance) > 0).all()
+    wanted = image_moments(images, study)
+    assert not sent.moments.means[2].any()
+    assert torch.equal(sent.moments.means, wanted.means)
+    assert torch.equal(sent.moments.deviations, wanted.deviations)
+    assert torch.equal(sent.moments.correlations, wanted.correlations)
     assert sent.card.images == 43
     assert sent.card.epochs == 3
     assert sent.card.validation_accuracy == trained.validation_accuracy
@@ -81,9 +41,9 @@ def test_what_the_policy_does_not_ask_for_is_not_computed(make_images, study, mo
     def never(*args, **kwargs):
         raise AssertionError
 
-    monkeypatch.setattr("envoi.site.export.features_of", never)
+    monkeypatch.setattr("envoi.site.export.image_moments", never)
     sent = release(trained, images, study=study)
-    assert (sent.feature_means, sent.feature_covariance, sent.temperature) == (None, None, None)
+    assert (sent.moments, sent.temperature) == (None, None)
 
 
 def test_other_settings_than_the_studys_stand_on_the_card(make_images, study):

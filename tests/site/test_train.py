@@ -1,4 +1,5 @@
 import dataclasses
+import sys
 import warnings
 
 import numpy as np
@@ -213,14 +214,67 @@ def test_an_architecture_outside_the_study_is_refused(make_images, study):
 
 
 def test_batches_of_one_image_are_refused(make_images, study):
-    with pytest.raises(SettingsError, match="batch_size: expected at least 2, found 1"):
+    with pytest.raises(
+        SettingsError, match=r"batch_size: expected a whole number from 2 .*, found 1"
+    ):
         train(make_images(), study=study, settings=settings_of(study, batch_size=1), seed=1)
 
 
 def test_a_diverged_training_ends_in_one_line(make_images, study):
-    settings = settings_of(study, rate=1e12)
+    settings = settings_of(study, rate=1e8)
     with pytest.raises(SettingsError, match=r"expected a finite loss, found .* in epoch"):
         train(make_images(), study=study, settings=settings, seed=1)
+
+
+@pytest.mark.parametrize("spoilt", [float("nan"), float("inf"), float("-inf")])
+def test_a_validation_that_is_not_finite_ends_in_one_line(make_images, study, monkeypatch, spoilt):
+    def answers(network, inputs, index):
+        logits = torch.zeros(len(index), 3)
+        logits[0, 2 - inputs.labels[index[0]]] = spoilt  # of the wrong class
+        return logits
+
+    monkeypatch.setattr(sys.modules["envoi.site.train"], "logits_of", answers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(SettingsError, match=r"expected a finite .*validation .* in epoch 1"):
+            train(make_images(labels=[0, 2] * 12), study=study, seed=1)
+
+
+def test_weights_that_the_last_step_spoils_are_refused(make_images, study, monkeypatch):
+    def spoil(info):
+        with torch.no_grad():
+            network.fc.bias[0] = float("inf")
+
+    network = study.network()
+    monkeypatch.setattr(type(study), "network", lambda *_: network)
+    settings = settings_of(study, epochs=1, batch_size=99, validation_fraction=0.0)
+    with pytest.raises(SettingsError, match="expected finite weights after the last step"):
+        train(make_images(), study=study, settings=settings, seed=1, on_step=spoil)
+
+
+SIDES = ("kidney-left", "kidney-right", "liver")
+
+
+def test_classes_that_tell_sides_are_not_flipped(make_images, make_study):
+    study = make_study(classes=list(SIDES))
+    images = dataclasses.replace(make_images(), class_names=SIDES)
+    with pytest.warns(EnvoiWarning, match="the classes kidney-left and kidney-right tell left"):
+        trained = train(images, study=study, seed=1)
+    assert not trained.settings.flip
+    plain = settings_of(study, flip=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wanted = train(images, study=study, settings=plain, seed=1)
+        train(images, study=study, settings=settings_of(study, augment=False), seed=1)
+    assert_equal(weights(trained), weights(wanted))
+
+
+def test_other_classes_are_flipped_if_the_settings_say_so(make_images, study):
+    images = make_images()
+    flipped, plain = train(images, study=study, seed=1), settings_of(study, flip=False)
+    assert flipped.settings.flip
+    unflipped = train(images, study=study, settings=plain, seed=1)
+    assert not torch.equal(flipped.network.fc.weight, unflipped.network.fc.weight)
 
 
 def test_a_checkpoint_of_another_job_is_refused(make_images, study, tmp_path):

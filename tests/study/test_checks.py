@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from envoi.study.checks import _WEAK_KEYS, decode_key, is_site_id
+from envoi.study.checks import _WEAK_KEYS, decode_key, is_site_id, mirrored_classes
 
 P = 2**255 - 19
 D = -121665 * pow(121666, -1, P) % P
@@ -91,3 +91,18 @@ def test_site_ids(site):
 )
 def test_what_is_no_site_id(site):
     assert not is_site_id(site)
+
+
+@pytest.mark.parametrize(
+    ("names", "pair"),
+    [
+        (("liver", "kidney-left", "kidney-right"), ("kidney-left", "kidney-right")),
+        (("Right lung", "LEFT lung"), ("LEFT lung", "Right lung")),
+        (("lungLeft", "lungRight"), ("lungLeft", "lungRight")),
+        (("cleft palate", "normal"), None),
+        (("left lung", "right kidney"), None),
+        (("bright", "dark"), None),
+    ],
+)
+def test_classes_that_differ_in_their_side_alone(names, pair):
+    assert mirrored_classes(names) == pair

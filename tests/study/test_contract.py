@@ -137,8 +137,6 @@ def test_a_study_is_frozen(study):
         ("image", ImageSpec(1, 28), "1 finite values"),
         ("image", ImageSpec(3, 28, mean=(0.0, 0.0, float("nan"))), "3 finite values"),
         ("image", ImageSpec(3, 28, deviation=(1.0, 1.0, 0.0)), "above 0"),
-        ("training", TrainingSettings(momentum=float("inf")), "finite numbers"),
-        ("training", TrainingSettings(milestones=(0.5,) * 33), "at most 32"),
         ("sites", {"North": "x"}, "a site id of at most 63"),
         ("sites", {"north": "x"}, "sites.north.*does not begin"),
     ],
@@ -243,6 +241,13 @@ def test_a_usual_study_raises_no_doubts(study):
         (
             {"statistics": StatisticsPolicy(release=("class_counts", "feature_moments"))},
             "Feature moments are released",
+        ),
+        (
+            {
+                "classes": ("left lung", "right lung", "heart"),
+                "training": TrainingSettings(augment=True),
+            },
+            "Classes left lung and right lung tell left from right: no image will be flipped",
         ),
     ],
 )

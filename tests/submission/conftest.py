@@ -10,9 +10,15 @@ import pytest
 import torch
 
 from envoi.files import canonical_json
+from envoi.networks.descriptor import Descriptor
 from envoi.study import StatisticsPolicy, Study
-from envoi.submission import Release, TrainingCard, generate_key, public_text
-from envoi.submission.layout import FEATURE_COVARIANCE, FEATURE_MEANS, Layout
+from envoi.submission import Moments, Release, TrainingCard, generate_key, public_text
+from envoi.submission.layout import (
+    FEATURE_CORRELATIONS,
+    FEATURE_DEVIATIONS,
+    FEATURE_MEANS,
+    Layout,
+)
 from envoi.submission.manifest import SIGNING_DOMAIN, Manifest
 from envoi.submission.open import read_file
 from envoi.submission.write import bytes_of
@@ -27,8 +33,9 @@ TINY = Layout.of(
         ("network/bn.running_mean", "F32", (2,)),
         ("network/bn.running_var", "F32", (2,)),
         ("scale/conv.weight", "F32", (2,)),
-        (FEATURE_MEANS, "F32", (3, 2)),
-        (FEATURE_COVARIANCE, "F32", (2, 2)),
+        (FEATURE_MEANS, "F32", (3, 3)),
+        (FEATURE_DEVIATIONS, "F32", (3,)),
+        (FEATURE_CORRELATIONS, "F16", (3,)),
     ],
     classes=3,
 )
@@ -89,16 +96,23 @@ def plain_release(study, architecture):
         if tensor.dim():
             noise = torch.randn(tensor.shape, generator=generator) * 0.05
             state[name] = (tensor + noise).abs() if "var" in name else tensor + noise
-    features = network.fc.in_features
-    square = torch.randn(features, features, generator=generator)
     return Release(
         architecture=architecture,
         state=state,
         class_counts=(4, 12, 103),
         card=TrainingCard(epochs=9, images=119, validation_accuracy=0.91234),
-        feature_means=torch.randn(3, features, generator=generator),
-        feature_covariance=square @ square.T / features,
+        moments=plain_moments(study, generator),
         temperature=1.2344,
+    )
+
+
+def plain_moments(study, generator):
+    features = Descriptor(study.image.channels, study.image.size_px).dimension
+    samples = torch.randn(2 * features, features, generator=generator)
+    return Moments(
+        means=torch.randn(len(study.classes), features, generator=generator),
+        deviations=torch.rand(features, generator=generator),
+        correlations=torch.corrcoef(samples.T),
     )
 
 
@@ -114,8 +128,9 @@ class Forge:
             "network/bn.running_mean": torch.tensor([0.25, -1]),
             "network/bn.running_var": torch.tensor([0.0, 2.5]),
             "scale/conv.weight": torch.tensor([0.01, 0.02]),
-            FEATURE_MEANS: torch.tensor([[0.0, 0.0], [1, 2], [3, 4]]),
-            FEATURE_COVARIANCE: torch.tensor([[2.0, 0.5], [0.5, 1.0]]),
+            FEATURE_MEANS: torch.tensor([[0.0, 0.0, 0.0], [1, 2, 3], [4, 5, 6]]),
+            FEATURE_DEVIATIONS: torch.tensor([2.0, 0.5, 0.0]),
+            FEATURE_CORRELATIONS: torch.tensor([0.5, 0.25, -0.5], dtype=torch.float16),
         }
         self.manifest = json.loads(
             Manifest(

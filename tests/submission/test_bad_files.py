@@ -17,7 +17,7 @@ import torch
 
 from envoi.errors import ReplayError, SignatureError, SubmissionError
 from envoi.submission import generate_key, open_submission
-from envoi.submission.layout import FEATURE_COVARIANCE, FEATURE_MEANS
+from envoi.submission.layout import FEATURE_CORRELATIONS, FEATURE_DEVIATIONS, FEATURE_MEANS
 
 NAN, INF = float("nan"), float("inf")
 
@@ -135,6 +135,15 @@ def tensor_changed(name, *values, dtype=torch.float32):
     return make
 
 
+def with_counts(forge, counts, **changes):
+    """A file with other class counts, of which the card tells the sum."""
+    return forge.signed(
+        class_counts=counts, card={**forge.manifest["card"], "images": sum(counts)}, **changes
+    )
+
+
+NO_MEANS = {FEATURE_MEANS: torch.zeros(3, 3)}
+NO_CORRELATIONS = {FEATURE_CORRELATIONS: torch.zeros(3, dtype=torch.float16)}
 SIZE = "bytes, found"
 HEADER = "expected a safetensors header, found"
 CANONICAL = "in its canonical form, found another spelling"
@@ -484,18 +493,49 @@ FILES = {
         tensor_changed("network/conv.weight", 0, 0, 0, 0, 0, -128, dtype=torch.int8),
         "levels from -127 to 127",
     ),
-    "covariance not symmetric": (
-        tensor_changed(FEATURE_COVARIANCE, 1, 0.5, 0.4, 1),
-        "a symmetric covariance",
+    "correlation above 1": (
+        tensor_changed(FEATURE_CORRELATIONS, 0, 1.001, 0, dtype=torch.float16),
+        "correlations from -1 to 1, found 1",
     ),
-    "covariance not positive": (
-        tensor_changed(FEATURE_COVARIANCE, 1, 2, 2, 1),
+    "correlation under -1": (
+        tensor_changed(FEATURE_CORRELATIONS, -40000, 0, 0, dtype=torch.float16),
+        "correlations from -1 to 1, found 4e+04",
+    ),
+    "correlations of no features": (
+        tensor_changed(FEATURE_CORRELATIONS, 1, 1, -1, dtype=torch.float16),
+        "expected correlations without a direction of negative variance, found such a direction",
+    ),
+    "correlations not quite of features": (
+        tensor_changed(FEATURE_CORRELATIONS, 1, 1, 0.99, dtype=torch.float16),
         "a direction of negative variance",
     ),
-    "covariance with NaN": (tensor_changed(FEATURE_COVARIANCE, 1, NAN, NAN, 1), "found a NaN"),
+    "correlation is NaN": (
+        tensor_changed(FEATURE_CORRELATIONS, 0, NAN, 0, dtype=torch.float16),
+        f"finite numbers in {FEATURE_CORRELATIONS}, found a NaN",
+    ),
+    "correlations of too few images": (
+        lambda f: with_counts(f, [0, 10, 85]),
+        "expected no correlations from fewer than 100 images, found some",
+    ),
+    "negative deviation": (
+        tensor_changed(FEATURE_DEVIATIONS, 1, -0.25, 1),
+        "deviations of at least 0, found -0.25",
+    ),
+    "deviation is infinite": (
+        tensor_changed(FEATURE_DEVIATIONS, 1, INF, 1),
+        f"finite numbers in {FEATURE_DEVIATIONS}, found an infinity",
+    ),
+    "deviations of no class": (
+        lambda f: with_counts(f, [0, 0, 0], tensors=NO_MEANS | NO_CORRELATIONS),
+        "deviations of zero where every class is under the minimum size",
+    ),
     "mean of a suppressed class": (
-        tensor_changed(FEATURE_MEANS, 0, 1e-3, 1, 2, 3, 4),
+        tensor_changed(FEATURE_MEANS, 0, 1e-3, 0, 1, 2, 3, 4, 5, 6),
         "means of zero for classes under the minimum size",
+    ),
+    "mean is NaN": (
+        tensor_changed(FEATURE_MEANS, NAN, 0, 0, 1, 2, 3, 4, 5, 6),
+        f"finite numbers in {FEATURE_MEANS}, found a NaN",
     ),
     # Files of other kinds
     "pickle": (lambda f: filled(f, b"\x80\x04\x95cposix\nsystem\n(S'id'\ntR."), "header length"),
@@ -529,6 +569,13 @@ def test_the_honest_file_is_read(forge):
     assert tensors.keys() == forge.tensors.keys()
     assert all(torch.equal(tensors[name], forge.tensors[name]) for name in tensors)
     assert size == forge.layout.file_bytes
+
+
+def test_few_images_without_correlations_are_read(forge):
+    content = with_counts(forge, [0, 10, 85], tensors=NO_CORRELATIONS)
+    manifest, tensors, _ = forge.read(forge.path(content))
+    assert manifest.class_counts == (0, 10, 85)
+    assert not tensors[FEATURE_CORRELATIONS].any()
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -3,7 +3,9 @@ from datetime import date
 import pytest
 
 from envoi.settings import TrainingSettings
+from envoi.study import StatisticsPolicy
 from envoi.submission import DifferentialPrivacy, Manifest, TrainingCard, describe, write_submission
+from envoi.submission.layout import FEATURE_CORRELATIONS, FEATURE_DEVIATIONS
 from envoi.types import ImageSpec
 
 
@@ -56,7 +58,12 @@ def test_all_fields_are_in_the_tests(manifest):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("release", ("class_counts",)), ("minimum_class_size", 3), ("count_rounding", 7)],
+    [
+        ("release", ("class_counts",)),
+        ("minimum_class_size", 3),
+        ("count_rounding", 7),
+        ("minimum_covariance_images", 200),
+    ],
 )
 def test_every_part_of_the_policy_is_told(manifest, field, value):
     policy = manifest.statistics.model_copy(update={field: value})
@@ -98,6 +105,16 @@ def test_every_part_of_the_guarantee_is_told(manifest, field):
     assert told(manifest.model_copy(update={"privacy": privacy})) != told(manifest)
 
 
+def test_all_parts_of_the_policy_are_in_the_test_above():
+    names = {"release", "minimum_class_size", "count_rounding", "minimum_covariance_images"}
+    assert set(StatisticsPolicy.model_fields) == names
+
+
+def test_moments_are_told_by_what_can_be_drawn_from_them(manifest):
+    assert "can draw the coarse average image of each class" in told(manifest)
+    assert "(only where at least 100 images stand behind it)" in told(manifest)
+
+
 @pytest.mark.parametrize("group", ["network/", "scale/", "statistics/feature_m", "statistics/fe"])
 def test_every_group_of_tensors_is_told(manifest, group):
     left = {name: text for name, text in manifest.tensors.items() if not name.startswith(group)}
@@ -106,7 +123,13 @@ def test_every_group_of_tensors_is_told(manifest, group):
 
 
 def test_every_tensor_belongs_to_a_group(manifest):
-    groups = ("network/", "scale/", "statistics/feature_means", "statistics/feature_covariance")
+    groups = (
+        "network/",
+        "scale/",
+        "statistics/feature_means",
+        FEATURE_DEVIATIONS,
+        FEATURE_CORRELATIONS,
+    )
     assert all(name.startswith(groups) for name in manifest.tensors)
 
 

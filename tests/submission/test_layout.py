@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envoi.networks import ARCHITECTURES, build
+from envoi.networks.descriptor import Descriptor
 from envoi.settings import TrainingSettings
 from envoi.study import StatisticsPolicy
 from envoi.submission import DifferentialPrivacy, Manifest, TrainingCard, submission_bytes
-from envoi.submission.layout import NUMBER_BYTES, Layout, layout_of
+from envoi.submission.layout import FEATURE_CORRELATIONS, NUMBER_BYTES, Layout, layout_of
 from envoi.submission.manifest import COUNT_LIMIT, SEQUENCE_LIMIT
 from envoi.types import ImageSpec
 
@@ -44,11 +45,24 @@ def test_bytes_of_the_network(study, change, weight_format):
     assert layout_of(study, "resnet10-small").data_bytes == expected
 
 
-def test_all_that_is_one_dimensional_stays_fp32(study, change):
+def test_all_that_is_one_dimensional_stays_fp32_but_correlations(study, change):
     layout = layout_of(change(study, weight_format="int8"), "resnet10-small")
     for place in layout.places:
         coded = place.name.startswith("network/") and len(place.shape) > 1
-        assert place.numbers == ("I8" if coded else "F32")
+        half = place.name == FEATURE_CORRELATIONS
+        assert place.numbers == ("I8" if coded else "F16" if half else "F32")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("architecture", ["resnet10-small", "vgg8"])
+def test_bytes_of_moments_are_those_of_the_descriptor(study, change, channels, architecture):
+    image = ImageSpec.of(channels, 28)
+    study = change(study, image=image)
+    bare = change(study, statistics=StatisticsPolicy())
+    features = Descriptor(channels, 28).dimension
+    expected = 4 * features * (len(study.classes) + 1) + features * (features - 1)
+    layouts = [layout_of(each, architecture).data_bytes for each in (study, bare)]
+    assert layouts[0] - layouts[1] == expected
 
 
 def widest(layout, study, architecture):
@@ -57,12 +71,13 @@ def widest(layout, study, architecture):
         epochs=999_999_999,
         batch_size=999_999_999,
         rate=LONG,
-        momentum=-LONG,
-        weight_decay=-LONG,
-        milestones=(-LONG,) * 32,
+        momentum=LONG,
+        weight_decay=LONG,
+        milestones=(LONG,) * 32,
         schedule="one-cycle",
         validation_fraction=LONG,
-        patience=-999_999_999,
+        patience=999_999_999,
+        flip=False,
     )
     return Manifest(
         study="0" * 64,
@@ -77,6 +92,7 @@ def widest(layout, study, architecture):
             release=("class_counts", "feature_moments", "temperature"),
             minimum_class_size=10**6,
             count_rounding=10**6,
+            minimum_covariance_images=10**6,
         ),
         class_counts=(2 * COUNT_LIMIT,) * len(study.classes),
         temperature=1.2345678901234567,

@@ -3,6 +3,7 @@ import json
 import math
 import platform
 import socket
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -11,9 +12,11 @@ import safetensors
 import torch
 
 from envoi.errors import SignatureError, StorageError, StudyError, SubmissionError
+from envoi.networks.descriptor import Descriptor
 from envoi.settings import TrainingSettings
 from envoi.study import StatisticsPolicy
 from envoi.submission import (
+    Moments,
     TrainingCard,
     build_network,
     open_submission,
@@ -21,7 +24,7 @@ from envoi.submission import (
     submission_bytes,
     write_submission,
 )
-from envoi.submission.layout import FEATURE_COVARIANCE, FEATURE_MEANS
+from envoi.submission.layout import FEATURE_CORRELATIONS, FEATURE_DEVIATIONS, FEATURE_MEANS
 
 FORMATS = ["fp32", "fp16", "int8"]
 CREATED = date(2026, 3, 4)
@@ -50,9 +53,13 @@ def test_round_trip(write, make_release, change, study, weight_format, architect
     assert all(tensor.dtype == torch.float32 for tensor in submission.state.values())
     assert submission.manifest == manifest
     assert submission.class_counts == manifest.class_counts == (0, 10, 105)
-    assert torch.equal(submission.feature_means[1:], release.feature_means[1:])
-    assert not submission.feature_means[0].any()
-    assert torch.allclose(submission.feature_covariance, release.feature_covariance, atol=1e-6)
+    assert torch.equal(submission.moments.means[1:], release.moments.means[1:])
+    assert not submission.moments.means[0].any()
+    assert torch.equal(submission.moments.deviations, release.moments.deviations)
+    correlations = submission.moments.correlations
+    torch.testing.assert_close(correlations, release.moments.correlations, rtol=2**-11, atol=1e-7)
+    assert torch.equal(correlations, correlations.T)
+    assert submission.moments.has_correlations
     assert submission.temperature == 1.234
     assert (submission.site, submission.sequence) == ("north", 1)
     assert submission.architecture == architecture
@@ -73,7 +80,7 @@ def test_any_safetensors_tool_reads_it(write, make_release, change, study, weigh
     with safetensors.safe_open(path, "pt") as file:
         names = set(file.keys())
         assert names == set(manifest.tensors)
-        assert {FEATURE_MEANS, FEATURE_COVARIANCE} < names
+        assert {FEATURE_MEANS, FEATURE_DEVIATIONS, FEATURE_CORRELATIONS} < names
         metadata = file.metadata()
         assert set(metadata) == {"manifest", "signature"}
         assert json.loads(metadata["manifest"]) == json.loads(manifest.model_dump_json())
@@ -155,17 +162,32 @@ def test_no_suppressed_count_can_be_computed(write, make_release, study):
 
 def test_means_of_suppressed_classes_leave_no_trace(write, make_release, study):
     release = make_release(study)
-    means = release.feature_means.clone()
+    means = release.moments.means.clone()
     means[0] = math.nan
     first = write(release, study)[0].read_bytes()
-    assert write(make_release(study, feature_means=means), study)[0].read_bytes() == first
+    again = make_release(study, moments=replace(release.moments, means=means))
+    assert write(again, study)[0].read_bytes() == first
 
 
-def test_covariance_of_no_class_is_zero(write, make_release, study):
-    path, _ = write(make_release(study, class_counts=(1, 2, 3)), study)
-    submission = open_submission(path, study=study)
-    assert not submission.feature_covariance.any()
-    assert not submission.feature_means.any()
+def test_moments_of_no_class_are_zero(write, make_release, study):
+    release = make_release(study, class_counts=(1, 2, 3))
+    nothing = torch.full_like(release.moments.deviations, math.nan)
+    release = replace(release, moments=replace(release.moments, deviations=nothing))
+    path, _ = write(release, study)
+    moments = open_submission(path, study=study).moments
+    assert not moments.means.any()
+    assert not moments.deviations.any()
+    assert not moments.has_correlations
+
+
+@pytest.mark.parametrize(("told", "rounded"), [(True, 100), (False, 95)])
+def test_correlations_leave_by_the_counts_that_leave(write, make_release, study, told, rounded):
+    counts = (4, 12, 88) if told else (4, 12, 87)
+    path, manifest = write(make_release(study, class_counts=counts), study)
+    assert sum(manifest.class_counts) == rounded
+    moments = open_submission(path, study=study).moments
+    assert moments.has_correlations == told
+    assert moments.deviations.all()
 
 
 def test_only_what_the_policy_releases_leaves(write, make_release, study, change):
@@ -177,14 +199,13 @@ def test_only_what_the_policy_releases_leaves(write, make_release, study, change
     assert not any(name.startswith("statistics/") for name in manifest.tensors)
     submission = open_submission(path, study=study)
     assert submission.class_counts == (0, 0, 0)
-    assert submission.feature_means is None
-    assert submission.feature_covariance is None
+    assert submission.moments is None
     assert submission.temperature is None
 
 
 def test_moments_are_not_needed_where_none_are_asked_for(write, make_release, study, change):
     study = change(study, statistics=StatisticsPolicy())
-    release = make_release(study, feature_means=None, feature_covariance=None, temperature=None)
+    release = make_release(study, moments=None, temperature=None)
     path, _ = write(release, study)
     assert open_submission(path, study=study).class_counts == (0, 12, 103)
 
@@ -252,23 +273,9 @@ def test_fp16_keeps_large_statistics(write, make_release, study, change):
         ({"class_counts": (1, 2, 10**10)}, "class_counts: expected 3 counts"),
         ({"temperature": math.nan}, "temperature: expected 0.01 to 100.0, found nan"),
         ({"temperature": 0.0}, "temperature: expected 0.01 to 100.0, found 0.0"),
-        ({"feature_means": None}, "statistics/feature_means: expected (3, 128), found nothing"),
-        (
-            {"feature_means": torch.zeros(3, 5), "feature_covariance": torch.eye(5)},
-            "expected (128, 128), found (5, 5)",
-        ),
-        ({"feature_covariance": -torch.eye(128)}, "a covariance without negative variance"),
-        ({"feature_covariance": torch.eye(128) * math.nan}, "found a NaN"),
+        ({"moments": None}, "moments: expected feature moments, found nothing"),
         ({"card": TrainingCard(epochs=-1, images=3)}, "card, epochs: expected Input should be"),
         ({"card": TrainingCard(1, 3, math.nan)}, "card, validation_accuracy"),
-        (
-            {"card": TrainingCard(1, 3, None, TrainingSettings(rate=math.inf))},
-            "rate: expected finite numbers",
-        ),
-        (
-            {"card": TrainingCard(1, 3, None, TrainingSettings(epochs=10**30))},
-            "epochs: expected finite numbers below 1e9",
-        ),
         ({"epsilon": 0.0}, "privacy: expected epsilon above 0"),
         ({"epsilon": math.nan}, "privacy: expected epsilon above 0"),
         ({"epsilon": 1.0, "delta": 1.0}, "delta from 0 to below 1, found epsilon 1.0, delta 1.0"),
@@ -278,6 +285,57 @@ def test_releases_that_do_not_fit(write, make_release, study, values, message):
     with pytest.raises(SubmissionError) as caught:
         write(make_release(study, **values), study)
     assert message in str(caught.value)
+
+
+FEATURES = Descriptor(3, 28).dimension
+
+
+def moments_of(features=FEATURES, **changes):
+    """Moments of features that do not vary together, but for the changes."""
+    plain = Moments(torch.zeros(3, features), torch.ones(features), torch.eye(features))
+    return replace(plain, **changes)
+
+
+def pair(value, row=1, column=0):
+    """The identity, but for one pair of entries."""
+    matrix = torch.eye(FEATURES)
+    matrix[row, column] = matrix[column, row] = value
+    return matrix
+
+
+def indefinite():
+    return pair(1.0) + pair(1.0, 2, 0) + pair(-1.0, 2, 1) - 2 * torch.eye(FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("moments", "message"),
+    [
+        (moments_of(5), f"feature_means: expected (3, {FEATURES}), found (3, 5)"),
+        (moments_of(5), f"feature_deviations: expected ({FEATURES},), found (5,)"),
+        (moments_of(5), f"correlations: expected ({FEATURES}, {FEATURES}), found (5, 5)"),
+        (moments_of(correlations=2 * torch.eye(FEATURES)), "a diagonal of one, found another"),
+        (moments_of(correlations=pair(0.5).tril()), "expected a symmetric matrix"),
+        (moments_of(correlations=pair(math.nan)), "feature_correlations: expected finite numbers"),
+        (moments_of(correlations=pair(1.01)), "statistics: expected correlations from -1 to 1"),
+        (moments_of(correlations=indefinite()), "without a direction of negative variance"),
+        (moments_of(correlations=indefinite()), "Compute the feature moments of the images again."),
+        (moments_of(deviations=torch.full((FEATURES,), -2.0)), "at least 0, found -2"),
+        (moments_of(means=torch.full((3, FEATURES), math.inf)), "feature_means: expected finite"),
+    ],
+)
+def test_moments_that_must_not_leave(write, make_release, study, moments, message):
+    with pytest.raises(SubmissionError) as caught:
+        write(make_release(study, moments=moments), study)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [5, FEATURES + 1])
+def test_correlations_of_other_features_must_not_leave(write, make_release, study, size):
+    moments = moments_of()
+    # Past the run-time types, which a hospital does not have.
+    object.__setattr__(moments, "correlations", torch.eye(size))
+    with pytest.raises(SubmissionError, match=rf"found \({size}, {size}\)"):
+        write(make_release(study, moments=moments), study)
 
 
 def test_states_that_do_not_fit_are_told_in_full(write, make_release, study):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from envoi.cli.device import DeviceOption
+from envoi.cli.train import ColumnsOption, ConvertOption, FitOption
 
 app = typer.Typer(no_args_is_help=True, help="Simulate federations and compare methods.")
 
@@ -14,18 +15,37 @@ DEFAULT_METHODS = (
     "ensemble_class_count,fedisca"
 )
 
+DataArgument = Annotated[
+    str, typer.Argument(help="A MedMNIST-like .npz, a .csv table, a folder, or 'phantom'.")
+]
+PartitionOption = Annotated[
+    str,
+    typer.Option(
+        help="iid, dirichlet-ALPHA, one-class, or natural (a table's column site); several with "
+        "commas."
+    ),
+]
+NetworkOption = Annotated[
+    str, typer.Option(help="Architecture; several with commas are dealt to the sites.")
+]
+SettingsOption = Annotated[
+    Path | None, typer.Option(help="TOML file with [training] and [budget] tables.")
+]
+SizeOption = Annotated[
+    int | None, typer.Option(min=8, help="Of a table's or folder's images, in pixels.")
+]
+ChannelsOption = Annotated[
+    int, typer.Option(help="Of a table's or folder's images: 3 for colour, 1 for grey.")
+]
+
 
 @app.command()
 def run(
-    data: Annotated[str, typer.Argument(help="A MedMNIST-like .npz, or 'phantom'.")],
+    data: DataArgument,
     out: Annotated[Path, typer.Option("--out", help="Where each run gets its folder.")],
-    partition: Annotated[
-        str, typer.Option(help="iid, dirichlet-ALPHA, one-class, natural; several with commas.")
-    ] = "dirichlet-0.6",
+    partition: PartitionOption = "dirichlet-0.6",
     sites: Annotated[int, typer.Option(min=1, help="Number of sites.")] = 5,
-    network: Annotated[
-        str, typer.Option(help="Architecture; several with commas are dealt to the sites.")
-    ] = "convnet-small",
+    network: NetworkOption = "convnet-small",
     methods: Annotated[
         str,
         typer.Option(
@@ -34,11 +54,14 @@ def run(
     ] = DEFAULT_METHODS,
     seeds: Annotated[str, typer.Option(help="Numbers, with commas; one run each.")] = "0",
     budget: Annotated[str, typer.Option(help="smoke, short or full.")] = "short",
-    settings: Annotated[
-        Path | None, typer.Option(help="TOML file with [training] and [budget] tables.")
-    ] = None,
+    settings: SettingsOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each site's training.")] = None,
     weight_format: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp16",
+    size: SizeOption = None,
+    channels: ChannelsOption = 3,
+    fit: FitOption = "exact",
+    convert: ConvertOption = False,
+    columns: ColumnsOption = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the processor.")] = None,
     device: DeviceOption = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
@@ -49,6 +72,7 @@ def run(
     every method, all images together (`pooled`) and each site alone on the same test images.
     """
     from envoi.cli.bench_runs import Plan, run_all
+    from envoi.cli.images import Permissions
 
     run_all(
         Plan(
@@ -63,6 +87,9 @@ def run(
             settings=settings,
             epochs=epochs,
             weight_format=weight_format,
+            size=size,
+            channels=channels,
+            permissions=Permissions(fit=fit, convert=convert, columns=columns or ()),
             threads=threads,
             device=device,
         ),

@@ -2,13 +2,14 @@
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import typer
 
 from envoi.cli.device import device_called
+from envoi.cli.images import Permissions, read_data_set
 from envoi.cli.progress import following
 from envoi.data import load_medmnist, phantom_federation
 from envoi.errors import Problem, SettingsError
@@ -23,7 +24,7 @@ from envoi.simulation.federation import FederationSettings
 from envoi.simulation.multi_round import multi_round_called
 from envoi.simulation.partition import parse_partition
 from envoi.study.contract import WeightFormat
-from envoi.types import DataSet
+from envoi.types import DataSet, ImageSpec
 
 PHANTOM = "phantom"
 _WEIGHT_FORMATS = ("fp32", "fp16", "int8")
@@ -48,8 +49,20 @@ class Plan:
     settings: Path | None
     epochs: int | None
     weight_format: str
+    size: int | None
+    channels: int
+    permissions: Permissions
     threads: int | None
     device: str
+
+    @property
+    def name(self) -> str:
+        """Of the data set; it tells size, channels and fit, which decide what a picture becomes."""
+        stem = Path(self.data).stem
+        if self.size is None:
+            return stem
+        fit = "" if self.permissions.fit == "exact" else f"-{self.permissions.fit}"
+        return f"{stem}-{self.channels}x{self.size}{fit}"
 
 
 def run_all(plan: Plan, *, dry_run: bool) -> None:
@@ -104,7 +117,7 @@ def _runs(plan: Plan, training: dict[str, Any]) -> Iterator[tuple[str, Federatio
             raise _unknown("whole numbers with commas", seed, "--seeds")
         for partition in plan.partitions:
             scheme = parse_partition(partition)
-            name = f"{Path(plan.data).stem}_{scheme}_{plan.sites}_{'+'.join(plan.networks)}_{seed}"
+            name = f"{plan.name}_{scheme}_{plan.sites}_{'+'.join(plan.networks)}_{seed}"
             settings = FederationSettings(
                 partition=scheme,
                 sites=plan.sites,
@@ -123,9 +136,19 @@ def _is_finished(run: RunFolder, methods: tuple[str, ...]) -> bool:
 
 
 def _data_set(plan: Plan) -> DataSet:
+    path = Path(plan.data)
+    has_pictures = path.suffix == ".csv" or path.is_dir()
+    if plan.channels not in {1, 3}:
+        raise _unknown("1 or 3", f"{plan.channels}", "--channels")
+    if has_pictures != (plan.size is not None):
+        expected = "a size in pixels for the pictures of a table or folder, and only for these"
+        raise _unknown(expected, f"{plan.size or 'none'}", "--size")
     if plan.data == PHANTOM:
         return phantom_federation(sites=plan.sites)
-    return load_medmnist(Path(plan.data))
+    if plan.size is None:
+        return load_medmnist(path)
+    spec = ImageSpec.of(plan.channels, plan.size)
+    return replace(read_data_set(path, spec, plan.permissions), name=plan.name)
 
 
 def _tables(file: Path | None) -> dict[str, dict[str, Any]]:

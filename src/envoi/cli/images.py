@@ -1,19 +1,29 @@
-"""From `--data` to the images of one site."""
+"""From `--data` to the images of one site, a public test set or a whole benchmark."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import cast, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 
-from envoi.data import Columns, Fit, Reading, load_folder, load_medmnist, load_table
-from envoi.data.splits import PARTS
+from envoi.data import (
+    Columns,
+    Fit,
+    Listing,
+    Reading,
+    list_folder,
+    list_table,
+    load_folder,
+    load_medmnist,
+    load_table,
+)
+from envoi.data.splits import Indices
 from envoi.errors import DataError, Problem, SettingsError
 from envoi.files import read_text
+from envoi.site import check_images
 from envoi.study import Study
-from envoi.types import DataSet, ImageSet
+from envoi.types import DataSet, ImageSet, ImageSpec
 
 SPLITS = ("train", "validation", "test", "all")
 
@@ -32,36 +42,84 @@ class Permissions:
     convert: bool = False
     columns: Sequence[str] = ()
 
+    def reading(self) -> Reading:
+        """What a reader may do.
+
+        Raises:
+            SettingsError: The fit is unknown.
+        """
+        _check_choice("--fit", self.fit, get_args(Fit))
+        return Reading(fit=cast("Fit", self.fit), allow_channel_conversion=self.convert)
+
+    def named_columns(self) -> Columns:
+        """Names of a table's columns.
+
+        Raises:
+            SettingsError: One has another form, or an unknown meaning.
+        """
+        known = [field.name for field in fields(Columns)]
+        named = dict(choice.partition("=")[::2] for choice in self.columns)
+        if not all(key in known and name for key, name in named.items()):
+            expected = f"MEANING=NAME with a meaning among {', '.join(known)}"
+            remedy = "Write for instance --column patient=lesion_id."
+            raise SettingsError(Problem(expected, ", ".join(self.columns)[:80], "--column", remedy))
+        return Columns(**named)
+
 
 def read_images(
     path: Path,
     *,
     study: Study,
     split: str | None = None,
+    own: Literal["train", "test"] = "train",
     rows: Path | None = None,
     permissions: Permissions | None = None,
 ) -> ImageSet:
-    """The images at `path`, as `study` names their classes.
+    """The images at `path` in the order of the file or folder, as `study` names their classes.
 
     Args:
         path: A MedMNIST-like .npz, a table (.csv) or a folder; told by its ending alone.
         study: Gives the classes and what images must look like.
-        split: One of `SPLITS`; None is `train` where the data has parts of its own, so that its
-            test images stay unseen, and else `all`.
+        split: One of `SPLITS`; None is `own` where the data has parts of its own, and else `all`.
+            Other parts of data that has none are split off at random, and only then.
+        own: The part that is meant where the data has parts: `train` keeps its test images unseen.
         rows: A text file of row numbers within the split, from 0, one a line.
         permissions: None permits nothing.
 
     Raises:
-        DataError: The images, the split or the rows are wrong.
+        DataError: The images, the split or the rows are wrong, or do not fit the study.
         SettingsError: An option is wrong, or there is no reader for such a file.
         StorageError: A file cannot be read.
     """
     permissions = permissions or Permissions()
     _check_choice("--split", split, (*SPLITS, None))
-    _check_choice("--fit", permissions.fit, get_args(Fit))
-    data, has_parts = _data_set(path, study, permissions)
-    images = _part(data, split or ("train" if has_parts else "all"))
-    return images if rows is None else images.subset(_numbers(rows, len(images)))
+    permissions.reading()
+    if path.suffix == ".npz" and not path.is_dir():
+        images = _part(load_medmnist(path, class_names=study.classes), split or own)
+        images = images if rows is None else images.subset(_numbers(rows, len(images)))
+    else:
+        listing = _listing(path, study, permissions)
+        chosen = _rows(listing, split or (own if listing.part is not None else "all"))
+        images = listing.read(chosen if rows is None else chosen[_numbers(rows, len(chosen))])
+    check_images(images, study)
+    return images
+
+
+def read_data_set(path: Path, spec: ImageSpec, permissions: Permissions) -> DataSet:
+    """A table or folder with its parts, split if it has none; its name tells how it was read.
+
+    Raises:
+        DataError: The images are wrong.
+        SettingsError: An option is wrong, or there is no reader for such a file.
+        StorageError: A file cannot be read.
+    """
+    reading = permissions.reading()
+    if path.is_dir():
+        return load_folder(path, spec=spec, reading=reading)
+    if path.suffix == ".csv":
+        columns = permissions.named_columns()
+        return load_table(path, spec=spec, reading=reading, columns=columns)
+    raise _unreadable(path)
 
 
 def _check_choice(option: str, value: str | None, choices: Sequence[str | None]) -> None:
@@ -70,36 +128,32 @@ def _check_choice(option: str, value: str | None, choices: Sequence[str | None])
         raise SettingsError(Problem(expected, repr(value)[:80], option, "Choose one of them."))
 
 
-def _data_set(path: Path, study: Study, permissions: Permissions) -> tuple[DataSet, bool]:
-    """The whole set, and whether its parts are its own."""
-    names, fit = study.classes, cast("Fit", permissions.fit)
-    reading = Reading(fit=fit, allow_channel_conversion=permissions.convert)
+def _listing(path: Path, study: Study, permissions: Permissions) -> Listing:
+    names, reading = study.classes, permissions.reading()
     if path.is_dir():
-        has_parts = any((path / part).is_dir() for part in PARTS)
-        return load_folder(path, spec=study.image, class_names=names, reading=reading), has_parts
-    if path.suffix == ".npz":
-        return load_medmnist(path, class_names=names), True
+        return list_folder(path, spec=study.image, class_names=names, reading=reading)
     if path.suffix == ".csv":
-        columns = _columns(permissions.columns)
-        data = load_table(
+        columns = permissions.named_columns()
+        return list_table(
             path, spec=study.image, class_names=names, reading=reading, columns=columns
         )
-        text = read_text(path, what="a table of images", remedy="Give a CSV file.")
-        header = next(csv.reader(text.removeprefix("\ufeff").splitlines()))
-        return data, (columns.split or "split") in header
+    raise _unreadable(path)
+
+
+def _unreadable(path: Path) -> SettingsError:
     found = f"a file ending in {path.suffix!r}" if path.exists() else "nothing"
     remedy = "Give a MedMNIST .npz, a .csv table, or a folder with one sub-folder a class."
-    raise SettingsError(Problem("images", found, f"--data {path.name}", remedy))
+    return SettingsError(Problem("images", found, path.name, remedy))
 
 
-def _columns(choices: Sequence[str]) -> Columns:
-    known = [field.name for field in fields(Columns)]
-    named = dict(choice.partition("=")[::2] for choice in choices)
-    if not all(key in known and name for key, name in named.items()):
-        expected = f"MEANING=NAME with a meaning among {', '.join(known)}"
-        remedy = "Write for instance --column patient=lesion_id."
-        raise SettingsError(Problem(expected, ", ".join(choices)[:80], "--column", remedy))
-    return Columns(**named)
+def _rows(listing: Listing, split: str) -> Indices:
+    """Row numbers of a part, in file order."""
+    if split == "all":
+        return np.arange(len(listing))
+    rows = listing.rows(split)
+    if not len(rows):
+        raise _no_part(split)
+    return rows
 
 
 def _part(data: DataSet, split: str) -> ImageSet:
@@ -108,19 +162,20 @@ def _part(data: DataSet, split: str) -> ImageSet:
         return _joined([part for part in parts.values() if part is not None])
     part = parts[split]
     if part is None:
-        remedy = "Choose another --split."
-        raise DataError(Problem(f"a part called {split}", "none", "images", remedy))
+        raise _no_part(split)
     return part
 
 
+def _no_part(split: str) -> DataError:
+    remedy = "Choose another --split."
+    return DataError(Problem(f"a part called {split}", "none", "images", remedy))
+
+
 def _joined(parts: list[ImageSet]) -> ImageSet:
-    patients = [part.patients for part in parts if part.patients is not None]
-    return ImageSet(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        parts[0].class_names,
-        np.concatenate(patients) if len(patients) == len(parts) else None,
-    )
+    """Parts of a file that knows no patients and no sites, one after the other."""
+    images = np.concatenate([part.images for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    return ImageSet(images, labels, parts[0].class_names)
 
 
 def _numbers(file: Path, count: int) -> list[int]:

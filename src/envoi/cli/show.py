@@ -13,16 +13,22 @@ _WIDTH_OF_PIPES = 240
 _STYLES = {"received": "green", "refused": "red", "superseded": "dim", "withdrawn": "yellow"}
 
 
-def say_counts(images: "ImageSet") -> None:
-    """How many images of each class there are, and which classes have none."""
+def say_counts(
+    images: "ImageSet", *, kind: str = "", absence: str = "other sites may have some"
+) -> None:
+    """How many images of each class there are, and which classes have none.
+
+    Args:
+        images: To be counted.
+        kind: What they are, such as "test ".
+        absence: What it means that a class has none.
+    """
     counts = dict(zip(images.class_names, images.class_counts, strict=True))
     told = ", ".join(f"{name} {count}" for name, count in counts.items())
-    typer.echo(f"{len(images)} images: {told}.")
+    typer.echo(f"{len(images)} {kind}images: {told}.")
     absent = [name for name, count in counts.items() if count == 0]
     if absent:
-        typer.echo(
-            f"warning: no image of {', '.join(absent)}; other sites may have some.", err=True
-        )
+        typer.echo(f"warning: no {kind}image of {', '.join(absent)}; {absence}.", err=True)
 
 
 def say_ledger(ledger: "Ledger", study: "Study") -> None:

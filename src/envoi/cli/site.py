@@ -1,5 +1,6 @@
 """`envoi site`: what a hospital does. Nothing leaves it but the file that `submit` writes."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,22 @@ from envoi.cli.train import SiteOption, StudyOption, cost_of_format, train
 app = typer.Typer(no_args_is_help=True, help="Train at a hospital and write its one file.")
 
 KeyOption = Annotated[Path, typer.Option("--key", help="Your private key file.")]
-SequenceOption = Annotated[
+NumberOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Number of the file; above those of all earlier ones.", metavar="N"),
+    typer.Option(
+        "--sequence",
+        min=1,
+        help="Number of the file; above those of all earlier ones.",
+        metavar="N",
+    ),
+]
+LastOption = Annotated[
+    int | None,
+    typer.Option("--sequence", min=1, help="Number of the last file to take back.", metavar="N"),
+]
+# Text, since a path forgets the '/' that makes a folder of it.
+FileOption = Annotated[
+    str, typer.Option("--out", metavar="PATH", help="The file to write, or a folder for it.")
 ]
 
 
@@ -51,21 +65,22 @@ def submit(
     site: SiteOption,
     key: KeyOption,
     work: Annotated[Path, typer.Option("--work", help="The working folder of `train`.")],
-    out: Annotated[Path, typer.Option("--out", help="The file to write, or a folder for it.")],
-    sequence: SequenceOption = None,
+    out: FileOption,
+    sequence: NumberOption = None,
 ) -> None:
     """Write and sign the one file, and say in plain words all that leaves the hospital."""
     from envoi.files import file_digest
     from envoi.site import Workspace
     from envoi.study import load_study
     from envoi.submission import describe, load_key, write_submission
+    from envoi.submission.write import check_signer
 
-    study, workspace = load_study(study_file), Workspace(work)
+    study, workspace = load_study(study_file), Workspace(work, site)
     finished = workspace.load(study=study)
     private = load_key(key)
     number = workspace.last_sequence() + 1 if sequence is None else sequence
-    file = out / f"{site}-{number}.safetensors" if out.is_dir() else out
-    _require_new(file)
+    file = _new_file(out, f"{site}-{number}.safetensors")
+    check_signer(study, site=site, sequence=number, key=private)  # before the number is used up
     workspace.reserve(number)
     manifest = write_submission(
         file, finished.release, study=study, site=site, sequence=number, key=private
@@ -83,11 +98,11 @@ def withdraw(
     study_file: StudyOption,
     site: SiteOption,
     key: KeyOption,
-    out: Annotated[Path, typer.Option("--out", help="The notice to write, or a folder for it.")],
+    out: FileOption,
     work: Annotated[
         Path | None, typer.Option("--work", help="The working folder; knows the last number.")
     ] = None,
-    sequence: SequenceOption = None,
+    sequence: LastOption = None,
 ) -> None:
     """Write a signed notice that takes back all files of your site up to a number."""
     from envoi.errors import Problem, SettingsError
@@ -97,24 +112,27 @@ def withdraw(
 
     number = sequence
     if number is None and work is not None:
-        number = Workspace(work).last_sequence() or None
+        number = Workspace(work, site).last_sequence() or None
     if number is None:
         remedy = "Give --work of a site that has submitted, or --sequence."
         raise SettingsError(Problem("the number of the last file", "none", "sequence", remedy))
-    file = out / f"{site}-{number}.withdrawal.json" if out.is_dir() else out
+    file = _new_file(out, f"{site}-{number}.withdrawal.json")
     if not file.name.endswith(".withdrawal.json"):
         remedy = "Choose such a name: the server knows notices by it."
         raise SettingsError(Problem("NAME.withdrawal.json", file.name, "--out", remedy))
-    _require_new(file)
     study = load_study(study_file)
     write_withdrawal(file, study=study, site=site, sequence=number, key=load_key(key))
     typer.echo(f"Wrote {file}. Carry it to the study's server, as you did with the submission.")
     typer.echo(f"It takes back every file of {site} up to number {number}.")
 
 
-def _require_new(file: Path) -> None:
+def _new_file(out: str, name: str) -> Path:
+    """The file `out`, or `name` in the folder `out`, which need not exist if it ends in '/'."""
     from envoi.errors import Problem, StorageError
 
+    is_folder = out.endswith(("/", os.sep)) or Path(out).is_dir()
+    file = Path(out) / name if is_folder else Path(out)
     if file.exists():
         remedy = "Choose another name, or move the old file away."
         raise StorageError(Problem("a new file", "an existing one", file.name, remedy))
+    return file

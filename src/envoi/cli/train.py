@@ -91,7 +91,7 @@ def train(
     permissions = Permissions(fit=fit, convert=convert, columns=columns or ())
     images = read_images(data, study=study, split=split, rows=rows, permissions=permissions)
     say_counts(images)
-    workspace = Workspace(work)
+    workspace = Workspace(work, site)
     if again:
         workspace.clear()
     job = {

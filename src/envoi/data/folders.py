@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from envoi.data.findings import merged
-from envoi.data.pictures import ENDINGS, PictureFile, Reading, read_pictures
-from envoi.data.splits import PARTS, SplitPlan, cut, split_images
-from envoi.errors import DataError, Problem, StorageError
-from envoi.types import DataSet, ImageSet, ImageSpec
+from envoi.data.listing import Listing
+from envoi.data.pictures import ENDINGS, PictureFile, Reading
+from envoi.data.splits import PARTS, Indices, SplitPlan
+from envoi.errors import Problem, StorageError
+from envoi.types import DataSet, ImageSpec
 
 _LITTER = {"Thumbs.db", "desktop.ini"}
-_COUNTED = " (files are counted and not named, since a name may identify a patient)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,27 @@ def load_folder(
         StorageError: The folder is missing or cannot be listed.
         DataError: A folder, a class or a picture is wrong; all problems at once.
     """
+    listing = list_folder(path, spec=spec, class_names=class_names, reading=reading)
+    if listing.part is not None:
+        empty = list(_empty_parts(listing.part))
+        listing = replace(listing, problems=[*listing.problems, *empty])
+    return listing.read_parts(split)
+
+
+def list_folder(
+    path: Path,
+    *,
+    spec: ImageSpec,
+    class_names: Sequence[str] | None = None,
+    reading: Reading | None = None,
+) -> Listing:
+    """The pictures of a folder, in the order of parts, classes and file names, not read yet.
+
+    Arguments are those of `load_folder`; a part may be missing.
+
+    Raises:
+        StorageError: The folder is missing or cannot be listed.
+    """
     try:
         problems, names, entries = _survey(path, class_names)
     except OSError as err:
@@ -70,19 +90,20 @@ def load_folder(
         remedy = "Give a folder with one sub-folder for each class."
         # The cause is dropped: it names files, and a name may identify a patient.
         raise StorageError(Problem("a folder of images", found, "image folder", remedy)) from None
-    labels = np.array([entry.label for entry in entries], np.int64)
     part = np.array([entry.part for entry in entries], np.int64)
-    parts = tuple(np.flatnonzero(part == number) for number in range(3))
-    if not problems and (part < 0).all():
-        parts = split_images(labels, None, split or SplitPlan()).parts
-    order = np.concatenate(parts) if not problems else np.arange(len(entries))
-    files = [entries[index].file for index in order]
-    images, more = read_pictures(files, spec=spec, reading=reading or Reading())
-    told = merged([*problems, *more])
-    if told:
-        raise DataError(*(_explained(problem) for problem in told))
-    train, validation, test = (len(indices) for indices in parts)
-    return cut(ImageSet(images, labels[order], names), path.name, (train, validation, test))
+    has_parts = any(folder.name in PARTS for folder in _folders(path))
+    return Listing(
+        name=path.name,
+        files=[entry.file for entry in entries],
+        labels=np.array([entry.label for entry in entries], np.int64),
+        class_names=names,
+        part=part if has_parts else None,
+        patients=None,
+        sites=None,
+        spec=spec,
+        reading=reading or Reading(),
+        problems=problems,
+    )
 
 
 def _survey(
@@ -105,8 +126,6 @@ def _survey(
             problems += more
             entries += own
     problems += _empty_classes(names, present, entries)
-    if any(place.part >= 0 for place in places):
-        problems += _empty_parts(entries)
     return problems, names, entries
 
 
@@ -169,18 +188,11 @@ def _empty_classes(
             yield Problem("at least one picture", "none", f"class {name!r}", remedy)
 
 
-def _empty_parts(entries: list[_Entry]) -> Iterator[Problem]:
+def _empty_parts(part: Indices) -> Iterator[Problem]:
     for name in ("train", "test"):
-        if not any(entry.part == PARTS[name] for entry in entries):
+        if not (part == PARTS[name]).any():
             remedy = f"Add a folder {name!r}, or keep the class folders at the top."
             yield Problem("pictures to train on and to test on", "none", f"{name} part", remedy)
-
-
-def _explained(problem: Problem) -> Problem:
-    """Say once why a file is not named."""
-    if ", file " not in problem.where:
-        return problem
-    return replace(problem, where=problem.where + _COUNTED)
 
 
 def _folders(path: Path) -> list[Path]:

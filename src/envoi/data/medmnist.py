@@ -133,9 +133,16 @@ def _arrays(path: Path) -> _Arrays:
     except ValueError as err:
         if isinstance(err, DataError):
             raise
-        # NumPy says so, and only so, of what it would have to unpickle.
-        found = "Python objects" if "allow_pickle" in str(err) else "another format"
+        # NumPy says so of what it would have to unpickle, and of every file that it does not know.
+        is_pickled = "Object arrays" in str(err) or _begins_like_a_pickle(path)
+        found = "Python objects" if is_pickled else "a file of another kind"
         raise _refused(found, path) from err
+
+
+def _begins_like_a_pickle(path: Path) -> bool:
+    """Whether the file begins with the byte that names a pickle's protocol (2 and later)."""
+    with path.open("rb") as handle:
+        return handle.read(1) == b"\x80"
 
 
 def _members(file: Any, path: Path) -> _Arrays:  # noqa: ANN401  (whatever NumPy makes of a file)
@@ -187,7 +194,9 @@ def _problems_of_labels(arrays: _Arrays, names: tuple[str, ...]) -> Iterator[Pro
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= len(names):
             expected = f"labels in 0..{len(names) - 1}"
-            remedy = "Correct the labels, or give class_names for all of them."
+            remedy = (
+                "Correct the labels, or list all classes in the study (in Python: class_names)."
+            )
             yield Problem(expected, f"labels in {low}..{high}", f"{part}_labels", remedy)
 
 

@@ -151,7 +151,10 @@ def _objections(
         remedy = "Turn the pixels and remove the tag; no option does it."
         yield "pixels that lie as they are meant", "a tag that turns the picture", remedy
     if (width, height) != (spec.size_px, spec.size_px) and reading.fit == "exact":
-        remedy = "Resample them yourself, or permit it with fit='resize' or fit='crop'."
+        remedy = (
+            "Resample them yourself, or permit it with --fit resize or --fit crop (in Python: "
+            "fit='resize' or fit='crop')."
+        )
         yield f"{spec.size_px} x {spec.size_px} pixels", f"{width} x {height}", remedy
     if deep or picture.mode.split(";")[0] in _DEEP:
         remedy = "Convert to 8 bits with the intensity window that is meant; no option does it."
@@ -169,7 +172,10 @@ def _colour_objections(
         yield kind, f"the colour space {picture.mode}", remedy
     elif picture.mode != ("L" if channels == 1 else "RGB") or _has_alpha(picture):
         if not reading.allow_channel_conversion:
-            remedy = "Convert it yourself, or permit it with allow_channel_conversion=True."
+            remedy = (
+                "Convert it yourself, or permit it with --allow-channel-conversion (in Python: "
+                "allow_channel_conversion=True)."
+            )
             yield kind, _kind_of(picture), remedy
         elif _has_alpha(picture) and _is_transparent(picture):
             remedy = "Lay the picture on the ground that is meant; no option chooses one."

@@ -118,7 +118,10 @@ def _problems_of_header(header: list[str], used: dict[str, str]) -> Iterator[Pro
         count = header.count(name)
         if count != 1:
             found = f"{count or 'none'} among {len(header)}"
-            remedy = f"Name it in the header, or give Columns({key}=...); cells end with commas."
+            remedy = (
+                f"Name it in the header, or give its name with --column {key}=NAME (in Python: "
+                f"Columns({key}=...)); cells end with commas."
+            )
             yield Problem(f"one column called {name!r}", found, "table, line 1", remedy)
 
 
@@ -147,7 +150,8 @@ def _warn_of_patients(header: list[str], used: dict[str, str]) -> None:
         if name.lower() in {*_LIKE_PATIENT, "patient"}:
             warnings.warn(
                 f"The table's column {name!r} is not used, so one patient may be in training "
-                f"and test at once. If it names patients, give Columns(patient={name!r}).",
+                f"and test at once. If it names patients, give --column patient={name} (in Python: "
+                f"Columns(patient={name!r})).",
                 EnvoiWarning,
-                stacklevel=4,
+                stacklevel=5,
             )

@@ -7,16 +7,17 @@ patient, always.
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from envoi.data.findings import refuse
-from envoi.data.pictures import PictureFile, Reading, read_pictures
+from envoi.data.listing import Listing
+from envoi.data.pictures import PictureFile, Reading
 from envoi.data.rows import Columns, Table, read_table
-from envoi.data.splits import PARTS, Indices, SplitPlan, cut, split_images
+from envoi.data.splits import PARTS, Indices, SplitPlan
 from envoi.errors import Problem
-from envoi.types import DataSet, ImageSet, ImageSpec
+from envoi.types import DataSet, ImageSpec
 
 
 def load_table(
@@ -46,28 +47,49 @@ def load_table(
         DataError: A line or a picture is wrong, a patient is in two parts, or all pictures are
             of one patient; all problems at once.
     """
+    listing = list_table(
+        path, spec=spec, class_names=class_names, columns=columns, reading=reading, root=root
+    )
+    if listing.part is not None:
+        empty = list(_empty_parts(listing.part))
+        listing = replace(listing, problems=[*listing.problems, *empty])
+    return listing.read_parts(split)
+
+
+def list_table(
+    path: Path,
+    *,
+    spec: ImageSpec,
+    class_names: Sequence[str] | None = None,
+    columns: Columns | None = None,
+    reading: Reading | None = None,
+    root: Path | None = None,
+) -> Listing:
+    """The pictures of a table in the order of its rows, not read yet.
+
+    Arguments are those of `load_table`; a part may be missing.
+
+    Raises:
+        StorageError: The table cannot be read.
+        DataError: Its header or its cells are wrong.
+    """
     table = read_table(path, columns or Columns())
     names, labels, problems = _classes(table, class_names)
     files, misplaced = _picture_files(table, root or path.parent)
     patients = None if table.patients is None else _codes(table.patients)
-    problems += [*misplaced, *_problems_of_parts(table, patients)]
-    parts = (np.arange(len(table)), np.arange(0), np.arange(0))
-    if not problems:
-        parts = _parts(table, labels, patients, split or SplitPlan())
-    order = np.concatenate(parts)
-    images, unread = read_pictures(
-        [files[index] for index in order], spec=spec, reading=reading or Reading()
+    splits = table.splits
+    return Listing(
+        name=path.stem,
+        files=files,
+        labels=labels,
+        class_names=names,
+        part=None if splits is None else np.array([PARTS.get(text, -1) for text in splits]),
+        patients=patients,
+        sites=None if table.sites is None else np.array(table.sites),
+        spec=spec,
+        reading=reading or Reading(),
+        problems=[*problems, *misplaced, *_problems_of_parts(table, patients)],
     )
-    refuse([*problems, *unread])
-    whole = ImageSet(
-        images,
-        labels[order],
-        names,
-        None if patients is None else patients[order],
-        None if table.sites is None else np.array(table.sites)[order],
-    )
-    train, validation, test = (len(part) for part in parts)
-    return cut(whole, path.stem, (train, validation, test))
 
 
 def _classes(
@@ -104,10 +126,10 @@ def _classes(
 def _problems_of_classes(names: tuple[str, ...], labels: Indices) -> Iterator[Problem]:
     """Gaps in numbered labels, and a set of one class."""
     for label in np.setdiff1d(np.arange(len(names)), labels):
-        remedy = "Add images of the class, or give class_names if there are none."
+        remedy = "Add images of the class, or list the classes (in Python: class_names=...)."
         yield Problem("at least one picture", "none", f"class {names[label]!r}", remedy)
     if len(names) < 2:
-        remedy = "Add images of another class, or give class_names."
+        remedy = "Add images of another class, or list the classes (in Python: class_names=...)."
         yield Problem("at least two classes", f"{len(names)}", "table, labels", remedy)
 
 
@@ -122,7 +144,9 @@ def _picture_files(table: Table, root: Path) -> tuple[list[PictureFile], list[Pr
         path = Path(os.path.normpath(base / text))
         files.append(PictureFile(path, where))
         if not path.is_relative_to(base):
-            remedy = "Move the picture there, or permit another folder with root=..."
+            remedy = (
+                "Move the picture below the table's folder (in Python, root=... names another)."
+            )
             problems.append(Problem("a path below the root folder", "one outside", where, remedy))
         if path in seen:
             remedy = "Remove one of the lines, or a picture may train and test at once."
@@ -133,7 +157,7 @@ def _picture_files(table: Table, root: Path) -> tuple[list[PictureFile], list[Pr
 
 
 def _problems_of_parts(table: Table, patients: Indices | None) -> Iterator[Problem]:
-    """Unknown or empty parts, and patients who are in two."""
+    """Unknown parts, and patients who are in two."""
     if table.splits is None:
         return
     expected = f"one of {', '.join(PARTS)}"
@@ -149,20 +173,13 @@ def _problems_of_parts(table: Table, patients: Indices | None) -> Iterator[Probl
                 found = f"one also in the part of line {earlier}"
                 where = f"table, line {line}"
                 yield Problem("each patient in one part", found, where, remedy)
+
+
+def _empty_parts(part: Indices) -> Iterator[Problem]:
     for name in ("train", "test"):
-        if name not in table.splits:
+        if not (part == PARTS[name]).any():
             remedy = "Add such rows, or leave the split column out to have the set split."
             yield Problem("rows to train on and to test on", "none", f"table, part {name}", remedy)
-
-
-def _parts(
-    table: Table, labels: Indices, patients: Indices | None, plan: SplitPlan
-) -> tuple[Indices, Indices, Indices]:
-    """Rows of each part: the table's own, else split by patient or by class."""
-    if table.splits is None:
-        return split_images(labels, patients, plan).parts
-    part = np.array([PARTS[text] for text in table.splits])
-    return np.flatnonzero(part == 0), np.flatnonzero(part == 1), np.flatnonzero(part == 2)
 
 
 def _codes(patients: list[str]) -> Indices:

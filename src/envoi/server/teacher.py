@@ -16,7 +16,7 @@ from envoi.errors import MethodError, Problem
 from envoi.networks.classifier import Classifier, device_of, freeze
 from envoi.seeding import torch_generator
 from envoi.study import Study
-from envoi.submission import Submission, build_network
+from envoi.submission import Moments, Submission, build_network
 from envoi.types import ImageSpec
 
 SiteLogits = Float[Tensor, "site batch class"]
@@ -36,6 +36,7 @@ class Teacher:
         network: In evaluation mode, without gradients for its weights.
         class_names: The label map its logits follow.
         class_counts: Images of each class as released; 0 means none or too few to tell.
+        moments: Of its images, or None if the study releases none.
     """
 
     site: str
@@ -43,6 +44,7 @@ class Teacher:
     network: Classifier
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +85,7 @@ class Teachers:
                 build_network(submission, study),
                 tuple(study.classes),
                 tuple(submission.class_counts),
+                submission.moments,
             )
             for submission in submissions
         ]
@@ -113,6 +116,12 @@ class Teachers:
         """Images of each class at each site."""
         counts = [member.class_counts for member in self.members]
         return torch.tensor(counts, dtype=torch.float32, device=self.device)
+
+    @property
+    def moments(self) -> list[Moments] | None:
+        """Moments of every site's images, or None unless all sites sent theirs."""
+        found = [member.moments for member in self.members if member.moments is not None]
+        return found if len(found) == len(self.members) else None
 
 
 class Ensemble(nn.Module):
@@ -162,7 +171,7 @@ def mean_probabilities(logits: SiteLogits, counts: Counts) -> Float[Tensor, "bat
 
 def size_weighted(logits: SiteLogits, counts: Counts) -> Float[Tensor, "batch class"]:
     """The logarithm of the mean probabilities, each site weighted by its number of images."""
-    sizes = _shares(counts.sum(dim=1, keepdim=True))
+    sizes = count_shares(counts.sum(dim=1, keepdim=True))
     return (sizes.log()[:, None] + logits.log_softmax(dim=-1)).logsumexp(dim=0)
 
 
@@ -172,7 +181,7 @@ def class_count_weighted(logits: SiteLogits, counts: Counts) -> Float[Tensor, "b
     Proportional to sum_k n_k(c)/N(c) p_k(c|x): a site that never saw a class no longer votes
     against it.
     """
-    weighted = (_shares(counts).log()[:, None] + logits.log_softmax(dim=-1)).logsumexp(dim=0)
+    weighted = (count_shares(counts).log()[:, None] + logits.log_softmax(dim=-1)).logsumexp(dim=0)
     return weighted.log_softmax(dim=-1)
 
 
@@ -184,7 +193,7 @@ WEIGHTINGS: dict[str, Weighting] = {
 }
 
 
-def _shares(counts: Float[Tensor, "site column"]) -> Float[Tensor, "site column"]:
+def count_shares(counts: Float[Tensor, "site column"]) -> Float[Tensor, "site column"]:
     """Each column divided by its sum; equal shares where nobody reported any image."""
     totals = counts.sum(dim=0)
     return torch.where(totals > 0, counts / totals.clamp_min(1), 1 / len(counts))

@@ -25,8 +25,9 @@ from envoi.settings import TrainingSettings
 from envoi.simulation.averaging import average, proximal_term
 from envoi.simulation.multi_round import RoundSettings
 from envoi.site.course import Course
-from envoi.site.job import check_batches, check_images, job_fingerprint
+from envoi.site.job import check_images, job_fingerprint
 from envoi.site.state import TrainingState
+from envoi.site.train import without_harmful_flips
 from envoi.study import Study
 from envoi.types import ImageSet
 
@@ -80,7 +81,7 @@ def run_rounds(  # noqa: PLR0913  (a loop's inputs, each of another kind)
     """
     _check(images, milestones, study)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    local = settings.local(study.training)
+    local = without_harmful_flips(settings.local(study.training), study)
     sites = [
         _Site(Course(own, study, local, (seed, name), device), local, len(own))
         for name, own in images.items()
@@ -221,6 +222,5 @@ def _check(images: Mapping[str, ImageSet], milestones: Sequence[int], study: Stu
         raise SettingsError(Problem("numbers of rounds from 1", found, "milestones", remedy))
     if not images:
         raise DataError(Problem("at least one site", "none", "sites", "Give the sites' images."))
-    check_batches(study.training)
     for own in images.values():
         check_images(own, study)

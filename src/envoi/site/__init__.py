@@ -4,8 +4,9 @@ Nothing but what `release` gives leaves a site.
 """
 
 from envoi.site.course import class_weights
-from envoi.site.export import accuracy_as_sent, feature_moments, release
-from envoi.site.job import job_fingerprint
+from envoi.site.export import accuracy_as_sent, release
+from envoi.site.job import check_images, job_fingerprint
+from envoi.site.moments import feature_moments
 from envoi.site.train import TrainedSite, train
 from envoi.site.workspace import Finished, Workspace
 
@@ -14,6 +15,7 @@ __all__ = [
     "TrainedSite",
     "Workspace",
     "accuracy_as_sent",
+    "check_images",
     "class_weights",
     "feature_moments",
     "job_fingerprint",

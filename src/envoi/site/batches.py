@@ -1,7 +1,5 @@
 """A site's images as network inputs: normalised once where they fit into memory."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -57,21 +55,8 @@ def batches(order: Int64[Tensor, " image"], size: int) -> list[Index]:
 
 def logits_of(network: Classifier, inputs: Inputs, index: Index) -> Float[Tensor, "image class"]:
     """Logits of the images at `index` (one at least), on the CPU; the network evaluates."""
-    return _answers(network, network, inputs, index)
-
-
-def features_of(
-    network: Classifier, inputs: Inputs, index: Index
-) -> Float[Tensor, "image feature"]:
-    """What the linear head sees of the images at `index`, on the CPU; the network evaluates."""
-    return _answers(network, network.features, inputs, index)
-
-
-def _answers(
-    network: Classifier, forward: Callable[[Images], Tensor], inputs: Inputs, index: Index
-) -> Tensor:
     network.eval()
     device = device_of(network)
     with torch.no_grad():
         parts = torch.split(index, EVALUATION_BATCH)
-        return torch.cat([forward(inputs.batch(part).to(device)).cpu() for part in parts])
+        return torch.cat([network(inputs.batch(part).to(device)).cpu() for part in parts])

@@ -110,7 +110,7 @@ class Course:
             optimiser.zero_grad()
             (loss + penalty(network) if penalty else loss).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            state.finish_step(self._finite(loss, state), time.monotonic() - began)
+            state.finish_step(self._finite(loss, state, "loss"), time.monotonic() - began)
             checkpoint.offer(state.tensors)
             on_step(self._info(state, len(parts), {"loss": state.mean_loss}))
         return len(parts)
@@ -136,7 +136,8 @@ class Course:
     def _draw(self, index: Index, state: TrainingState) -> tuple[Tensor, Tensor]:
         inputs = self._inputs.batch(index)
         if self._settings.augment:
-            inputs = augment(inputs, self._stream("augment", state.epoch, state.step))
+            stream = self._stream("augment", state.epoch, state.step)
+            inputs = augment(inputs, stream, flip=self._settings.flip)
         return inputs.to(self._device), self._inputs.labels[index].to(self._device)
 
     def _loss(self, logits: Float[Tensor, "batch class"], labels: Tensor) -> Float[Tensor, ""]:
@@ -153,10 +154,10 @@ class Course:
         began = time.monotonic()
         logits, labels = self.held_out(state.network)
         state.seconds += time.monotonic() - began
-        return {
-            "validation_loss": float(self._loss(logits, labels)),
-            "validation_accuracy": _accuracy(logits, labels),
-        }
+        loss = self._finite(self._loss(logits, labels), state, "validation loss")
+        # An infinite logit of a wrong class leaves the loss finite and spoils the temperature.
+        self._finite(logits.double().sum(), state, "sum of validation logits")
+        return {"validation_loss": loss, "validation_accuracy": _accuracy(logits, labels)}
 
     def _info(self, state: TrainingState, steps: int, losses: dict[str, float]) -> StepInfo:
         return StepInfo(
@@ -167,17 +168,10 @@ class Course:
             epoch=state.epoch + 1,
         )
 
-    def _finite(self, loss: Tensor, state: TrainingState) -> float:
-        value = float(loss.detach())
+    def _finite(self, number: Tensor, state: TrainingState, what: str) -> float:
+        value = float(number.detach())
         if not math.isfinite(value):
-            raise SettingsError(
-                Problem(
-                    "a finite loss",
-                    f"{value} in epoch {state.epoch + 1}",
-                    f"{self._name}/train",
-                    "Lower the learning rate: training has diverged.",
-                )
-            )
+            raise diverged(f"a finite {what}", f"{value} in epoch {state.epoch + 1}", self._name)
         return value
 
     def _stream(self, *names: str | int) -> torch.Generator:
@@ -189,6 +183,12 @@ def class_weights(counts: tuple[int, ...]) -> Float[Tensor, " class"]:
     images = torch.tensor(counts, dtype=torch.float32)
     present = images > 0
     return torch.where(present, images.sum() / (present.sum() * images.clamp_min(1)), 0.0)
+
+
+def diverged(expected: str, found: str, name: str) -> SettingsError:
+    """The error of a training whose numbers are no longer finite."""
+    remedy = "Lower the learning rate: training has diverged."
+    return SettingsError(Problem(expected, found, f"{name}/train", remedy))
 
 
 def _accuracy(logits: Float[Tensor, "image class"], labels: Tensor) -> float:

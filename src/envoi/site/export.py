@@ -3,23 +3,17 @@
 What the study's statistics policy does not ask for is not computed.
 """
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int64
-from numpy.typing import NDArray
-from torch import Tensor
 
 from envoi.checkpoint import State
 from envoi.networks.initialisation import load_trained
-from envoi.site.batches import Inputs, features_of, logits_of
+from envoi.site.batches import Inputs, logits_of
 from envoi.site.job import check_images
+from envoi.site.moments import image_moments
 from envoi.site.train import TrainedSite
 from envoi.study import Study
 from envoi.submission import Release, TrainingCard, quantised
 from envoi.types import ImageSet
-
-Features = Float[np.ndarray, "image feature"]
-Moments = tuple[Float[np.ndarray, "class feature"], Float[np.ndarray, "feature feature"]]
 
 
 def release(trained: TrainedSite, images: ImageSet, *, study: Study) -> Release:
@@ -32,11 +26,10 @@ def release(trained: TrainedSite, images: ImageSet, *, study: Study) -> Release:
 
     Raises:
         DataError: The images do not fit the study.
+        SettingsError: Feature moments are asked for, and the network's are not finite.
     """
     asked = study.statistics.release
-    means, covariance = None, None
-    if "feature_moments" in asked:
-        means, covariance = _moments_of(trained, images, study)
+    moments = image_moments(images, study) if "feature_moments" in asked else None
     return Release(
         architecture=trained.architecture,
         state=network_state(trained),
@@ -47,8 +40,7 @@ def release(trained: TrainedSite, images: ImageSet, *, study: Study) -> Release:
             validation_accuracy=trained.validation_accuracy,
             settings=None if trained.settings == study.training else trained.settings,
         ),
-        feature_means=means,
-        feature_covariance=covariance,
+        moments=moments,
         temperature=trained.temperature if "temperature" in asked else None,
     )
 
@@ -77,58 +69,3 @@ def accuracy_as_sent(trained: TrainedSite, images: ImageSet, *, study: Study) ->
     inputs = Inputs(held_out, study.image)
     logits = logits_of(network, inputs, torch.arange(len(held_out)))
     return (logits.argmax(dim=1) == inputs.labels).double().mean().item()
-
-
-def feature_moments(
-    features: Features, labels: Int64[np.ndarray, " image"], *, classes: int, minimum: int
-) -> Moments:
-    """Mean feature of each class, and the shrunk covariance within classes.
-
-    Classes of fewer than `minimum` images have a mean of zero and no part in the covariance.
-    The covariance is pooled over the others, S = sum (x - mean)(x - mean)^T / n, and shrunk
-    towards a multiple of the identity (Ledoit and Wolf, J. Multivariate Analysis 88, 2004):
-
-        (1 - b/d) S + b/d m I,  m = trace S / p,  d = |S - m I|^2,
-        b = min(d, (sum |x|^4 / n - |S|^2) / n)
-
-    Args:
-        features: Of the images.
-        labels: Of the images.
-        classes: Number of classes of the study.
-        minimum: Least number of images of a class that is told of.
-    """
-    counts = np.bincount(labels, minlength=classes)
-    told = counts >= minimum
-    wide = features[told[labels]].astype(np.float64)
-    kept = labels[told[labels]]
-    means = np.zeros((classes, features.shape[1]))
-    np.add.at(means, kept, wide)
-    means /= np.maximum(counts, 1)[:, None]
-    return means, _shrunk_covariance(wide - means[kept])
-
-
-def _shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    count, size = centred.shape
-    target = np.eye(size)
-    if count == 0:
-        return np.zeros_like(target)
-    empirical = centred.T @ centred / count
-    target *= np.trace(empirical) / size
-    distance = np.square(empirical - target).sum()
-    fourth = np.square(np.square(centred).sum(axis=1)).sum()
-    error = min(distance, (fourth / count - np.square(empirical).sum()) / count)
-    weight = error / distance if distance > 0 else 0.0
-    return np.asarray((1 - weight) * empirical + weight * target)
-
-
-def _moments_of(trained: TrainedSite, images: ImageSet, study: Study) -> tuple[Tensor, Tensor]:
-    check_images(images, study)
-    inputs = Inputs(images, study.image)
-    features = features_of(trained.network, inputs, torch.arange(len(images)))
-    means, covariance = feature_moments(
-        features.numpy(),
-        images.labels,
-        classes=len(study.classes),
-        minimum=study.statistics.minimum_class_size,
-    )
-    return torch.from_numpy(means).float(), torch.from_numpy(covariance).float()

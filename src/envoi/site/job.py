@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from envoi.errors import DataError, Problem, SettingsError
+from envoi.errors import DataError, Problem
 from envoi.files import canonical_json, digest
 from envoi.settings import TrainingSettings
 from envoi.study import Study
@@ -19,7 +19,12 @@ def check_images(images: ImageSet, study: Study) -> None:
     problems = []
     if not len(images):
         problems.append(
-            Problem("at least one image", "none", "images", "Give the images of this site.")
+            Problem(
+                "at least one image",
+                "none",
+                "images",
+                "Give images, or choose other ones.",
+            )
         )
     if images.images.shape[1:] != (spec.channels, spec.size_px, spec.size_px):
         problems.append(
@@ -41,23 +46,6 @@ def check_images(images: ImageSet, study: Study) -> None:
         )
     if problems:
         raise DataError(*problems)
-
-
-def check_batches(settings: TrainingSettings) -> None:
-    """Refuse batches of one image.
-
-    Raises:
-        SettingsError: The batch size is 1.
-    """
-    if settings.batch_size < 2:
-        raise SettingsError(
-            Problem(
-                "at least 2",
-                f"{settings.batch_size}",
-                "batch_size",
-                "Use larger batches: batch norm has nothing to normalise by in one image.",
-            )
-        )
 
 
 def job_fingerprint(

@@ -5,20 +5,22 @@ A killed training goes on to the same bits on a CPU. Nothing leaves from here:
 `envoi.site.export` is the only exit.
 """
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from envoi.checkpoint import Checkpoint
+from envoi.errors import EnvoiWarning
 from envoi.networks.classifier import Classifier
 from envoi.progress import OnStep, ignore_step
 from envoi.settings import TrainingSettings
-from envoi.site.course import Course
-from envoi.site.job import check_batches, check_images
+from envoi.site.course import Course, diverged
+from envoi.site.job import check_images
 from envoi.site.state import TrainingState
-from envoi.study import Study
+from envoi.study import Study, mirrored_classes
 from envoi.types import ImageSet
 
 
@@ -64,7 +66,8 @@ def train(  # noqa: PLR0913  (a loop's inputs, each of another kind)
     """Train one of the study's networks on the images of one site.
 
     With `settings.patience` above 0 the weights of the epoch with the least validation loss
-    are returned, else the last ones.
+    are returned, else the last ones. Where class names tell left from right no image is flipped,
+    whatever the settings say; a warning and the result's settings tell so.
 
     Args:
         images: All images of the site.
@@ -82,14 +85,13 @@ def train(  # noqa: PLR0913  (a loop's inputs, each of another kind)
     Raises:
         DataError: There is no image, or the images do not fit the study.
         StudyError: The study does not allow the architecture.
-        SettingsError: Batches of one image, a loss that is no longer finite, or the checkpoint
-            of another job.
+        SettingsError: A loss or weight that is no longer finite, or the checkpoint of another
+            job.
     """
-    settings = settings or study.training
+    settings = without_harmful_flips(settings or study.training, study)
     architecture = architecture or study.architectures[0]
     checkpoint = checkpoint or Checkpoint()
     check_images(images, study)
-    check_batches(settings)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     state = TrainingState(study.network(architecture).to(device), settings)
     if saved := checkpoint.load():
@@ -99,6 +101,7 @@ def train(  # noqa: PLR0913  (a loop's inputs, each of another kind)
         course.run_epoch(state, checkpoint, on_step)
     checkpoint.save(state.tensors())
     network = state.result().cpu().eval()
+    _check_weights(network, name)
     accuracy, temperature = course.judged(network)
     return TrainedSite(
         architecture,
@@ -111,3 +114,23 @@ def train(  # noqa: PLR0913  (a loop's inputs, each of another kind)
         settings,
         course.validation.numpy(),
     )
+
+
+def without_harmful_flips(settings: TrainingSettings, study: Study) -> TrainingSettings:
+    """The settings, with flips off where they would turn one class into another."""
+    sides = mirrored_classes(study.classes)
+    if sides is None or not (settings.augment and settings.flip):
+        return settings
+    warnings.warn(
+        f"Images are not flipped: the classes {sides[0]} and {sides[1]} tell left from right.",
+        EnvoiWarning,
+        stacklevel=3,
+    )
+    return replace(settings, flip=False)
+
+
+def _check_weights(network: Classifier, name: str) -> None:
+    """The last step's weights are in no loss yet where nothing validates."""
+    wrong = [key for key, t in network.state_dict().items() if not t.isfinite().all()]
+    if wrong:
+        raise diverged("finite weights after the last step", f"others in {wrong[0]}", name)

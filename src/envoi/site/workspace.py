@@ -4,23 +4,23 @@
     trained.safetensors    the finished training, all that a submission is made of
     sent.json              number of the last file that was written for the server
 
-No image, path, host or user name is kept.
+Each names the site that it belongs to, and is refused as another's. No image, path, host or user
+name is kept.
 """
 
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from envoi.checkpoint import State, pack, unpack
-from envoi.errors import Problem, StorageError, StudyError
+from envoi.errors import Problem, SettingsError, StorageError, StudyError
 from envoi.files import canonical_json, digest, read_text, write_bytes, write_json
 from envoi.study import Study
-from envoi.submission import Release, TrainingCard
+from envoi.submission import Moments, Release, TrainingCard
 
 _TRAIN_FIRST = "Run `envoi site train` with this working folder."
 _BINDING = {"classes", "image", "seed", "initialisation", "weight_format", "statistics", "training"}
@@ -47,6 +47,7 @@ class Finished:
 class _Record:
     """What stands in the metadata of trained.safetensors."""
 
+    site: str
     binding: str
     architecture: str
     class_counts: tuple[int, ...]
@@ -57,11 +58,24 @@ class _Record:
     fingerprint: str
 
 
-class Workspace:
-    """The working folder of one site in one study."""
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What stands in sent.json."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    site: str
+    sequence: int
+
+
+class Workspace:
+    """The working folder of one site in one study.
+
+    Args:
+        folder: Need not exist yet.
+        site: Its id; what belongs to another site is refused.
+    """
+
+    def __init__(self, folder: Path, site: str) -> None:
+        self.folder, self.site = folder, site
 
     @property
     def checkpoint_path(self) -> Path:
@@ -76,6 +90,7 @@ class Workspace:
         """
         release = finished.release
         record = _Record(
+            site=self.site,
             binding=_binding(study),
             architecture=release.architecture,
             class_counts=release.class_counts,
@@ -86,7 +101,8 @@ class Workspace:
             fingerprint=finished.fingerprint,
         )
         text = TypeAdapter(_Record).dump_json(record).decode()
-        tensors = {**pack("network", release.state), **pack("statistics", _moments(release))}
+        moments = {} if release.moments is None else release.moments.encoded()
+        tensors = {**pack("network", release.state), **moments}
         write_bytes(self._trained, save(tensors, metadata={"record": text}))
 
     def load(self, *, study: Study) -> Finished:
@@ -94,9 +110,11 @@ class Workspace:
 
         Raises:
             StorageError: There is none, or it is damaged.
-            StudyError: It was made for a study that asked for something else.
+            StudyError: It is another site's, or was made for a study that asked for something
+                else.
         """
         record, tensors = self._read()
+        self._check_owner(record.site, self._trained)
         if record.binding != _binding(study):
             raise StudyError(
                 Problem(
@@ -106,14 +124,12 @@ class Workspace:
                     "Train again with this study.toml, or give the study.toml of the training.",
                 )
             )
-        moments = unpack("statistics", tensors)
         release = Release(
             architecture=record.architecture,
             state=unpack("network", tensors),
             class_counts=record.class_counts,
             card=record.card,
-            feature_means=moments.get("feature_means"),
-            feature_covariance=moments.get("feature_covariance"),
+            moments=Moments.taken_from(tensors),
             temperature=record.temperature,
         )
         return Finished(release, record.accuracy_as_sent, record.seconds, record.fingerprint)
@@ -123,8 +139,9 @@ class Workspace:
 
         Raises:
             StorageError: The folder holds the training of another job, or a damaged one.
-            StudyError: The training was made for another study.
+            StudyError: The folder is another site's, or the training was made for another study.
         """
+        self.last_sequence()  # refuses a folder that another site has submitted from
         if not self._trained.exists():
             return None
         finished = self.load(study=study)
@@ -137,7 +154,14 @@ class Workspace:
         return finished
 
     def clear(self) -> None:
-        """Drop the training, finished or not; the number of the last file stays."""
+        """Drop the training, finished or not; the number of the last file stays.
+
+        Raises:
+            StudyError: The folder is another site's; nothing is dropped.
+        """
+        self.last_sequence()  # refuses a folder that another site has submitted from
+        with suppress(StorageError):  # one that is damaged is dropped whosever it was
+            self._check_owner(self._read()[0].site, self._trained)
         self._trained.unlink(missing_ok=True)
         self.checkpoint_path.unlink(missing_ok=True)
 
@@ -146,6 +170,7 @@ class Workspace:
 
         Raises:
             StorageError: sent.json is unreadable or not what `reserve` writes.
+            StudyError: It is another site's.
         """
         path, what = self._sent, "the number of the last submission"
         if not path.exists():
@@ -153,17 +178,26 @@ class Workspace:
         remedy = "Remove it, and give a number above your last submission's with --sequence."
         text = read_text(path, what=what, remedy=remedy)
         try:
-            return TypeAdapter(dict[str, int]).validate_json(text, strict=True)["sequence"]
-        except (ValidationError, KeyError) as err:
+            sent = TypeAdapter(_Sent).validate_json(text, strict=True)
+        except ValidationError as err:
             raise StorageError(Problem(what, "something else", path.name, remedy)) from err
+        self._check_owner(sent.site, path)
+        return sent.sequence
 
     def reserve(self, sequence: int) -> None:
         """Note `sequence` as used, before the file is written: no number is ever used twice.
 
         Raises:
+            SettingsError: It is not above the last one.
             StorageError: The folder cannot be written, or sent.json is damaged.
+            StudyError: sent.json is another site's.
         """
-        write_json(self._sent, {"sequence": max(sequence, self.last_sequence())})
+        last = self.last_sequence()
+        if sequence <= last:
+            remedy = "Choose a larger one, or leave --sequence out."
+            expected = f"a number above {last}, that of the last file"
+            raise SettingsError(Problem(expected, f"{sequence}", "--sequence", remedy))
+        write_json(self._sent, {"site": self.site, "sequence": sequence})
 
     @property
     def _trained(self) -> Path:
@@ -172,6 +206,12 @@ class Workspace:
     @property
     def _sent(self) -> Path:
         return self.folder / "sent.json"
+
+    def _check_owner(self, owner: str, file: Path) -> None:
+        if owner != self.site:
+            remedy = f"Give {self.site} a working folder of its own, or name the site {owner}."
+            expected = f"the working folder of {self.site}"
+            raise StudyError(Problem(expected, f"that of {owner}", file.name, remedy))
 
     def _read(self) -> tuple[_Record, State]:
         name = self._trained.name
@@ -185,14 +225,6 @@ class Workspace:
         except (OSError, SafetensorError, ValidationError) as err:
             found = "a damaged or foreign file"
             raise StorageError(Problem("a finished training", found, name, _TRAIN_FIRST)) from err
-
-
-def _moments(release: Release) -> Mapping[str, Tensor]:
-    named = {
-        "feature_means": release.feature_means,
-        "feature_covariance": release.feature_covariance,
-    }
-    return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
 def _binding(study: Study) -> str:

@@ -14,7 +14,7 @@ Loads no torch until `Study.network` is called, and knows nothing of images or o
 travel.
 """
 
-from envoi.study.checks import decode_key, is_site_id
+from envoi.study.checks import decode_key, is_site_id, mirrored_classes
 from envoi.study.contract import (
     Initialisation,
     StatisticsPolicy,
@@ -33,6 +33,7 @@ __all__ = [
     "decode_key",
     "is_site_id",
     "load_study",
+    "mirrored_classes",
     "study_document",
     "study_from",
     "study_template",

@@ -5,11 +5,9 @@ import binascii
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from envoi.errors import Problem
 from envoi.networks import ARCHITECTURES
-from envoi.settings import TrainingSettings
 from envoi.types import ImageSpec
 
 KEY_PREFIX = "ed25519:"
@@ -124,20 +122,6 @@ def problems_of_image(spec: ImageSpec) -> list[Problem]:
     ]
 
 
-def problems_of_training(settings: TrainingSettings) -> list[Problem]:
-    """Numbers that are not finite or absurd, and more than a manifest has room for."""
-    problems = []
-    for name, value in asdict(settings).items():
-        numbers = value if isinstance(value, tuple) else (value,)
-        if not all(math.isfinite(n) and abs(n) < 1e9 for n in numbers if not isinstance(n, str)):
-            expected = "finite numbers below 1e9"
-            problems.append(Problem(expected, f"{value}"[:80], name, f"Correct {name}."))
-    if len(settings.milestones) > 32:
-        found = f"{len(settings.milestones)}"
-        problems.append(Problem("at most 32 values", found, "milestones", "Remove some."))
-    return problems
-
-
 def problems_of_architectures(names: Sequence[str]) -> list[Problem]:
     """Unknown or repeated names, or none at all."""
     problems = problems_of_repetition(names, "architectures")
@@ -165,6 +149,19 @@ def problems_of_classes(names: Sequence[str]) -> list[Problem]:
             Problem(f"2 to {CLASSES_LIMIT} class names", f"{len(names)}", "classes", remedy)
         )
     return problems
+
+
+def mirrored_classes(names: Sequence[str]) -> tuple[str, str] | None:
+    """The first two classes that differ in left and right alone, as of a kidney, if there are any.
+
+    Images of such classes may not be mirrored: the label would no longer hold.
+    """
+    known = {name.lower(): name for name in names}
+    for name in names:
+        other = name.lower().replace("left", "right")
+        if other in known and other != name.lower():
+            return name, known[other]
+    return None
 
 
 def problems_of_file_name(file: str) -> list[Problem]:

@@ -35,10 +35,13 @@ class StatisticsPolicy(BaseModel):
     """Which statistics may leave a hospital, and how far they are coarsened.
 
     Attributes:
-        release: `class_counts` (images of each class), `feature_moments` (mean feature of each
-            class and one shrunk covariance), `temperature` (which calibrates the model).
+        release: `class_counts` (images of each class), `feature_moments` (mean of each class
+            and one shrunk covariance of a fixed description of the images, the same at every
+            site), `temperature` (which calibrates the model).
         minimum_class_size: A class with fewer images is told as 0 and has no mean.
         count_rounding: Counts are rounded to multiples of this.
+        minimum_covariance_images: A site with fewer images tells how far each part of the
+            description varies, and not how parts vary together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +49,7 @@ class StatisticsPolicy(BaseModel):
     release: tuple[Statistic, ...] = ("class_counts",)
     minimum_class_size: Annotated[StrictInt, Field(ge=1, le=10**6)] = 10
     count_rounding: Annotated[StrictInt, Field(ge=1, le=10**6)] = 1
+    minimum_covariance_images: Annotated[StrictInt, Field(ge=2, le=10**6)] = 100
 
     @field_validator("release")
     @classmethod
@@ -189,9 +193,7 @@ class Study(BaseModel):
     @classmethod
     def _check_training(cls, training: TrainingSettings) -> TrainingSettings:
         adapter: TypeAdapter[TrainingSettings] = TypeAdapter(TrainingSettings)
-        settings = adapter.validate_python(asdict(training))
-        _raise(checks.problems_of_training(settings))
-        return settings
+        return adapter.validate_python(asdict(training))
 
     @field_validator("sites")
     @classmethod
@@ -267,7 +269,8 @@ def study_warnings(study: Study, *, now: datetime | None = None) -> list[str]:
         study: The study.
         now: The time to judge the deadline by; None is the clock.
     """
-    policy, deadline = study.statistics, study.deadline
+    policy, deadline, training = study.statistics, study.deadline, study.training
+    sides = checks.mirrored_classes(study.classes)
     doubts = {
         "No site is in the roster yet: every submission will be refused.": not study.sites,
         "The deadline has passed: the server goes on with the submissions that it has.": (
@@ -278,8 +281,12 @@ def study_warnings(study: Study, *, now: datetime | None = None) -> list[str]:
         ),
         f"minimum_class_size is {policy.minimum_class_size}: counts of fewer than 5 images may "
         "point at single patients.": policy.minimum_class_size < 5,
-        "Feature moments are released: the mean of few images can betray what is rare in them. "
-        "Release them only for a method that reads them.": "feature_moments" in policy.release,
+        "Feature moments are released: whoever has a site's file can draw the coarse average "
+        "image of each class, of as few as minimum_class_size images. The method envoi reads "
+        "them; leave them out if no such method is planned.": "feature_moments" in policy.release,
+        f"Classes {' and '.join(sides or ())} tell left from right: no image will be flipped.": (
+            sides is not None and training.augment and training.flip
+        ),
     }
     return [sentence for sentence, doubtful in doubts.items() if doubtful]
 

@@ -34,18 +34,22 @@ Check it with: envoi study check study.toml""",
     "quarter).",
     "statistics": "What may leave a hospital beside the network. Nothing else does.",
     "statistics.release": "class_counts: how many images of each class (the best ensembles need "
-    "them).\nfeature_moments: mean feature of each class and their common covariance.\n"
+    "them).\nfeature_moments: mean and covariance of a fixed description of the images, from "
+    "which the coarse average image of each class can be drawn (method envoi needs them).\n"
     "temperature: one number that calibrates the network.",
     "statistics.minimum_class_size": "A class with fewer images than this is told as 0, and its "
     "mean is left out.",
     "statistics.count_rounding": "Counts are rounded to multiples of this.",
+    "statistics.minimum_covariance_images": "A hospital with fewer images does not tell how "
+    "parts of the description vary together.",
     "training": "How hospitals are asked to train.",
     "training.rate": "Learning rate of SGD.",
     "training.milestones": "The rate falls tenfold after these fractions of all epochs.",
     "training.schedule": "steps (as above) or one-cycle.",
     "training.validation_fraction": "This part of a hospital's images only validates.",
     "training.patience": "Stop after so many epochs without progress; 0 never stops early.",
-    "training.augment": "Random flips and shifts.",
+    "training.augment": "Random shifts, and flips as the next line says.",
+    "training.flip": "With augment, mirror left and right; not done where classes tell the side.",
     "training.class_weights": "Weigh rare classes more, by the hospital's own counts.",
     "sites": "The hospitals. Each makes its key with `envoi site keygen` and sends you the line\n"
     "that it prints; compare the fingerprint on the telephone. For example:\n"

@@ -14,6 +14,7 @@ from envoi.submission.manifest import DifferentialPrivacy, Manifest, TrainingCar
 
 if TYPE_CHECKING:
     from envoi.submission.layout import largest_submission_bytes, submission_bytes
+    from envoi.submission.moments import Moments
     from envoi.submission.open import Submission, build_network, open_submission
     from envoi.submission.quantise import quantised
     from envoi.submission.release import Release
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # These load torch; keys and notices do without it, so that `envoi site keygen` answers at once.
 _LATE = {
+    "Moments": "moments",
     "Release": "release",
     "Submission": "open",
     "Withdrawal": "withdrawal",
@@ -38,6 +40,7 @@ _LATE = {
 __all__ = [
     "DifferentialPrivacy",
     "Manifest",
+    "Moments",
     "Release",
     "Submission",
     "TrainingCard",

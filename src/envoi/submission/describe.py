@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from envoi.submission.layout import FEATURE_COVARIANCE, FEATURE_MEANS, NETWORK, SCALE
+from envoi.submission.layout import FEATURE_CORRELATIONS, FEATURE_MEANS, NETWORK, SCALE
 from envoi.submission.manifest import Manifest
 from envoi.types import ImageSpec
 
@@ -90,11 +90,17 @@ def _statistics(manifest: Manifest) -> list[str]:
     lines = []
     if FEATURE_MEANS in manifest.tensors:
         lines.append(
-            "The mean of the network's features for each class (zero for classes under the "
-            "minimum size)."
+            "For each class the mean over its images of a fixed description: a picture of about "
+            "ten by ten pixels, how much detail there is, and answers of random filters. Whoever "
+            "has the file can draw the coarse average image of each class (nothing is told of "
+            "classes under the minimum size)."
         )
-    if FEATURE_COVARIANCE in manifest.tensors:
-        lines.append("The covariance of the network's features within classes, shrunk.")
+    if FEATURE_CORRELATIONS in manifest.tensors:
+        minimum = manifest.statistics.minimum_covariance_images
+        lines.append(
+            "How far this description varies within classes, and how its parts vary together "
+            f"(only where at least {minimum} images stand behind it)."
+        )
     if manifest.temperature is not None:
         lines.append(f"The temperature that calibrates the network: {manifest.temperature:g}.")
     return lines or ["No feature moments and no temperature."]

@@ -20,7 +20,8 @@ NUMBER_BYTES: dict[NumberType, int] = {"F32": 4, "F16": 2, "I8": 1}
 NETWORK = "network/"
 SCALE = "scale/"
 FEATURE_MEANS = "statistics/feature_means"
-FEATURE_COVARIANCE = "statistics/feature_covariance"
+FEATURE_DEVIATIONS = "statistics/feature_deviations"
+FEATURE_CORRELATIONS = "statistics/feature_correlations"
 
 LENGTH_BYTES = 8
 # Upper bounds: the manifest without counts and tensor digests, escaped, with its signature; one
@@ -107,6 +108,7 @@ def layout_of(study: Study, architecture: str) -> Layout:
     return _layout(
         architecture,
         study.image.channels,
+        study.image.size_px,
         len(study.classes),
         study.weight_format,
         "feature_moments" in study.statistics.release,
@@ -141,11 +143,13 @@ def is_coded(shape: tuple[int, ...]) -> bool:
 def _layout(
     architecture: str,
     channels: int,
+    size_px: int,
     classes: int,
     weight_format: WeightFormat,
     moments: bool,  # noqa: FBT001  (a key of the cache)
 ) -> Layout:
-    from envoi.networks.initialisation import state_shapes  # noqa: PLC0415  (loads torch)
+    from envoi.networks.descriptor import Descriptor  # noqa: PLC0415  (loads torch)
+    from envoi.networks.initialisation import state_shapes  # noqa: PLC0415
 
     shapes = state_shapes(architecture_of(architecture), channels=channels, classes=classes)
     tensors: list[tuple[str, NumberType, tuple[int, ...]]] = []
@@ -156,9 +160,10 @@ def _layout(
         if numbers == "I8":
             tensors.append((SCALE + name, "F32", shape[:1]))
     if moments:
-        features = shapes["fc.weight"][1]
+        features = Descriptor(channels, size_px).dimension
         tensors.append((FEATURE_MEANS, "F32", (classes, features)))
-        tensors.append((FEATURE_COVARIANCE, "F32", (features, features)))
+        tensors.append((FEATURE_DEVIATIONS, "F32", (features,)))
+        tensors.append((FEATURE_CORRELATIONS, "F16", (features * (features - 1) // 2,)))
     return Layout.of(tensors, classes=classes)
 
 

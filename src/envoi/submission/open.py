@@ -16,7 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from envoi.networks import build
@@ -25,7 +24,6 @@ from envoi.networks.initialisation import load_trained
 from envoi.study import Study
 from envoi.submission.intake import Intake, intake
 from envoi.submission.layout import (
-    FEATURE_COVARIANCE,
     FEATURE_MEANS,
     LENGTH_BYTES,
     Layout,
@@ -33,9 +31,10 @@ from envoi.submission.layout import (
     layout_of,
 )
 from envoi.submission.manifest import Manifest
+from envoi.submission.moments import Moments, problem_of_moments
 from envoi.submission.quantise import decoded
 from envoi.submission.refusal import refused
-from envoi.submission.values import problem_of_moments, problem_of_values
+from envoi.submission.values import problem_of_values
 from envoi.submission.verify import verified_manifest
 from envoi.submission.write import bytes_of
 
@@ -56,8 +55,7 @@ class Submission:
         state: The network's tensors in fp32 by parameter name, without batch counters.
         class_counts: Images of each class; 0 is fewer than the policy's minimum. All are 0 if
             the study releases no counts.
-        feature_means: Rows of suppressed classes are zero; None if the study releases none.
-        feature_covariance: Within classes; None if the study releases none.
+        moments: Of the site's images; None if the study releases none.
         temperature: For calibrated probabilities, or None.
         bytes: Size of the file.
     """
@@ -65,8 +63,7 @@ class Submission:
     manifest: Manifest
     state: dict[str, Tensor]
     class_counts: tuple[int, ...]
-    feature_means: Float[Tensor, "class feature"] | None
-    feature_covariance: Float[Tensor, "feature feature"] | None
+    moments: Moments | None
     temperature: float | None
     bytes: int
 
@@ -103,13 +100,12 @@ def open_submission(
     """
     layouts = {name: layout_of(study, name) for name in study.architectures}
     manifest, tensors, size = read_file(path, layouts=layouts, study=study, received=received)
-    means, covariance = tensors.pop(FEATURE_MEANS, None), tensors.pop(FEATURE_COVARIANCE, None)
+    moments = Moments.taken_from(tensors)
     return Submission(
         manifest=manifest,
         state=decoded(tensors),
         class_counts=manifest.class_counts or (0,) * len(study.classes),
-        feature_means=means,
-        feature_covariance=covariance,
+        moments=moments,
         temperature=manifest.temperature,
         bytes=size,
     )
@@ -145,7 +141,11 @@ def read_file(
         tensors = _tensors(source, manifest, possible[manifest.architecture])
         source.require_end()
     if FEATURE_MEANS in tensors:
-        fault = problem_of_moments(tensors, manifest.class_counts or ())
+        fault = problem_of_moments(
+            tensors,
+            manifest.class_counts or (),
+            minimum_images=study.statistics.minimum_covariance_images,
+        )
         if fault is not None:
             raise refused(source.where, *fault)
     return manifest, tensors, source.size

@@ -6,16 +6,21 @@ from math import isfinite
 from operator import index
 
 import torch
-from jaxtyping import Float
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from envoi.errors import Problem
 from envoi.settings import problems_of
 from envoi.study import StatisticsPolicy, Study
-from envoi.study.checks import problems_of_training
-from envoi.submission.layout import FEATURE_COVARIANCE, FEATURE_MEANS, NETWORK, Layout
+from envoi.submission.layout import (
+    FEATURE_CORRELATIONS,
+    FEATURE_DEVIATIONS,
+    FEATURE_MEANS,
+    NETWORK,
+    Layout,
+)
 from envoi.submission.manifest import COUNT_LIMIT, EPSILON_LIMIT, TEMPERATURE_RANGE, TrainingCard
+from envoi.submission.moments import Moments
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,9 +32,8 @@ class Release:
         state: The network's tensors in fp32 by parameter name, without batch counters.
         class_counts: Images of each class, exact; suppressed and rounded when written.
         card: How the network was trained.
-        feature_means: Of each class; rows of classes under the minimum size become zero.
-        feature_covariance: Within classes, pooled over those at or above the minimum size
-            alone, and shrunk: `write_submission` sees no images and cannot take others out.
+        moments: Of the images of classes at or above the minimum size alone:
+            `write_submission` sees no images and cannot take others out.
         temperature: Divides the logits for calibrated probabilities, 0.01 to 100.
         epsilon: Of differentially private training, or None.
         delta: Beside `epsilon`.
@@ -39,8 +43,7 @@ class Release:
     state: Mapping[str, Tensor]
     class_counts: tuple[int, ...]
     card: TrainingCard
-    feature_means: Float[Tensor, "class feature"] | None = None
-    feature_covariance: Float[Tensor, "feature feature"] | None = None
+    moments: Moments | None = None
     temperature: float | None = None
     epsilon: float | None = None
     delta: float = 0.0
@@ -75,19 +78,20 @@ def released_temperature(release: Release, policy: StatisticsPolicy) -> float | 
 
 
 def released_moments(release: Release, policy: StatisticsPolicy) -> dict[str, Tensor]:
-    """Means and covariance that leave; empty when the policy releases none."""
+    """The moments that leave, as tensors; empty when the policy releases none."""
     if "feature_moments" not in policy.release:
         return {}
-    assert release.feature_means is not None  # noqa: S101  (problems_of_release has looked)
-    assert release.feature_covariance is not None  # noqa: S101
+    assert release.moments is not None  # noqa: S101  (problems_of_release has looked)
     counts = released_counts(release, policy) or ()
     kept = torch.tensor([count > 0 for count in counts])
-    means = release.feature_means.detach().float().cpu()
-    covariance = release.feature_covariance.detach().float().cpu()
-    return {
-        FEATURE_MEANS: torch.where(kept[:, None], means, torch.zeros(())).contiguous(),
-        FEATURE_COVARIANCE: ((covariance + covariance.T) / 2 * kept.any()).contiguous(),
-    }
+    moments = release.moments
+    means = torch.where(kept[:, None], moments.means.detach().cpu(), torch.zeros(()))
+    deviations, correlations = moments.deviations, moments.correlations
+    if not bool(kept.any()):
+        deviations = torch.zeros_like(deviations)
+    if sum(counts) < policy.minimum_covariance_images:
+        correlations = torch.eye(len(deviations))
+    return Moments(means, deviations, correlations).encoded()
 
 
 def problems_of_release(release: Release, study: Study, layout: Layout) -> list[Problem]:
@@ -143,22 +147,33 @@ def _problems_of_card(card: TrainingCard) -> list[Problem]:
         TypeAdapter(TrainingCard).validate_python(asdict(card))
     except ValidationError as err:
         return problems_of(err, where="card", known=[field.name for field in fields(card)])
-    return [] if card.settings is None else problems_of_training(card.settings)
+    return []
 
 
 def _problems_of_moments(release: Release, layout: Layout) -> list[Problem]:
+    remedy = "Compute the feature moments that the study asks for."
+    if release.moments is None:
+        return [Problem("feature moments", "nothing", "moments", remedy)]
+    wanted = {place.name: place.shape for place in layout.places}
+    (features,) = wanted[FEATURE_DEVIATIONS]
+    wanted[FEATURE_CORRELATIONS] = (features, features)  # a triangle of it leaves
     given = {
-        FEATURE_MEANS: release.feature_means,
-        FEATURE_COVARIANCE: release.feature_covariance,
+        FEATURE_MEANS: tuple(release.moments.means.shape),
+        FEATURE_DEVIATIONS: tuple(release.moments.deviations.shape),
+        FEATURE_CORRELATIONS: tuple(release.moments.correlations.shape),
     }
-    return [
-        Problem(
-            f"{place.shape}",
-            "nothing" if (tensor := given[place.name]) is None else f"{tuple(tensor.shape)}",
-            place.name,
-            "Compute the feature moments that the study asks for.",
-        )
-        for place in layout.places
-        if place.name in given
-        and ((tensor := given[place.name]) is None or tuple(tensor.shape) != place.shape)
+    problems = [
+        Problem(f"{wanted[name]}", f"{shape}", name, remedy)
+        for name, shape in given.items()
+        if shape != wanted[name]
     ]
+    if problems or _is_correlation(release.moments.correlations):
+        return problems
+    expected = "a symmetric matrix with a diagonal of one"
+    return [Problem(expected, "another one", FEATURE_CORRELATIONS, remedy)]
+
+
+def _is_correlation(matrix: Tensor) -> bool:
+    # NaN passes: the check of numbers calls it by its name.
+    symmetric = torch.allclose(matrix, matrix.T, atol=1e-3, equal_nan=True)
+    return symmetric and bool(((matrix.diagonal() - 1).abs() < 1e-3).all())

@@ -3,13 +3,12 @@
 The same checks guard writing and opening.
 """
 
-from collections.abc import Mapping
 from math import isinf, isnan
 
 import torch
 from torch import Tensor
 
-from envoi.submission.layout import FEATURE_COVARIANCE, FEATURE_MEANS, SCALE
+from envoi.submission.layout import SCALE
 from envoi.submission.quantise import INT8_LIMIT
 
 # Weights and statistics of networks that work are below about 1e5. With larger ones a network
@@ -32,25 +31,6 @@ def problem_of_values(name: str, tensor: Tensor) -> tuple[str, str] | None:
     if name.startswith(SCALE) and low <= 0:
         return "scales above 0", f"{low:.3g}"
     return None
-
-
-def problem_of_moments(
-    tensors: Mapping[str, Tensor], class_counts: tuple[int, ...]
-) -> tuple[str, str] | None:
-    """What is wrong between means, covariance and counts (0 for suppressed), or None."""
-    means, covariance = tensors[FEATURE_MEANS], tensors[FEATURE_COVARIANCE]
-    suppressed = torch.tensor([count == 0 for count in class_counts])
-    if bool(means[suppressed].any()):
-        return "means of zero for classes under the minimum size", "a mean of such a class"
-    if not torch.equal(covariance, covariance.T):
-        return "a symmetric covariance", "one that is not"
-    if float(torch.linalg.eigvalsh(covariance.double())[0]) < -1e-5 * _scale(covariance):
-        return "a covariance without negative variance", "a direction of negative variance"
-    return None
-
-
-def _scale(covariance: Tensor) -> float:
-    return max(float(covariance.diagonal().abs().max()), 1e-30)
 
 
 def _problem_of_range(low: float, high: float) -> tuple[str, str]:

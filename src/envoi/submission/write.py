@@ -21,6 +21,7 @@ from envoi.submission.manifest import (
     DifferentialPrivacy,
     Manifest,
 )
+from envoi.submission.moments import problem_of_moments
 from envoi.submission.quantise import encoded
 from envoi.submission.release import (
     Release,
@@ -30,7 +31,7 @@ from envoi.submission.release import (
     released_moments,
     released_temperature,
 )
-from envoi.submission.values import problem_of_moments, problem_of_values
+from envoi.submission.values import problem_of_values
 
 
 def write_submission(
@@ -157,14 +158,20 @@ def _tensors(release: Release, study: Study, layout: Layout) -> dict[str, Tensor
     ]
     if moments and not wrong:
         counts = released_counts(release, study.statistics) or ()
-        fault = problem_of_moments(moments, counts)
+        minimum = study.statistics.minimum_covariance_images
+        fault = problem_of_moments(moments, counts, minimum_images=minimum)
         wrong += [("statistics", fault)] if fault else []
     if wrong:
-        remedy = f"Look at the training, or at the weight format ({study.weight_format})."
         raise SubmissionError(
-            *(Problem(expected, found, name, remedy) for name, (expected, found) in wrong)
+            *(Problem(*fault, name, _remedy(name, study.weight_format)) for name, fault in wrong)
         )
     return tensors
+
+
+def _remedy(name: str, weight_format: str) -> str:
+    if name.startswith("statistics"):
+        return "Compute the feature moments of the images again."
+    return f"Look at the training, or at the weight format ({weight_format})."
 
 
 def _privacy(release: Release) -> DifferentialPrivacy | Literal["none"]:

@@ -6,19 +6,42 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
+from torch import nn
+
 from envoi.errors import MethodError, Problem
-from envoi.server.methods.ensemble import EnsembleOf
+from envoi.server.consensus import Consensus
+from envoi.server.gate import SiteGate, abstaining, prior_corrected
+from envoi.server.methods.closed_form import ClosedForm
+from envoi.server.methods.coboost import coboost
+from envoi.server.methods.dafl import dafl
+from envoi.server.methods.dense import dense
+from envoi.server.methods.ensemble import EnsembleOf, weighted
+from envoi.server.methods.envoi import envoi
 from envoi.server.methods.fedavg import FedAvg
 from envoi.server.methods.fedisca import fedisca
 from envoi.server.methods.method import Method
-from envoi.server.teacher import WEIGHTINGS
+from envoi.server.teacher import WEIGHTINGS, Teachers
+
+ENSEMBLES: dict[str, Callable[[Teachers], nn.Module]] = {
+    **{name: weighted(rule) for name, rule in WEIGHTINGS.items()},
+    "prior_corrected": weighted(prior_corrected),
+    "abstaining": weighted(abstaining),
+    "site_gate": SiteGate,
+    "consensus_networks": partial(Consensus, moments_weight=0.0),
+    "consensus": Consensus,
+}
 
 METHODS: dict[str, Callable[[], Method]] = {
+    "envoi": envoi,
     "fedavg": FedAvg,
-    **{f"ensemble_{name}": partial(EnsembleOf, rule) for name, rule in WEIGHTINGS.items()},
+    **{f"ensemble_{name}": partial(EnsembleOf, rule) for name, rule in ENSEMBLES.items()},
+    "closed_form": ClosedForm,
     "fedisca": fedisca,
     "fedisca_ema": partial(fedisca, adaptation="ema"),
     "fedisca_none": partial(fedisca, adaptation="none"),
+    "dafl": dafl,
+    "dense": dense,
+    "coboost": coboost,
 }
 
 _IN_ROUNDS = ("fedavg_rounds", "fedprox_rounds")
@@ -109,4 +132,17 @@ def _refused(expected: str, found: str, where: str) -> MethodError:
     return MethodError(Problem(expected, found, where, "See `envoi.server.methods.method`."))
 
 
-__all__ = ["METHODS", "EnsembleOf", "FedAvg", "Method", "fedisca", "method_called"]
+__all__ = [
+    "ENSEMBLES",
+    "METHODS",
+    "ClosedForm",
+    "EnsembleOf",
+    "FedAvg",
+    "Method",
+    "coboost",
+    "dafl",
+    "dense",
+    "envoi",
+    "fedisca",
+    "method_called",
+]

@@ -1,7 +1,10 @@
-"""Data-free distillation: the frame that FedISCA and its peers are settings of.
+"""Data-free distillation: the frame that FedISCA, DAFL, DENSE and Co-Boosting are settings of.
 
-Images are synthesised out of the teachers and the student learns the teachers' answers on them.
-Synthesis never reads the student, so each batch is distilled as soon as it is made and no list
+Images are synthesised out of the teachers and the student learns the teachers' answers on them,
+one batch for each step of the synthesis. From one budget every method thus gets the same number
+of synthesis steps and of student steps, on batches of one size.
+
+Inversion never reads the student, so each batch is distilled as soon as it is made and no list
 of images is kept; the result equals two separate phases bit for bit.
 """
 
@@ -14,28 +17,53 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from envoi.checkpoint import Checkpoint
+from envoi.errors import MethodError, Problem
 from envoi.progress import OnStep, ignore_step
 from envoi.server.adapt import Adaptation
+from envoi.server.learned import LearnedWeights
 from envoi.server.methods.job import Job
+from envoi.server.perturb import Perturbation
+from envoi.server.synthesis.inversion import inversion
+from envoi.server.synthesis.scene import StartSynthesis
 from envoi.server.teacher import Teachers, Weighting, mean_logits
 from envoi.settings import Budget
 
 
 @dataclass(frozen=True, slots=True)
 class DataFree:
-    """Synthesise by inversion, adapt the teachers to noise, distil.
+    """Synthesise, adapt the teachers to noise, distil.
 
     Attributes:
         name: Phase name in the log.
+        synthesis: Where images come from.
         adaptation: Which noise-adapted teachers are blended in.
-        weighting: How the teachers' logits become one answer.
+        weighting: How the teachers' logits become one answer: a rule, or weights to be learned.
+        perturbation: How images are moved before the student sees them; None leaves them.
+
+    Raises:
+        MethodError: Weights or perturbations are asked for with `EMA`, which makes an epoch's
+            images before the first is distilled.
     """
 
     synthesises: ClassVar[bool] = True
 
     name: str = "data-free"
     adaptation: Adaptation = Adaptation.BATCH
-    weighting: Weighting = mean_logits
+    weighting: Weighting | LearnedWeights = mean_logits
+    synthesis: StartSynthesis = inversion
+    perturbation: Perturbation | None = None
+
+    def __post_init__(self) -> None:
+        learned = isinstance(self.weighting, LearnedWeights)
+        if self.adaptation is Adaptation.EMA and (learned or self.perturbation):
+            raise MethodError(
+                Problem(
+                    "adaptation 'batch' or 'none' with learned weights or perturbations",
+                    "'ema'",
+                    self.name,
+                    "Choose another adaptation.",
+                )
+            )
 
     def fit(
         self,

@@ -18,8 +18,9 @@ from envoi.checkpoint import (
 from envoi.results import StepInfo
 from envoi.server.adapt import Adaptation, adapted_networks, adapted_to_path
 from envoi.server.distil import distillation_loss, prepare_student, rate_at, student_optimiser
-from envoi.server.synthesis.inversion import Inversion
-from envoi.server.teacher import Teachers, site_logits
+from envoi.server.learned import LearnedWeighting, LearnedWeights
+from envoi.server.synthesis.scene import Scene, Synthesis
+from envoi.server.teacher import Teachers, Weighting, site_logits
 from envoi.settings import Budget
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ class Job:
         self._adapted = [] if self._swept else adapted_networks(self._networks, method.adaptation)
         self._student = prepare_student(student, teachers, budget)
         self._optimiser = student_optimiser(student, budget)
-        self._generator = generator
-        self._synthesis: Inversion | None = None
+        self._weighting = _started(method.weighting, len(self._networks))
+        self._scene = Scene(teachers, student, self._weighting, budget, generator)
+        self._synthesis: Synthesis | None = None
 
     @property
     def resumable(self) -> bool:
@@ -68,7 +70,7 @@ class Job:
         for group in self._optimiser.param_groups:
             group["lr"] = rate_at(self.epoch, self._budget)
         if self._synthesis is None:
-            self._synthesis = Inversion(self._teachers, self._budget, self._generator)
+            self._synthesis = self._method.synthesis(self._scene)
         synthesis = self._synthesis
         path = (synthesis.advance() for _ in range(self.step, self._budget.synthesis_steps))
         if self._swept:
@@ -83,6 +85,9 @@ class Job:
         L = a KD(g, F) + (1 - a) KD(g, F~), a from 0 (noise) to (T-1)/T (realistic).
         """
         realistic = self.step / self._budget.synthesis_steps
+        self._weigh(images)
+        if self._method.perturbation:
+            images = self._method.perturbation(self._scene, images)
         answers = self._student(images)
         loss = self._distance(answers, images, self._networks)
         if self._method.adaptation is not Adaptation.NONE:
@@ -105,7 +110,9 @@ class Job:
         )
         self.step += 1
         if self.step == budget.synthesis_steps:
-            self.epoch, self.step, self._synthesis = self.epoch + 1, 0, None
+            self.epoch, self.step = self.epoch + 1, 0
+            if self._synthesis and not self._synthesis.lasting:
+                self._synthesis = None
         return info
 
     def state(self) -> State:
@@ -113,27 +120,41 @@ class Job:
         position = {
             "epoch": torch.tensor(self.epoch),
             "step": torch.tensor(self.step),
-            "generator": self._generator.get_state(),
+            "generator": self._scene.generator.get_state(),
         }
+        learned = self._weighting if isinstance(self._weighting, LearnedWeighting) else None
         return {
             **position,
             **pack("student", self._student.state_dict()),
             **pack("optimiser", optimiser_state(self._optimiser)),
             **pack("synthesis", self._synthesis.state() if self._synthesis else {}),
+            **pack("weighting", learned.state() if learned else {}),
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a saved `state`."""
         if synthesis := unpack("synthesis", state):
-            self._synthesis = Inversion(self._teachers, self._budget, self._generator)
+            self._synthesis = self._method.synthesis(self._scene)
             self._synthesis.restore(synthesis)
+        if isinstance(self._weighting, LearnedWeighting):
+            self._weighting.restore(unpack("weighting", state))
         restore_module(self._student, unpack("student", state))
         restore_optimiser(self._optimiser, unpack("optimiser", state))
-        self._generator.set_state(state["generator"])
+        self._scene.generator.set_state(state["generator"])
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
+
+    def _weigh(self, images: Images) -> None:
+        """One step of the sites' weights, where they are learned."""
+        if isinstance(self._weighting, LearnedWeighting) and self._synthesis:
+            with torch.no_grad():
+                logits = site_logits(self._networks, images)
+            self._weighting.learn(logits, self._synthesis.targets)
 
     def _distance(self, answers: Tensor, images: Images, networks: list[nn.Module]) -> Tensor:
         with torch.no_grad():
-            logits = site_logits(networks, images)
-            wanted = self._method.weighting(logits, self._teachers.class_counts)
+            wanted = self._scene.combined(site_logits(networks, images))
         return distillation_loss(answers, wanted, self._budget.temperature)
+
+
+def _started(weighting: Weighting | LearnedWeights, sites: int) -> Weighting:
+    return weighting(sites) if isinstance(weighting, LearnedWeights) else weighting

@@ -18,6 +18,7 @@ from torch.nn import functional
 from envoi.checkpoint import State, optimiser_state, restore_optimiser
 from envoi.networks.classifier import batch_norm_layers, device_of
 from envoi.server.synthesis.losses import total_variation
+from envoi.server.synthesis.scene import Scene
 from envoi.server.synthesis.view import view_of
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
@@ -27,13 +28,15 @@ Images = Float[Tensor, "batch channel height width"]
 
 
 class Inversion:
-    """One batch of images on its way from noise to realistic.
+    """One batch of images on its way from noise to realistic; each outer epoch has its own.
 
     Args:
         teachers: Frozen; they are read and not changed.
         budget: Steps, rates and weights of the terms.
         generator: Draws the noise and the shifts.
     """
+
+    lasting = False
 
     def __init__(self, teachers: Teachers, budget: Budget, generator: torch.Generator) -> None:
         spec = teachers.image
@@ -83,6 +86,11 @@ class Inversion:
             self.images.copy_(state["images"])
         adam = {k.removeprefix("adam."): v for k, v in state.items() if k.startswith("adam.")}
         restore_optimiser(self.optimiser, adam)
+
+
+def inversion(scene: Scene) -> Inversion:
+    """Start from noise; the student is not looked at."""
+    return Inversion(scene.teachers, scene.budget, scene.generator)
 
 
 def cycling_targets(batch_size: int, classes: int) -> Int[Tensor, " batch"]:

@@ -1,0 +1,54 @@
+"""The classifier that one solve on the pooled moments gives, without any network of a site.
+
+Frozen features, summed class counts, means and second moments, a linear discriminant head: the
+result does not depend on how images were spread over sites, and a site can be added or taken out
+exactly. As the encoder is fixed by Envoi it is the same for every study of one kind of image.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from envoi.checkpoint import Checkpoint
+from envoi.errors import MethodError, Problem
+from envoi.progress import OnStep, ignore_step
+from envoi.server.closed_form import DescriptorClassifier, log_prior
+from envoi.server.pooled import pooled_moments
+from envoi.server.teacher import Teachers
+from envoi.settings import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedForm:
+    """Linear discriminant analysis on the sum of all sites' moments.
+
+    Attributes:
+        prior_power: The prior is proportional to the pooled counts to this power.
+    """
+
+    prior_power: float = 1.0
+
+    def fit(
+        self,
+        teachers: Teachers,
+        student: nn.Module,  # noqa: ARG002
+        *,
+        budget: Budget,  # noqa: ARG002
+        generator: torch.Generator,  # noqa: ARG002
+        on_step: OnStep = ignore_step,  # noqa: ARG002
+        checkpoint: Checkpoint | None = None,  # noqa: ARG002
+    ) -> nn.Module:
+        """See `Method.fit`."""
+        if teachers.moments is None:
+            remedy = "Let the study release feature_moments, or choose another method."
+            raise MethodError(Problem("moments of every site", "none", "closed_form", remedy))
+        pooled = pooled_moments(teachers.moments, teachers.class_counts)
+        prior = log_prior(pooled.counts, self.prior_power)
+        return DescriptorClassifier(pooled, teachers.image, prior)
+
+    def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:  # noqa: ARG002
+        """See `Method.flop`: one solve with a matrix of the features' size."""
+        moments = teachers.moments
+        size = len(moments[0].deviations) if moments else 0
+        return 2 / 3 * size**3

@@ -1,0 +1,53 @@
+"""Envoi's own method: images from moments, answers from a consensus, one distillation.
+
+1. Every site sends its network, its class counts and, if the study asks for them, the moments
+   of a fixed description of its images.
+2. Images are drawn from the moments (`synthesis.moment_images`); without moments, procedural
+   images in the sites' colours.
+3. The teacher is the consensus of all networks and of the closed-form classifier on the pooled
+   moments (`consensus`), under a chosen prior.
+4. The student learns the teacher's answers on the images.
+
+docs/method.md derives it; every part can be left out by an argument, which is what the ablations
+do.
+"""
+
+from functools import partial
+
+from envoi.server.bank import Source
+from envoi.server.consensus import MOMENTS_WEIGHT, PRIOR_POWER, Consensus
+from envoi.server.methods.from_bank import FromBank
+from envoi.server.synthesis.moment_images import CLASS_POWER, MomentImages, ProceduralImages
+from envoi.server.teacher import Teachers
+
+
+def envoi(
+    *,
+    name: str = "envoi",
+    prior_power: float = PRIOR_POWER,
+    moments_weight: float = MOMENTS_WEIGHT,
+    networks: bool = True,
+    moment_images: bool = True,
+    class_power: float = CLASS_POWER,
+) -> FromBank:
+    """The method, with every part of it as an argument.
+
+    Args:
+        name: In the log.
+        prior_power: Power of the pooled counts in the target prior.
+        moments_weight: Say of the closed form for each image behind it; 0 leaves it out.
+        networks: Whether the sites' networks answer.
+        moment_images: Whether images are drawn from moments; if not, they are procedural.
+        class_power: Power of the pooled counts when the classes of images are drawn.
+    """
+    teacher = partial(
+        Consensus, prior_power=prior_power, moments_weight=moments_weight, networks=networks
+    )
+    source = partial(_source, moment_images=moment_images, class_power=class_power)
+    return FromBank(name, source, teacher)
+
+
+def _source(teachers: Teachers, *, moment_images: bool, class_power: float) -> Source:
+    if moment_images and teachers.moments is not None:
+        return MomentImages(teachers, class_power=class_power)
+    return ProceduralImages(teachers)

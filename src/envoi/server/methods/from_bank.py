@@ -1,0 +1,148 @@
+"""Distillation from a bank of images that are made once: the frame of `envoi`.
+
+Synthesis, teacher and student meet once each: images are drawn, the teachers answer, the student
+learns. Nothing is inverted and no network is differentiated but the student.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from envoi.checkpoint import (
+    Checkpoint,
+    State,
+    optimiser_state,
+    pack,
+    restore_module,
+    restore_optimiser,
+    unpack,
+)
+from envoi.networks.classifier import device_of
+from envoi.progress import OnStep, ignore_step
+from envoi.results import StepInfo
+from envoi.server.bank import Bank, Source, filled_bank
+from envoi.server.distil import distillation_loss
+from envoi.server.teacher import Teachers
+from envoi.settings import Budget
+
+_WEIGHT_DECAY = 1e-4
+_WARM_UP = 0.3
+_COUNTED_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FromBank:
+    """Draw images, ask the teachers, distil.
+
+    Attributes:
+        name: Phase name in the log.
+        source: Where images come from.
+        teacher: How the sites' answers become one.
+        temperature: Of the distillation; 1 teaches probabilities as they are.
+    """
+
+    name: str
+    source: Callable[[Teachers], Source]
+    teacher: Callable[[Teachers], nn.Module]
+    temperature: float = 1.0
+
+    def fit(
+        self,
+        teachers: Teachers,
+        student: nn.Module,
+        *,
+        budget: Budget,
+        generator: torch.Generator,
+        on_step: OnStep = ignore_step,
+        checkpoint: Checkpoint | None = None,
+    ) -> nn.Module:
+        """See `Method.fit`."""
+        checkpoint = checkpoint or Checkpoint()
+        job = _Job(self, student, budget, generator)
+        if saved := checkpoint.load():
+            job.restore(saved)
+        bank = job.fill(self.source(teachers), self.teacher(teachers))
+        while job.step < budget.bank_steps:
+            on_step(job.learn(bank))
+            checkpoint.offer(job.state)
+        return student.eval()
+
+    def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
+        """See `Method.flop`: a few images are answered on and learned once, and all are alike."""
+        source, teacher = self.source(teachers), self.teacher(teachers)
+        draws, device = torch.Generator(), device_of(student)
+        with FlopCounterMode(display=False) as answering:
+            bank = filled_bank(source, teacher, _COUNTED_IMAGES, draws, device)
+        images, _ = bank.batch(torch.arange(_COUNTED_IMAGES), device)
+        with FlopCounterMode(display=False) as learning:
+            student(images).sum().backward()
+        visits = budget.bank_steps * budget.bank_batch
+        counted = answering.get_total_flops() * budget.bank_images
+        counted += learning.get_total_flops() * visits
+        return float(counted) / _COUNTED_IMAGES
+
+
+class _Job:
+    """What `fit` carries from step to step; the bank is made again from its seed."""
+
+    def __init__(
+        self, method: FromBank, student: nn.Module, budget: Budget, generator: torch.Generator
+    ) -> None:
+        self.step = 0
+        self._method, self._student, self._budget = method, student.train(), budget
+        self._generator = generator
+        self._seed = int(torch.randint(2**62, (), generator=generator))
+        self._optimiser = torch.optim.AdamW(
+            student.parameters(), lr=budget.bank_rate, weight_decay=_WEIGHT_DECAY
+        )
+
+    def fill(self, source: Source, teacher: nn.Module) -> Bank:
+        draws = torch.Generator().manual_seed(self._seed)
+        device = device_of(self._student)
+        return filled_bank(source, teacher, self._budget.bank_images, draws, device)
+
+    def learn(self, bank: Bank) -> StepInfo:
+        """One step of the student."""
+        budget = self._budget
+        for group in self._optimiser.param_groups:
+            group["lr"] = cycled_rate(self.step, budget.bank_steps, budget.bank_rate)
+        size = (budget.bank_batch,)
+        index = torch.randint(len(bank.images), size, generator=self._generator)
+        images, wanted = bank.batch(index, device_of(self._student))
+        loss = distillation_loss(self._student(images), wanted, self._method.temperature)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self.step += 1
+        losses = {"distillation": float(loss.detach())}
+        return StepInfo(self._method.name, self.step, budget.bank_steps, losses)
+
+    def state(self) -> State:
+        position = {
+            "step": torch.tensor(self.step),
+            "seed": torch.tensor(self._seed),
+            "generator": self._generator.get_state(),
+        }
+        return {
+            **position,
+            **pack("student", self._student.state_dict()),
+            **pack("optimiser", optimiser_state(self._optimiser)),
+        }
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        restore_module(self._student, unpack("student", state))
+        restore_optimiser(self._optimiser, unpack("optimiser", state))
+        self._generator.set_state(state["generator"])
+        self.step, self._seed = int(state["step"]), int(state["seed"])
+
+
+def cycled_rate(step: int, steps: int, peak: float) -> float:
+    """The rate of the step with index `step`: up along a cosine, then down to zero."""
+    rising = max(_WARM_UP * steps, 1)
+    if step < rising:
+        return peak * (1 - math.cos(math.pi * (step + 1) / (rising + 1))) / 2
+    return peak * (1 + math.cos(math.pi * (step - rising) / (steps - rising))) / 2

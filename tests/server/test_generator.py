@@ -1,0 +1,218 @@
+"""Generators under training and their pools: DAFL, DENSE and Co-Boosting on one budget."""
+
+import dataclasses
+from itertools import count, pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from envoi.checkpoint import Checkpoint
+from envoi.networks import build
+from envoi.server.methods import coboost, dafl, dense
+from envoi.server.methods.data_free import DataFree
+from envoi.server.methods.job import Job
+from envoi.server.synthesis.generator import Continuing, Restarting
+from envoi.server.synthesis.objective import (
+    BoundaryObjective,
+    ResponseObjective,
+)
+from envoi.server.synthesis.pool import Pool
+from envoi.server.synthesis.scene import Scene, Synthesis
+from envoi.server.teacher import mean_logits
+from envoi.settings import Budget
+from envoi.types import ImageSpec
+
+BUDGET = Budget(outer_epochs=2, synthesis_steps=4, batch_size=6, student_rate=0.01)
+STEPS = BUDGET.outer_epochs * BUDGET.synthesis_steps
+METHODS = (dafl, dense, coboost)
+
+
+def new_student():
+    return build("resnet10-small", channels=3, classes=3, seed=0)
+
+
+def scene_of(teachers, **changes):
+    given = {
+        "student": new_student().train(),
+        "weighting": mean_logits,
+        "budget": BUDGET,
+        "generator": torch.Generator().manual_seed(4),
+    }
+    return Scene(teachers, **{**given, **changes})
+
+
+def job_of(method, teachers, budget=BUDGET):
+    return Job(method, teachers, new_student(), budget, torch.Generator().manual_seed(0))
+
+
+def run(job):
+    """All steps of a job, one synthesis step and one student step each."""
+    while job.epoch < BUDGET.outer_epochs:
+        for images, terms in job.path():
+            terms["distillation"] = job.learn(images)
+            yield images, job.finish_step(terms)
+
+
+@pytest.mark.parametrize(
+    "start", [Continuing(ResponseObjective()), Restarting(BoundaryObjective())]
+)
+def test_a_generator_learns_what_it_is_trained_for(start, teachers):
+    budget = dataclasses.replace(BUDGET, outer_epochs=1, synthesis_steps=20, batch_size=12)
+    if isinstance(start, Restarting):
+        start = dataclasses.replace(start, round_steps=20)
+    losses = []
+
+    def watched(scene, images, targets):
+        loss, terms = start.objective(scene, images, targets)
+        losses.append(loss.item())
+        return loss, terms
+
+    source = dataclasses.replace(start, objective=watched)(scene_of(teachers, budget=budget))
+    for _ in range(20):
+        source.advance()
+    assert len(losses) == 20
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+def test_dafl_keeps_its_generator_and_never_shows_a_batch_twice(teachers):
+    job = job_of(dafl(), teachers)
+    seen = []
+    for images, _ in run(job):
+        seen.append(images)
+        network = job._synthesis.network
+        assert job._synthesis.optimiser.state[network.exit.bias]["step"] == len(seen)
+    assert len(seen) == STEPS
+    assert all(not a.equal(b) for a, b in pairwise(seen))
+
+
+def restarting(method, **changes):
+    given = method()
+    return dataclasses.replace(given, synthesis=dataclasses.replace(given.synthesis, **changes))
+
+
+@pytest.mark.parametrize(("round_steps", "rounds"), [(3, [3, 3, 2]), (30, [8]), (1, [1] * 8)])
+def test_rounds_divide_the_budgets_steps(round_steps, rounds, teachers, monkeypatch):
+    played, adams = [], []
+    adam = torch.optim.Adam
+    method = restarting(dense, round_steps=round_steps)
+    job = job_of(method, teachers)
+    monkeypatch.setattr(
+        torch.optim,
+        "Adam",
+        lambda *given, **options: adams.append(adam(*given, **options)) or adams[-1],
+    )
+    for _, info in run(job):
+        played.append(job._synthesis.rounds)
+        assert set(info.losses) == {"class_loss", "statistics", "boundary", "distillation"}
+    assert played == [number for number, steps in enumerate(rounds, 1) for _ in range(steps)]
+    # A fresh optimiser, and so fresh weights and latents, for each round.
+    assert [int(next(iter(own.state.values()))["step"]) for own in adams] == rounds
+    for own in adams:
+        (group,) = own.param_groups
+        assert (group["lr"], group["betas"]) == (1e-3, (0.5, 0.999))
+        assert group["params"][-1].shape == (6, 256)
+        assert own.state[group["params"][-1]]["exp_avg"].any()
+    starts = {own.param_groups[0]["params"][0].data_ptr() for own in adams}
+    assert len(starts) == len(rounds)
+
+
+@pytest.mark.parametrize("method", [dense, coboost])
+def test_the_pool_grows_by_one_batch_each_round_up_to_its_bound(method, teachers):
+    job = job_of(restarting(method, round_steps=2, pool_batches=3), teachers)
+    sizes = [len(job._synthesis.pool) for _ in run(job)]
+    assert sizes == [6, 6, 12, 12, 18, 18, 18, 18]
+    assert job._synthesis.pool.state()["pixels"].dtype == torch.uint8
+
+
+def test_the_batch_of_the_lowest_loss_is_pooled(teachers):
+    order, made = count(), []
+
+    def objective(scene, images, targets):
+        made.append(images.detach())
+        # The lowest value is that of the second step; the gradient is the same at all.
+        return images.sum() * 0 + (5.0, 1.0, 3.0)[next(order)], {}
+
+    budget = dataclasses.replace(BUDGET, outer_epochs=1, synthesis_steps=3)
+    source = Restarting(objective)(scene_of(teachers, budget=budget))
+    source.advance()
+    kept = Pool(teachers.image, batches=1, batch_size=6)
+    kept.add(made[1], torch.arange(6) % 3)
+    assert source.pool.state()["pixels"].equal(kept.state()["pixels"])
+
+
+@pytest.mark.parametrize("kill_at", [4, 5])
+def test_a_job_killed_within_any_round_ends_with_the_same_bits(kill_at, teachers, tmp_path):
+    method = restarting(coboost, round_steps=3, pool_batches=2)
+
+    def fit(seed, **options):
+        generator = torch.Generator().manual_seed(seed)
+        return method.fit(teachers, new_student(), budget=BUDGET, generator=generator, **options)
+
+    def kill(info):
+        if info.step == kill_at:
+            raise KeyboardInterrupt
+
+    told, told_again = {}, {}
+    whole = fit(0, on_step=lambda info: told.update({info.step: info.losses}))
+    path = tmp_path / "job"
+    with pytest.raises(KeyboardInterrupt):
+        fit(0, on_step=kill, checkpoint=Checkpoint(path, every_seconds=0))
+    resumed = fit(
+        9,
+        on_step=lambda info: told_again.update({info.step: info.losses}),
+        checkpoint=Checkpoint(path, every_seconds=0),
+    )
+    wanted = whole.state_dict()
+    assert all(tensor.equal(wanted[name]) for name, tensor in resumed.state_dict().items())
+    assert told_again == {step: told[step] for step in range(kill_at, STEPS + 1)}
+
+
+def test_a_pool_forgets_its_oldest_batch_and_keeps_targets_beside_images():
+    spec = ImageSpec.of(1, 4)
+    pool = Pool(dataclasses.replace(spec, value_range=(-1000.0, 3000.0)), batches=2, batch_size=3)
+    for number in range(3):
+        pool.add(torch.full((3, 1, 4, 4), number / 2 - 0.5), torch.full((3,), number))
+    images, targets = pool.draw(6, torch.Generator())
+    assert sorted(targets.tolist()) == [1, 1, 1, 2, 2, 2]
+    torch.testing.assert_close(images[:, 0, 0, 0], targets / 2 - 0.5, atol=1.01 / 255, rtol=0)
+    assert len(pool.draw(4, torch.Generator())[0]) == 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_takes_as_many_steps_as_the_budget_has(method, teachers, monkeypatch):
+    calls = []
+    objective = type(method().synthesis.objective)
+    monkeypatch.setattr(
+        objective,
+        "__call__",
+        lambda self, scene, images, targets, own=objective.__call__: (
+            calls.append(len(images)) or own(self, scene, images, targets)
+        ),
+    )
+    learned = [len(images) for images, _ in run(job_of(method(), teachers))]
+    assert calls == learned == [BUDGET.batch_size] * STEPS
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_flop_counts_the_whole_job(method, teachers):
+    budget = dataclasses.replace(BUDGET, outer_epochs=1, synthesis_steps=2)
+    with FlopCounterMode(display=False) as counter:
+        method().fit(teachers, new_student(), budget=budget, generator=torch.Generator())
+    estimated = method().flop(teachers, new_student(), budget=budget)
+    assert estimated == counter.get_total_flops() > 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_source_is_a_synthesis_that_lasts(method, teachers):
+    source = method().synthesis(scene_of(teachers))
+    assert isinstance(source, Synthesis)
+    assert source.lasting
+
+
+def test_an_ablation_is_an_argument(teachers):
+    """FedISCA's adaptation on DAFL's images, without a new class."""
+    method = DataFree(synthesis=dafl().synthesis)
+    student = method.fit(teachers, new_student(), budget=BUDGET, generator=torch.Generator())
+    assert all(tensor.isfinite().all() for tensor in student.state_dict().values())
