@@ -246,7 +246,11 @@ def test_a_usual_study_raises_no_doubts(study):
         ({"statistics": StatisticsPolicy(minimum_class_size=4)}, "minimum_class_size is 4"),
         (
             {"statistics": StatisticsPolicy(release=("class_counts", "feature_moments"))},
-            "Feature moments are released",
+            "whoever has a site's file can draw the coarse average image of each class",
+        ),
+        (
+            {"statistics": StatisticsPolicy(release=("class_counts", "feature_moments"))},
+            "can test whether an image was among a site's",
         ),
     ],
 )
