@@ -104,6 +104,21 @@ def test_sizes():
             assert submission_bytes(study, architecture) == int(size)
 
 
+@pytest.mark.parametrize("weight_format", FORMATS)
+def test_size_of_the_moments(weight_format):
+    text = DOCUMENT.read_text(encoding="utf-8")
+    (kilobytes,) = re.findall(r"moments take (\d+\.\d) kB in every weight format", text)
+    bare = StatisticsPolicy(release=("class_counts", "temperature"))
+    studies = (make_study(weight_format), make_study(weight_format, policy=bare))
+    moments, none = (submission_bytes(study, "resnet10-small") for study in studies)
+    assert f"{(moments - none) / 1000:.1f}" == kilobytes
+    numbers = re.search(r"(\d+) for grey images and (\d+) for colour\nof (\d+) pixels", text)
+    grey, colour, size = (int(number) for number in numbers.groups())
+    for pixels in (size, 28, 224):
+        assert (Descriptor(1, pixels).dimension, Descriptor(3, pixels).dimension) == (grey, colour)
+    assert Descriptor(3, size - 1).dimension < colour
+
+
 def test_int8_scheme_in_numpy():
     generator = np.random.default_rng(5)
     weights = generator.normal(size=(6, 4, 3, 3)).astype(np.float32)

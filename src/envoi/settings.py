@@ -185,9 +185,10 @@ class Budget:
             student_optimiser="adam",
             student_rate=5e-4,
             student_start="average",
-            bank_images=10_000 if size_px <= 64 else 2_000,
-            bank_steps=2_000 if size_px <= 64 else 600,
+            bank_images=8_000 if size_px <= 64 else 2_000,
+            bank_steps=1_500 if size_px <= 64 else 500,
             bank_batch=64 if size_px <= 64 else 32,
+            bank_rate=4e-3,
         )
         if name == "smoke":
             return cpu

@@ -107,6 +107,22 @@ def test_a_site_trains_and_submits_one_file_that_the_study_takes(place):
     assert (place / "north-10.safetensors").exists()
 
 
+@pytest.mark.parametrize(("minimum", "told"), [(60, True), (61, False)])
+def test_moments_leave_where_the_study_asks_for_them(place, minimum, told):
+    text = (place / "study.toml").read_text()
+    text = text.replace('["class_counts"]', '["class_counts", "feature_moments"]')
+    text = text.replace("covariance_images = 100", f"covariance_images = {minimum}")
+    (place / "study.toml").write_text(text.replace("epochs = 3", "epochs = 1"))
+    assert run(*TRAIN).exit_code == 0
+    found = run(*SUBMIT, "--out", ".")
+    assert "Whoever has the file can draw the coarse average image of each class" in found.output
+    assert f"(only where at least {minimum} images stand behind it)" in found.output
+    sent = open_submission(place / "north-1.safetensors", study=load_study(place / "study.toml"))
+    assert sent.moments.means.any(dim=1).all()
+    assert sent.moments.deviations.any()
+    assert sent.moments.has_correlations == told
+
+
 def test_a_finished_training_is_not_repeated_but_for_again(place):
     assert run(*TRAIN).exit_code == 0
     before = (place / "work" / "trained.safetensors").read_bytes()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.covariance import ledoit_wolf
+from sklearn.metrics import roc_auc_score
 
 from envoi.errors import DataError
 from envoi.networks.descriptor import Descriptor
@@ -192,6 +193,29 @@ def test_shrinkage_vanishes_where_there_are_many_images():
     wanted = scatter / len(values) / np.outer(deviations, deviations)
     np.testing.assert_allclose(found.correlations, wanted, atol=1e-3)
     np.testing.assert_allclose(found.means.numpy() / deviations, means / deviations, atol=1e-5)
+
+
+# What docs/submission.md says of them
+
+
+def surprise(found, values, *, alone=False):
+    """How far images lie outside what a file tells of one class."""
+    standardised = (values - found.means[0].numpy()) / found.deviations.numpy()
+    told = np.eye(len(found.deviations)) if alone else found.correlations.double().numpy()
+    return np.einsum("ni,ij,nj->n", standardised, np.linalg.inv(told), standardised)
+
+
+def test_correlations_of_few_images_give_members_away_and_deviations_do_not():
+    values, _ = correlated(1200, seed=7, size=100)
+    members, others = values[:110], values[200:]
+    found = moments_of(members, np.zeros(110, int))
+    member = np.arange(len(members) + len(others)) < len(members)
+    both = np.concatenate([members, others])
+    assert roc_auc_score(member, -surprise(found, both)) > 0.9
+    assert roc_auc_score(member, -surprise(found, both, alone=True)) < 0.65
+    for count, low, high in ((300, 0.6, 0.95), (1100, 0.5, 0.7)):
+        found = moments_of(values[:count], np.zeros(count, int))
+        assert low < roc_auc_score(np.arange(1200) < count, -surprise(found, values)) < high
 
 
 # Of images

@@ -77,8 +77,9 @@ def test_digest_binds_every_part_of_the_policy(study):
         StatisticsPolicy(release=("class_counts", "temperature")),
         StatisticsPolicy(minimum_class_size=9),
         StatisticsPolicy(count_rounding=5),
+        StatisticsPolicy(minimum_covariance_images=50),
     ]
-    assert len({changed(study, statistics=policy).digest for policy in policies}) == 5
+    assert len({changed(study, statistics=policy).digest for policy in policies}) == 6
 
 
 def test_digest_binds_every_key(study, keys):
@@ -158,6 +159,9 @@ def test_two_sites_need_two_keys(study, keys):
         ({"release": ("class_counts", "class_counts")}, "repeated"),
         ({"release": ("images",)}, "'class_counts', 'feature_moments'"),
         ({"minimum_class_size": 0}, "greater than or equal to 1"),
+        ({"minimum_covariance_images": 1}, "greater than or equal to 2"),
+        ({"minimum_covariance_images": 10**7}, "less than or equal to 1000000"),
+        ({"minimum_covariance_images": 99.0}, "a valid integer"),
         ({"count_rounding": 0}, "greater than or equal to 1"),
         ({"count_rounding": 2.0}, "valid integer"),
         ({"minimum": 3}, "Extra inputs"),
@@ -240,7 +244,11 @@ def test_a_usual_study_raises_no_doubts(study):
         ({"statistics": StatisticsPolicy(minimum_class_size=4)}, "minimum_class_size is 4"),
         (
             {"statistics": StatisticsPolicy(release=("class_counts", "feature_moments"))},
-            "Feature moments are released",
+            "whoever has a site's file can draw the coarse average image of each class",
+        ),
+        (
+            {"statistics": StatisticsPolicy(release=("class_counts", "feature_moments"))},
+            "can test whether an image was among a site's",
         ),
         (
             {

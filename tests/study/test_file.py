@@ -48,6 +48,7 @@ values = st.fixed_dictionaries(
                 "release": st.sampled_from([(), ("class_counts",), ("temperature",)]),
                 "minimum_class_size": st.integers(1, 100),
                 "count_rounding": st.integers(1, 100),
+                "minimum_covariance_images": st.integers(2, 1000),
             }
         ),
         "training": st.fixed_dictionaries(

@@ -113,6 +113,7 @@ def test_all_parts_of_the_policy_are_in_the_test_above():
 def test_moments_are_told_by_what_can_be_drawn_from_them(manifest):
     assert "can draw the coarse average image of each class" in told(manifest)
     assert "(only where at least 100 images stand behind it)" in told(manifest)
+    assert "an image can test whether it was among them" in told(manifest)
 
 
 @pytest.mark.parametrize("group", ["network/", "scale/", "statistics/feature_m", "statistics/fe"])

@@ -12,7 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="Simulate federations and compare m
 
 DEFAULT_METHODS = (
     "fedavg,ensemble_mean_logits,ensemble_mean_probabilities,ensemble_size,"
-    "ensemble_class_count,fedisca"
+    "ensemble_class_count,ensemble_consensus,closed_form,fedisca,envoi"
 )
 
 DataArgument = Annotated[

@@ -20,7 +20,7 @@ def distil(
     out: Annotated[Path, typer.Option("--out", help="Folder of this run: student and report.")],
     method: Annotated[
         str, typer.Option(help="A name, several with commas, or package.module:Name.")
-    ] = "fedisca",
+    ] = "envoi",
     budget: Annotated[str, typer.Option(help="smoke, short or full.")] = "short",
     seed: Annotated[int, typer.Option(min=0, help="Of the server's random numbers.")] = 0,
     test: Annotated[

@@ -32,8 +32,28 @@ METHODS: dict[str, tuple[str, str]] = {
     "dafl": ("DAFL student", "distilled on images of a generator"),
     "dense": ("DENSE student", "distilled on images of a generator"),
     "coboost": ("Co-Boosting student", "distilled on hard images, sites weighted"),
-    "closed_form": ("Closed-form head", "summed statistics of a frozen encoder, solved once"),
-    "envoi": ("Envoi student", "distilled on the server"),
+    "ensemble_prior_corrected": (
+        "Ensemble, class mixes taken out",
+        "all site networks asked, each corrected for its own class mix",
+    ),
+    "ensemble_abstaining": (
+        "Ensemble with abstention",
+        "all site networks asked, each silent on classes it lacks",
+    ),
+    "ensemble_site_gate": (
+        "Ensemble with a site gate",
+        "all site networks asked, each on images that look like its own",
+    ),
+    "ensemble_consensus_networks": (
+        "Consensus of the networks",
+        "likelihoods of all site networks, fitted together",
+    ),
+    "ensemble_consensus": (
+        "Consensus (Envoi's teacher)",
+        "likelihoods of all site networks and of the closed form, fitted together",
+    ),
+    "closed_form": ("Closed form", "one solve on the summed moments of all sites"),
+    "envoi": ("Envoi student", "distilled from the consensus on images drawn from the moments"),
     "fedavg_rounds": ("Federated averaging", "one transfer up and one down in every round"),
     "fedprox_rounds": ("FedProx", "averaging with sites held near the server's weights"),
 }

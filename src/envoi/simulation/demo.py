@@ -23,7 +23,10 @@ DEMO_METHODS = (
     "ensemble_mean_probabilities",
     "ensemble_size",
     "ensemble_class_count",
+    "ensemble_consensus",
+    "closed_form",
     "fedisca",
+    "envoi",
 )
 
 
@@ -96,7 +99,7 @@ def summary(result: StudyResult) -> dict[str, dict[str, Any]]:
 def verdict(result: StudyResult) -> list[str]:
     """The run in a few lines for the terminal: accuracy of each classifier, the bytes moved."""
     figures = summary(result)
-    names = ("pooled", "local_best", "fedavg", "ensemble_mean_logits", "fedisca")
+    names = ("pooled", "local_best", "fedavg", "ensemble_mean_logits", "fedisca", "envoi")
     lines = [
         f"{name:<22} accuracy {figures[name]['accuracy']:.3f}"
         f"  balanced {figures[name]['balanced_accuracy']:.3f}"

@@ -63,7 +63,7 @@ class FederationSettings:
     networks: tuple[str, ...] = ("resnet10-small",)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     weight_format: WeightFormat = "fp16"
-    statistics: StatisticsPolicy = field(default_factory=StatisticsPolicy)
+    statistics: StatisticsPolicy = StatisticsPolicy(release=("class_counts", "feature_moments"))
     seed: int = 0
 
 

@@ -282,8 +282,11 @@ def study_warnings(study: Study, *, now: datetime | None = None) -> list[str]:
         f"minimum_class_size is {policy.minimum_class_size}: counts of fewer than 5 images may "
         "point at single patients.": policy.minimum_class_size < 5,
         "Feature moments are released: whoever has a site's file can draw the coarse average "
-        "image of each class, of as few as minimum_class_size images. The method envoi reads "
-        "them; leave them out if no such method is planned.": "feature_moments" in policy.release,
+        "image of each class, of as few as minimum_class_size images, and can test whether an "
+        "image was among a site's, the surer the fewer minimum_covariance_images allows. The "
+        "method envoi reads them; leave them out if no such method is planned.": (
+            "feature_moments" in policy.release
+        ),
         f"Classes {' and '.join(sides or ())} tell left from right: no image will be flipped.": (
             sides is not None and training.augment and training.flip
         ),

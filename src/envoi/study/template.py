@@ -41,7 +41,8 @@ Check it with: envoi study check study.toml""",
     "mean is left out.",
     "statistics.count_rounding": "Counts are rounded to multiples of this.",
     "statistics.minimum_covariance_images": "A hospital with fewer images does not tell how "
-    "parts of the description vary together.",
+    "parts of the description vary together.\nThe fewer it may have, the surer one can test "
+    "whether a given image was among them.",
     "training": "How hospitals are asked to train.",
     "training.rate": "Learning rate of SGD.",
     "training.milestones": "The rate falls tenfold after these fractions of all epochs.",

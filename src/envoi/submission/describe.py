@@ -99,7 +99,8 @@ def _statistics(manifest: Manifest) -> list[str]:
         minimum = manifest.statistics.minimum_covariance_images
         lines.append(
             "How far this description varies within classes, and how its parts vary together "
-            f"(only where at least {minimum} images stand behind it)."
+            f"(only where at least {minimum} images stand behind it). Whoever has the file and an "
+            "image can test whether it was among them; the fewer there are, the surer."
         )
     if manifest.temperature is not None:
         lines.append(f"The temperature that calibrates the network: {manifest.temperature:g}.")

@@ -1,8 +1,10 @@
-"""Moments of a site's images: what a closed-form classifier needs, and nothing about one image.
+"""Moments of a site's images: what a closed-form classifier needs of them.
 
 The features are those of `envoi.networks.descriptor`, which every site computes alike. In a file
 the covariance stands as deviations (fp32) and as the lower triangle of the correlations without
 its diagonal (fp16, row after row), a quarter of the bytes of a square in fp32.
+
+What they tell of single images stands in docs/submission.md, under its known limits.
 """
 
 from collections.abc import Mapping
