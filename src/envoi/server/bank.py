@@ -26,6 +26,10 @@ class Source(Protocol):
         """`count` images."""
         ...
 
+    def stages(self, count: int, generator: torch.Generator) -> list[tuple[str, Images]]:
+        """How some images come about, for people."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bank:

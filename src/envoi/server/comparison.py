@@ -14,8 +14,9 @@ from envoi.meter import metered
 from envoi.progress import OnStep, ignore_step
 from envoi.results import MethodResult, Metrics, Picture
 from envoi.server.build import distil
-from envoi.server.gallery import existing_gallery, write_gallery
+from envoi.server.gallery import existing_gallery, write_gallery, write_stages
 from envoi.server.methods import Method
+from envoi.server.methods.from_bank import FromBank
 from envoi.server.methods.method import synthesises
 from envoi.server.rows import Rows
 from envoi.server.teacher import Teacher, Teachers
@@ -102,6 +103,18 @@ class Comparison:
         self, folder: Path, methods: Iterable[object], *, on_step: OnStep = ignore_step
     ) -> tuple[Picture, ...]:
         """Pictures of the synthesis, if one of `methods` synthesises or one before them did."""
-        if not any(map(synthesises, methods)):
-            return existing_gallery(folder, self.budget)
-        return write_gallery(folder, self.teachers, self.budget, seed=self.seed, on_step=on_step)
+        asked = list(methods)
+        drawn = [
+            picture
+            for method in asked
+            if isinstance(method, FromBank)
+            for picture in write_stages(
+                folder, method.name, method.source(self.teachers), self.teachers, seed=self.seed
+            )
+        ]
+        if not any(map(synthesises, asked)):
+            return (*drawn, *existing_gallery(folder, self.budget))
+        inverted = write_gallery(
+            folder, self.teachers, self.budget, seed=self.seed, on_step=on_step
+        )
+        return (*drawn, *inverted)

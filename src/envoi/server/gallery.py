@@ -1,4 +1,4 @@
-"""Pictures of the synthesis for people: from noise to realistic, in one row per moment."""
+"""Pictures of the synthesis for people: how images come about, one row for each moment or stage."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from envoi.files import writing
 from envoi.progress import OnStep, ignore_step
 from envoi.results import Picture, StepInfo
 from envoi.seeding import torch_generator
+from envoi.server.bank import Source
 from envoi.server.synthesis.inversion import Inversion
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
@@ -44,6 +45,28 @@ def write_gallery(
     if not existing_gallery(folder, budget):
         _synthesise(_files(folder, budget), teachers, budget, seed, on_step)
     return existing_gallery(folder, budget)
+
+
+def write_stages(
+    folder: Path, name: str, source: Source, teachers: Teachers, *, seed: int = 0
+) -> tuple[Picture, ...]:
+    """Images that are drawn and not inverted, one picture for each stage of their making.
+
+    Args:
+        folder: Where the pictures appear.
+        name: Of the method, for files and captions.
+        source: Draws the images.
+        teachers: Tell what images look like.
+        seed: Of the draws.
+    """
+    shown = _COPIES * len(teachers.class_names)
+    pictures = []
+    stages = source.stages(shown, torch_generator(seed, "gallery", name))
+    for number, (caption, images) in enumerate(stages, start=1):
+        file = folder / f"{name}-{number}.png"
+        _write_row(file, denormalise(images, teachers.image).numpy())
+        pictures.append(Picture(f"{folder.name}/{file.name}", f"{name}: {caption}"))
+    return tuple(pictures)
 
 
 def existing_gallery(folder: Path, budget: Budget) -> tuple[Picture, ...]:

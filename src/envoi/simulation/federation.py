@@ -43,6 +43,8 @@ from envoi.submission import (
 )
 from envoi.types import DataSet, ImageSet, ImageSpec
 
+_STATISTICS = StatisticsPolicy(release=("class_counts", "feature_moments"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FederationSettings:
@@ -63,7 +65,7 @@ class FederationSettings:
     networks: tuple[str, ...] = ("resnet10-small",)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     weight_format: WeightFormat = "fp16"
-    statistics: StatisticsPolicy = StatisticsPolicy(release=("class_counts", "feature_moments"))
+    statistics: StatisticsPolicy = _STATISTICS
     seed: int = 0
 
 

@@ -59,6 +59,25 @@ class MomentImages:
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
         """`count` images, within the range of pixel values."""
+        sites, classes, features, details = self._parts(count, generator)
+        images = self._spectrum.compose(features, details)
+        return Drawn(clamped(images, self._image), sites, classes)
+
+    def stages(self, count: int, generator: torch.Generator) -> list[tuple[str, Images]]:
+        """How some images come about, for people: each stage with what it shows."""
+        _, _, features, details = self._parts(count, generator)
+        both = self._spectrum.compose(features, details)
+        coarse = self._spectrum.compose(features, torch.zeros_like(details))
+        return [
+            ("procedural images, which lend their detail", clamped(details, self._image)),
+            ("coarse pictures drawn from the sites' moments", clamped(coarse, self._image)),
+            ("both together: what the student learns from", clamped(both, self._image)),
+        ]
+
+    def _parts(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Sites, classes, spectral features and procedural detail of `count` images."""
         classes_of_site = self._pairs.shape[1]
         pairs = torch.multinomial(
             self._pairs.flatten(), count, replacement=True, generator=generator
@@ -68,8 +87,7 @@ class MomentImages:
         turned = torch.einsum("bfg,bg->bf", self._factors[sites], noise)
         features = self._means[sites, classes] + turned
         details = procedural(count, self._image.size_px, self._palette, generator)
-        images = self._spectrum.compose(features, details)
-        return Drawn(clamped(images, self._image), sites, classes)
+        return sites, classes, features, details
 
 
 class ProceduralImages:
@@ -84,6 +102,10 @@ class ProceduralImages:
         images = procedural(count, self._image.size_px, self._palette, generator)
         nobody = torch.full((count,), -1)
         return Drawn(clamped(images, self._image), nobody, nobody)
+
+    def stages(self, count: int, generator: torch.Generator) -> list[tuple[str, Images]]:
+        """The images, as the only stage there is."""
+        return [("procedural images in the sites' colours", self.draw(count, generator).images)]
 
 
 def pair_shares(counts: Counts, power: float) -> Float[Tensor, "site class"]:
