@@ -106,11 +106,12 @@ def test_pictures_are_made_only_where_a_method_synthesises(place):
     steps = []
     assert execute(place, "fedavg", "ensemble_size", on_step=steps.append).gallery == ()
     assert steps == []
+    assert execute(place, "dafl").gallery == ()  # its images are those of a generator
     shown = execute(place, "fedisca", on_step=steps.append).gallery
     assert {info.phase for info in steps} == {"fedisca", "gallery"}
     assert len(shown) == 4
     assert execute(place, "fedavg").gallery == shown
-    assert {info.phase for info in RunFolder(place / "run").steps()} == {"fedisca"}
+    assert {info.phase for info in RunFolder(place / "run").steps()} == {"dafl", "fedisca"}
 
 
 @pytest.mark.parametrize(

@@ -69,11 +69,9 @@ def _judge(test: Path, study: "Study") -> "ImageJudge":
     from envoi.cli.images import read_images
     from envoi.cli.show import say_counts
     from envoi.simulation.judge import ImageJudge
-    from envoi.site.job import check_images
 
     images = read_images(test, study=study, own="test")
     say_counts(images, kind="test ", absence="nothing is measured on these classes")
-    check_images(images, study)
     return ImageJudge(images, study.image)
 
 

@@ -30,8 +30,8 @@ def predict(
 ) -> None:
     """Write the probability of every class for every image, one line an image.
 
-    Images are numbered from 0 as they are read: rows of a table or array, files of a folder by
-    name. Labels are read like those of any data, and not used.
+    Images are numbered from 0 in the order of the file or folder. Labels are read like those of
+    any data, and not used.
     """
     from envoi.cli.images import Permissions
     from envoi.files import write_text
@@ -49,7 +49,6 @@ def predict(
 
 def _images(path: Path, split: str, card: "StudentCard", permissions: "Permissions") -> "ImageSet":
     from envoi.cli.images import read_images
-    from envoi.site.job import check_images
     from envoi.study import Study
 
     # What a student says of its images is what readers want of a study.
@@ -59,9 +58,7 @@ def _images(path: Path, split: str, card: "StudentCard", permissions: "Permissio
         image=card.image,
         architectures=(card.architecture,),
     )
-    images = read_images(path, study=study, split=split, permissions=permissions)
-    check_images(images, study)
-    return images
+    return read_images(path, study=study, split=split, permissions=permissions)
 
 
 def _csv(rows: "Iterable[Sequence[float]]", class_names: "Sequence[str]") -> str:

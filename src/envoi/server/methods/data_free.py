@@ -10,7 +10,6 @@ of images is kept; the result equals two separate phases bit for bit.
 
 import copy
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import nn
@@ -45,8 +44,6 @@ class DataFree:
             images before the first is distilled.
     """
 
-    synthesises: ClassVar[bool] = True
-
     name: str = "data-free"
     adaptation: Adaptation = Adaptation.BATCH
     weighting: Weighting | LearnedWeights = mean_logits
@@ -64,6 +61,11 @@ class DataFree:
                     "Choose another adaptation.",
                 )
             )
+
+    @property
+    def synthesises(self) -> bool:
+        """Whether its images are those of inversion, which the gallery shows."""
+        return self.synthesis is inversion
 
     def fit(
         self,
