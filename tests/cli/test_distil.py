@@ -65,9 +65,10 @@ def write_images(path, *, size_px):
 def test_students_of_this_command_are_listed(place):
     found = distil("--method", "fedavg,ensemble_size", "--test", "public.npz")
     assert found.exit_code == 0, found.stderr
-    assert found.output == "student: run/fedavg.safetensors\nreport: run/report.html\n"
+    listed = ["student: run/fedavg.safetensors", "report: run/report.html"]
+    assert found.output.splitlines()[1:] == listed  # the first counts the test images
     found = distil("--method", "ensemble_size", "--test", "public.npz")
-    assert found.output == "report: run/report.html\n"
+    assert found.output.splitlines()[1:] == ["report: run/report.html"]
     assert "Weight average, one shot" in (place / "run/report.html").read_text()
 
 
