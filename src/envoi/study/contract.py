@@ -49,7 +49,7 @@ class StatisticsPolicy(BaseModel):
     release: tuple[Statistic, ...] = ("class_counts",)
     minimum_class_size: Annotated[StrictInt, Field(ge=1, le=10**6)] = 10
     count_rounding: Annotated[StrictInt, Field(ge=1, le=10**6)] = 1
-    minimum_covariance_images: Annotated[StrictInt, Field(ge=2, le=10**6)] = 100
+    minimum_covariance_images: Annotated[StrictInt, Field(ge=2, le=10**6)] = 1000
 
     @field_validator("release")
     @classmethod
