@@ -16,8 +16,11 @@ import pytest
 import torch
 
 from envoi.networks import build
+from envoi.networks.descriptor import Descriptor
 from envoi.seeding import torch_generator
 from envoi.server.teacher import Teacher, Teachers
+from envoi.site.moments import feature_moments
+from envoi.submission import Moments
 from envoi.types import ImageSpec
 
 TINY_CLASSES = ("a", "b", "c")
@@ -29,8 +32,9 @@ def make_teachers(
     architecture: str = "resnet10-small",
     size_px: int = 8,
     channels: int = 3,
+    moments: bool = True,
 ) -> Teachers:
-    """Three tiny sites whose batch norm has seen different images."""
+    """Tiny sites (three, if nothing else is asked for) whose batch norm saw different images."""
     members = []
     for number, own in enumerate(counts, start=1):
         network = build(architecture, channels=channels, classes=3, seed=0)
@@ -40,8 +44,24 @@ def make_teachers(
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
             for _ in range(3):
                 network(number + torch.randn(16, channels, size_px, size_px, generator=generator))
-        members.append(Teacher(f"site-{number}", architecture, network.eval(), TINY_CLASSES, own))
+        told = make_moments(own, number, channels=channels, size_px=size_px) if moments else None
+        site = f"site-{number:02d}" if len(counts) > 9 else f"site-{number}"
+        members.append(Teacher(site, architecture, network.eval(), TINY_CLASSES, own, told))
     return Teachers(tuple(members), ImageSpec.of(channels, size_px))
+
+
+def make_moments(
+    counts: tuple[int, ...], number: int, *, channels: int = 3, size_px: int = 8
+) -> Moments:
+    """Of as many images as a site counts, each class of its own brightness."""
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    generator = torch_generator(number, "moments")
+    noise = torch.randn(len(labels), channels, size_px, size_px, generator=generator)
+    images = 0.2 * noise + 0.3 * (labels[:, None, None, None] - 1)
+    features = Descriptor(channels, size_px)(images.clamp(-1, 1)).numpy()
+    return feature_moments(
+        features, labels.numpy(), classes=len(counts), minimum=1, minimum_covariance=20
+    )
 
 
 @pytest.fixture

@@ -164,6 +164,7 @@ OTHER_JOBS = {
     "seed of the study": {"study": study_of(seed=3)},
     "student": {"study": study_of(model={"architectures": ["wrn-16-2"]})},
     "counts": {"teachers": make_teachers(((30, 10, 1), (5, 20, 20), (0, 10, 40)))},
+    "moments": {"teachers": make_teachers(moments=False)},
     "fewer teachers": {"teachers": Teachers(TEACHERS.members[:2], TEACHERS.image)},
     "order of teachers": {"teachers": Teachers(TEACHERS.members[::-1], TEACHERS.image)},
     "image": {"teachers": Teachers(TEACHERS.members, ImageSpec.of(3, 12))},

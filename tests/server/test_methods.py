@@ -15,7 +15,8 @@ from envoi.server.teacher import Ensemble, Teachers
 from envoi.settings import Budget
 from tests.conftest import TINY_CLASSES, make_teachers
 
-BUDGET = Budget(outer_epochs=2, synthesis_steps=3, batch_size=6, student_rate=0.01)
+BANK = {"bank_images": 12, "bank_steps": 4, "bank_batch": 4}
+BUDGET = Budget(outer_epochs=2, synthesis_steps=3, batch_size=6, student_rate=0.01, **BANK)
 GENERATORS = ("dafl", "dense", "coboost")
 DATA_FREE = ("fedisca", "fedisca_ema", "fedisca_none", *GENERATORS)
 
@@ -129,7 +130,7 @@ def test_finite_weights_that_answer_with_infinity_are_refused():
 
 
 def test_unknown_methods_are_named():
-    with pytest.raises(MethodError, match=r"expected one of fedavg, .*found 'fedsica'"):
+    with pytest.raises(MethodError, match=r"expected one of envoi, fedavg, .*found 'fedsica'"):
         method_called("fedsica")
     with pytest.raises(MethodError, match="found 'no.such.module:Name'"):
         method_called("no.such.module:Name")
@@ -202,7 +203,7 @@ def test_outsiders_methods_are_taken_without_flop(name, outsiders, teachers):
         ("Failing", "needs no arguments, found RuntimeError: no licence"),
         ("Narrow", r"expected an object with fit\(.*found Narrow with another fit"),
         ("number", r"expected an object with fit\(.*found int"),
-        ("nothing", "expected one of fedavg, .*found 'outsiders_methods:nothing'"),
+        ("nothing", "expected one of envoi, fedavg, .*found 'outsiders_methods:nothing'"),
     ],
 )
 def test_what_cannot_be_used_ends_in_one_error(name, message, outsiders):
@@ -219,7 +220,7 @@ def test_a_module_that_fails_at_its_import_ends_in_one_error(outsiders):
 
 @pytest.mark.parametrize("name", ["", ":", ":X", ".x:Y", "no.such.module:"])
 def test_names_of_no_module_are_told(name):
-    with pytest.raises(MethodError, match="method: expected one of fedavg"):
+    with pytest.raises(MethodError, match="method: expected one of envoi, fedavg"):
         method_called(name)
 
 

@@ -4,9 +4,8 @@ Memory: `images x (2 channels height width + 4 classes)` bytes (half-precision p
 the number of steps, and one teacher's activations.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +18,7 @@ Logits = Float[Tensor, "batch class"]
 _CHUNK = 256
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where images come from."""
 
@@ -48,18 +48,13 @@ def filled_bank(
     source: Source, teacher: nn.Module, count: int, generator: torch.Generator, device: torch.device
 ) -> Bank:
     """A bank of `count` images; equal generators fill it with the same."""
-    images, answers = [], []
-    for size in _chunks(count):
-        made = source.draw(size, generator).images.half()
+    images, answers = torch.empty(0), []
+    for start in range(0, count, _CHUNK):
+        made = source.draw(min(_CHUNK, count - start), generator).images.half()
+        if not start:  # one allocation: chunks that are joined at the end would need two
+            images = made.new_empty(count, *made.shape[1:])
+        images[start : start + len(made)] = made
         with torch.no_grad():
             inputs = made.float().contiguous(memory_format=torch.channels_last)
             answers.append(teacher(inputs.to(device)).cpu())
-        images.append(made)
-    return Bank(torch.cat(images), torch.cat(answers))
-
-
-def _chunks(count: int) -> Iterator[int]:
-    whole, rest = divmod(count, _CHUNK)
-    yield from [_CHUNK] * whole
-    if rest:
-        yield rest
+    return Bank(images, torch.cat(answers))

@@ -1,6 +1,7 @@
 """From teachers to a student: one method, one budget, one resumable job."""
 
 import copy
+import itertools
 import math
 import re
 from dataclasses import asdict, dataclass
@@ -170,7 +171,8 @@ def predict(
     """
     if not len(pixels):
         raise DataError(Problem("at least one image", "none", "images", "Give images to classify."))
-    here = next((weights.device for weights in network.parameters()), torch.device("cpu"))
+    held = itertools.chain(network.parameters(), network.buffers())
+    here = next((tensor.device for tensor in held), torch.device("cpu"))
     device = here if device is None else chosen_device(device)
     there = network if device == here else copy.deepcopy(network).to(device)
     rows = []
@@ -200,4 +202,8 @@ def _inputs(teachers: Teachers, student: nn.Module) -> list[Any]:
         digest(b"".join(t.cpu().contiguous().numpy().tobytes() for t in state.values()))
         for state in (network.state_dict() for network in networks)
     ]
-    return [*weights, teachers.class_counts.tolist(), asdict(teachers.image)]
+    moments = [
+        digest(b"".join(t.numpy().tobytes() for t in told.encoded().values()))
+        for told in teachers.moments or []
+    ]
+    return [*weights, *moments, teachers.class_counts.tolist(), asdict(teachers.image)]

@@ -53,14 +53,22 @@ class DescriptorClassifier(nn.Module):
 def discriminant(
     moments: PooledMoments,
 ) -> tuple[Float[Tensor, "class feature"], Float[Tensor, " class"]]:
-    """Weights and offsets of the linear log-likelihoods."""
+    """Weights and offsets of the linear log-likelihoods.
+
+    Features are taken from the mean of all images, which shifts all classes alike and keeps
+    numbers small. A class without images answers as the others do on average.
+    """
+    shares = moments.counts / moments.counts.sum().clamp_min(1)
+    centre = shares @ moments.means
     variances = moments.covariance.diagonal()
     scale = torch.where(variances > 0, variances, 1.0).rsqrt()
     correlations = moments.covariance * scale[:, None] * scale
     ridged = correlations + RIDGE * torch.eye(len(scale), dtype=correlations.dtype)
-    means = moments.means * scale
+    seen = moments.counts > 0
+    means = torch.where(seen[:, None], moments.means - centre, 0.0) * scale
     solved = torch.linalg.solve(ridged, means.T).T
-    return solved * scale, -(solved * means).sum(dim=1) / 2
+    weight, bias = solved * scale, -(solved * means).sum(dim=1) / 2
+    return weight, torch.where(seen, bias, shares @ bias) - weight @ centre
 
 
 def log_prior(counts: Float[Tensor, " class"], power: float = 1.0) -> Float[Tensor, " class"]:

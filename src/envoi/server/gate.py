@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from envoi.errors import MethodError, Problem
 from envoi.networks.descriptor import Descriptor
 from envoi.server.closed_form import discriminant, log_prior
 from envoi.server.consensus import PRIOR_POWER, own_likelihoods
@@ -58,10 +57,7 @@ class SiteGate(nn.Module):
 
     def __init__(self, teachers: Teachers) -> None:
         super().__init__()
-        moments, counts = teachers.moments, teachers.class_counts
-        if moments is None:
-            remedy = "Let the study release feature_moments, or choose another method."
-            raise MethodError(Problem("moments of every site", "none", "site gate", remedy))
+        moments, counts = teachers.moments_for("site gate"), teachers.class_counts.cpu()
         pooled = pooled_moments(moments, counts)
         means = torch.cat([site.means for site in moments]).double()
         every = PooledMoments(counts.flatten().double(), means, pooled.covariance)
@@ -71,7 +67,7 @@ class SiteGate(nn.Module):
         self.networks = nn.ModuleList(member.network for member in teachers.members)
         self.register_buffer("weight", weight.float())
         self.register_buffer("bias", (bias + log_prior(counts.flatten())).float())
-        self.eval()
+        self.to(teachers.device).eval()
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Logits:
         """Logits of normalised images."""

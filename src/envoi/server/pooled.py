@@ -74,7 +74,9 @@ def _common_correlations(moments: Sequence[Moments], sizes: Float[Tensor, " site
         return torch.eye(len(moments[0].deviations), dtype=torch.float64)
     total = torch.stack(telling).sum(dim=0)
     scale = total.diagonal().clamp_min(torch.finfo(torch.float64).tiny).rsqrt()
-    return total * scale[:, None] * scale
+    correlations = total * scale[:, None] * scale
+    # Also of features that do not vary at the sites that tell: they may at the others.
+    return correlations.fill_diagonal_(1)
 
 
 def _covariance(site: Moments, correlations: Tensor) -> Float[Tensor, "feature feature"]:

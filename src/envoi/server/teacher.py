@@ -123,6 +123,19 @@ class Teachers:
         found = [member.moments for member in self.members if member.moments is not None]
         return found if len(found) == len(self.members) else None
 
+    def moments_for(self, purpose: str) -> list[Moments]:
+        """Moments of every site's images, for something that cannot do without.
+
+        Raises:
+            MethodError: A site sent none.
+        """
+        if self.moments is None:
+            silent = [member.site for member in self.members if member.moments is None]
+            found = f"none from {', '.join(silent[:5])}"
+            remedy = "Let the study release feature_moments, or choose another method."
+            raise MethodError(Problem("moments of every site", found, purpose, remedy))
+        return self.moments
+
 
 class Ensemble(nn.Module):
     """All teachers as one classifier; its logits are a `Weighting` of theirs."""

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from envoi.checkpoint import Checkpoint
-from envoi.errors import MethodError, Problem
 from envoi.progress import OnStep, ignore_step
 from envoi.server.closed_form import DescriptorClassifier, log_prior
 from envoi.server.pooled import pooled_moments
@@ -40,12 +39,10 @@ class ClosedForm:
         checkpoint: Checkpoint | None = None,  # noqa: ARG002
     ) -> nn.Module:
         """See `Method.fit`."""
-        if teachers.moments is None:
-            remedy = "Let the study release feature_moments, or choose another method."
-            raise MethodError(Problem("moments of every site", "none", "closed_form", remedy))
-        pooled = pooled_moments(teachers.moments, teachers.class_counts)
+        moments = teachers.moments_for("closed_form")
+        pooled = pooled_moments(moments, teachers.class_counts.cpu())
         prior = log_prior(pooled.counts, self.prior_power)
-        return DescriptorClassifier(pooled, teachers.image, prior)
+        return DescriptorClassifier(pooled, teachers.image, prior).to(teachers.device)
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:  # noqa: ARG002
         """See `Method.flop`: one solve with a matrix of the features' size."""

@@ -4,6 +4,7 @@ Synthesis, teacher and student meet once each: images are drawn, the teachers an
 learns. Nothing is inverted and no network is differentiated but the student.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,8 +68,9 @@ class FromBank:
             job.restore(saved)
         bank = job.fill(self.source(teachers), self.teacher(teachers))
         while job.step < budget.bank_steps:
-            on_step(job.learn(bank))
+            info = job.learn(bank)
             checkpoint.offer(job.state)
+            on_step(info)  # may end the job
         return student.eval()
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
@@ -79,7 +81,7 @@ class FromBank:
             bank = filled_bank(source, teacher, _COUNTED_IMAGES, draws, device)
         images, _ = bank.batch(torch.arange(_COUNTED_IMAGES), device)
         with FlopCounterMode(display=False) as learning:
-            student(images).sum().backward()
+            copy.deepcopy(student)(images).sum().backward()
         visits = budget.bank_steps * budget.bank_batch
         counted = answering.get_total_flops() * budget.bank_images
         counted += learning.get_total_flops() * visits

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from envoi.errors import MethodError, Problem
 from envoi.networks.spectrum import Spectrum
 from envoi.server.pooled import site_covariances
 from envoi.server.synthesis.palette import Palette, palette_of
@@ -42,17 +43,24 @@ class MomentImages:
     Args:
         teachers: All with moments.
         class_power: Of the counts, when classes are drawn.
+
+    Raises:
+        MethodError: A site sent no moments, or no site tells of any class.
     """
 
     def __init__(self, teachers: Teachers, *, class_power: float = CLASS_POWER) -> None:
-        moments = teachers.moments or []
+        moments, counts = teachers.moments_for("images from moments"), teachers.class_counts.cpu()
+        if not counts.any():
+            remedy = "Draw procedural images, or lower the study's minimum class size."
+            found = "none at any site"
+            raise MethodError(Problem("counts of some class", found, "images from moments", remedy))
         self._spectrum = Spectrum(teachers.image.channels, teachers.image.size_px)
         self._palette: Palette = palette_of(teachers)
         self._image = teachers.image
-        self._pairs = pair_shares(teachers.class_counts, class_power)
+        self._pairs = pair_shares(counts, class_power)
         spectral = self._spectrum.dimension
         self._means = torch.stack([site.means[:, :spectral] for site in moments])
-        covariances = site_covariances(moments, teachers.class_counts.sum(dim=1))
+        covariances = site_covariances(moments, counts.sum(dim=1))
         self._factors = torch.stack(
             [_factor(covariance[:spectral, :spectral]) for covariance in covariances]
         )

@@ -38,7 +38,7 @@ class Palette:
 def palette_of(teachers: Teachers) -> Palette:
     """From the moments where all sites sent them, else from the first batch norms."""
     if teachers.moments is not None:
-        pooled = pooled_moments(teachers.moments, teachers.class_counts)
+        pooled = pooled_moments(teachers.moments, teachers.class_counts.cpu())
         return _from_moments(pooled, Spectrum(teachers.image.channels, teachers.image.size_px))
     means = [_first_mean(member.network, teachers.image.channels) for member in teachers.members]
     mean = torch.stack(means).mean(dim=0)
