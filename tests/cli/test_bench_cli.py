@@ -121,7 +121,7 @@ def test_a_folder_of_classes_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message", "code"),
     [
-        (("--methods", "fedsica"), "expected one of fedavg", 3),
+        (("--methods", "fedsica"), "expected one of envoi", 3),
         (("--methods", "fedprox_rounds"), "expected fedprox_rounds_R with a number", 3),
         (("--partition", "alphabetic"), "expected iid, dirichlet-ALPHA, one-class", 2),
         (("--seeds", "one"), "expected whole numbers with commas, found 'one'", 2),

@@ -111,7 +111,7 @@ def test_a_site_trains_and_submits_one_file_that_the_study_takes(place):
 def test_moments_leave_where_the_study_asks_for_them(place, minimum, told):
     text = (place / "study.toml").read_text()
     text = text.replace('["class_counts"]', '["class_counts", "feature_moments"]')
-    text = text.replace("covariance_images = 100", f"covariance_images = {minimum}")
+    text = text.replace("covariance_images = 1000", f"covariance_images = {minimum}")
     (place / "study.toml").write_text(text.replace("epochs = 3", "epochs = 1"))
     assert run(*TRAIN).exit_code == 0
     found = run(*SUBMIT, "--out", ".")

@@ -154,12 +154,12 @@ def test_nothing_that_is_shared_names_the_machine_the_user_or_a_path(finished):
 
 def test_the_demo_leaves_the_files_that_programs_read(tmp_path):
     settings = DemoSettings(
-        sites=2, images_per_site=40, test_images=32, epochs=1, budget=BUDGET, seed=3
+        sites=2, images_per_site=120, test_images=32, epochs=1, budget=BUDGET, seed=3
     )
     run_demo(tmp_path, settings)
     summary = json.loads((tmp_path / "summary.json").read_text())
     wanted = {"pooled", "local_best", "fedavg", "ensemble_mean_logits", "ensemble_class_count"}
-    assert wanted | {"fedisca", "study"} <= set(summary)
+    assert wanted | {"fedisca", "envoi", "closed_form", "study"} <= set(summary)
     assert set(summary["fedisca"]) == {
         "accuracy",
         "balanced_accuracy",

@@ -62,6 +62,7 @@ def study(key, other_key):
         statistics=StatisticsPolicy(
             release=("class_counts", "feature_moments", "temperature"),
             minimum_class_size=10,
+            minimum_covariance_images=100,
             count_rounding=5,
         ),
     )

@@ -58,6 +58,8 @@ class Consensus(nn.Module):
     ) -> None:
         super().__init__()
         counts = teachers.class_counts.cpu()
+        if not counts.any():  # nobody tells: all sites are taken for alike
+            counts = torch.ones_like(counts)
         moments = teachers.moments if moments_weight > 0 else None
         if moments is None and not networks:
             remedy = "Let networks answer, or let the study release feature_moments."

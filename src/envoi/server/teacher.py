@@ -119,9 +119,10 @@ class Teachers:
 
     @property
     def moments(self) -> list[Moments] | None:
-        """Moments of every site's images, or None unless all sites sent theirs."""
+        """Moments of every site's images; None unless all sites sent theirs, with some count."""
         found = [member.moments for member in self.members if member.moments is not None]
-        return found if len(found) == len(self.members) else None
+        whole = len(found) == len(self.members) and bool(self.class_counts.any())
+        return found if whole else None
 
     def moments_for(self, purpose: str) -> list[Moments]:
         """Moments of every site's images, for something that cannot do without.
