@@ -1,6 +1,5 @@
 """The classifier of one solve: against scikit-learn, and the same for every partition."""
 
-import dataclasses
 
 import numpy as np
 import pytest
@@ -79,7 +78,9 @@ def test_the_ridge_is_scikit_learns_shrinkage_of_the_correlations():
     reference = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(values, labels)
     wanted = (reference.decision_function(values) - np.log(reference.priors_)) * (1 - shrinkage)
     found = log_probabilities(pooled(values, labels), values, power=0.0)
-    np.testing.assert_allclose(found[:, 1:] - found[:, :1], wanted[:, 1:] - wanted[:, :1], atol=1e-8)
+    np.testing.assert_allclose(
+        found[:, 1:] - found[:, :1], wanted[:, 1:] - wanted[:, :1], atol=1e-8
+    )
 
 
 def test_features_on_any_scale_give_the_same_answers():

@@ -126,7 +126,9 @@ def gaussian_teachers():
     return teachers
 
 
-COVARIANCE = pooled_moments(gaussian_moments(), torch.tensor(SITE_COUNTS).float()).covariance.numpy()
+COVARIANCE = pooled_moments(
+    gaussian_moments(), torch.tensor(SITE_COUNTS).float()
+).covariance.numpy()
 
 
 @pytest.fixture
