@@ -1,6 +1,5 @@
 """The classifier of one solve: against scikit-learn, and the same for every partition."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -70,7 +69,7 @@ def test_the_ridge_hardly_moves_well_conditioned_answers():
 
 
 def test_the_ridge_is_scikit_learns_shrinkage_of_the_correlations():
-    """With deviations of one, (1 - a) S + a I = (1 - a) (S + ridge I) for a = ridge / (1 + ridge)."""
+    """With deviations of one: (1 - a) S + a I = (1 - a) (S + ridge I), a = ridge / (1 + ridge)."""
     values, labels = sample()
     means = np.stack([values[labels == label].mean(axis=0) for label in range(CLASSES)])
     values = values / (values - means[labels]).std(axis=0)
