@@ -126,7 +126,7 @@ def test_seconds_are_those_of_all_attempts(killed, monkeypatch):
         before = float(file.metadata()["seconds"])
     assert before > 0
     with monkeypatch.context() as patch:
-        patch.setattr(build, "metered", lambda: nullcontext(Cost(wall_seconds=2.0)))
+        patch.setattr(build, "metered", lambda device: nullcontext(Cost(wall_seconds=2.0)))
         resumed = run(checkpoint=killed)
     assert resumed.seconds == before + 2.0
 

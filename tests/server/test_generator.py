@@ -166,7 +166,7 @@ def test_a_job_killed_within_any_round_ends_with_the_same_bits(kill_at, teachers
     )
     wanted = whole.state_dict()
     assert all(tensor.equal(wanted[name]) for name, tensor in resumed.state_dict().items())
-    assert told_again == {step: told[step] for step in range(kill_at, STEPS + 1)}
+    assert told_again == {step: told[step] for step in range(kill_at + 1, STEPS + 1)}
 
 
 def test_a_pool_forgets_its_oldest_batch_and_keeps_targets_beside_images():
