@@ -65,6 +65,14 @@ def test_a_network_that_is_asked_elsewhere_stays_where_it_is(pixels):
     assert predict(network, pixels, STUDY.image).shape == (5, 3)
 
 
+def test_a_classifier_without_weights_is_asked_where_its_buffers_are(teachers, pixels):
+    network = run("closed_form", teachers, CPU).network
+    assert not list(network.parameters())
+    assert predict(network, pixels, STUDY.image).shape == (5, 3)
+    with pytest.raises(NotImplementedError, match="meta"):
+        predict(network.to("meta"), pixels, STUDY.image)
+
+
 @pytest.mark.gpu
 @needs_gpu
 @pytest.mark.parametrize("name", METHODS)

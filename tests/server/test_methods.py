@@ -9,9 +9,9 @@ import torch
 from envoi.checkpoint import Checkpoint
 from envoi.errors import MethodError
 from envoi.networks import build
-from envoi.server.methods import METHODS, method_called
+from envoi.server.methods import ENSEMBLES, METHODS, method_called
 from envoi.server.methods.method import flop_of, synthesises
-from envoi.server.teacher import Ensemble, Teachers
+from envoi.server.teacher import WEIGHTINGS, Ensemble, Teachers
 from envoi.settings import Budget
 from tests.conftest import TINY_CLASSES, make_teachers
 
@@ -19,6 +19,11 @@ BANK = {"bank_images": 12, "bank_steps": 4, "bank_batch": 4}
 BUDGET = Budget(outer_epochs=2, synthesis_steps=3, batch_size=6, student_rate=0.01, **BANK)
 GENERATORS = ("dafl", "dense", "coboost")
 DATA_FREE = ("fedisca", "fedisca_ema", "fedisca_none", *GENERATORS)
+ENSEMBLE_NAMES = tuple(f"ensemble_{name}" for name in ENSEMBLES)
+OWN = ("envoi", "closed_form", *ENSEMBLE_NAMES)
+OF_MOMENTS = ("closed_form", "ensemble_site_gate")
+# These average answers as they are and rule out no class.
+PLAIN = (*(f"ensemble_{name}" for name in WEIGHTINGS), "ensemble_site_gate")
 
 
 def fit(name, teachers, *, budget=BUDGET, seed=0, **options):
@@ -90,7 +95,7 @@ def test_killed_and_resumed_gives_the_same_bits(name, kill_at, teachers, tmp_pat
         assert seen[0] == kill_at + 1  # a step is saved before it is told
 
 
-@pytest.mark.parametrize("name", ["fedisca", *GENERATORS])
+@pytest.mark.parametrize("name", ["envoi", "fedisca", *GENERATORS])
 def test_another_seed_gives_another_student(name, teachers):
     first, second = fit(name, teachers, seed=0), fit(name, teachers, seed=1)
     assert not same(tensors_of(first), tensors_of(second))
@@ -224,22 +229,75 @@ def test_names_of_no_module_are_told(name):
         method_called(name)
 
 
-@pytest.mark.parametrize("name", ["ensemble_mean_logits", "fedisca", *GENERATORS])
+@pytest.mark.parametrize("name", [*OWN, "fedisca", *GENERATORS])
 def test_sites_may_differ_in_architecture(name, images):
     mixed = make_teachers().members[:2] + make_teachers(architecture="wrn-16-2").members[2:]
     assert fit(name, Teachers(mixed, make_teachers().image))(images).shape == (12, 3)
 
 
-@pytest.mark.parametrize("name", ["fedisca", *GENERATORS])
+@pytest.mark.parametrize("name", [*OWN, "fedisca", *GENERATORS])
 def test_networks_without_batch_norm_are_distilled_too(name, images):
     network = fit(name, make_teachers(architecture="resnet10-small-gn"))
     assert network(images).isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["fedisca", *GENERATORS])
+@pytest.mark.parametrize("name", [*OWN, "fedisca", *GENERATORS])
 def test_grey_images_of_odd_size_are_distilled_too(name):
     network = fit(name, make_teachers(channels=1, size_px=9))
     assert network(torch.randn(2, 1, 9, 9, generator=torch.Generator())).isfinite().all()
+
+
+TWELVE = tuple((5 * (k % 3), 10, 7 * (k % 2)) for k in range(12))
+FEDERATIONS = {
+    "one class per site": ((40, 0, 0), (0, 30, 0), (0, 0, 20)),
+    "two sites": ((30, 10, 0), (0, 20, 40)),
+    "twelve sites": TWELVE,
+    "a class of nobody": ((30, 10, 0), (20, 30, 0)),
+    "a site that tells nothing": ((30, 10, 5), (0, 0, 0)),
+}
+
+
+@pytest.mark.parametrize("federation", FEDERATIONS)
+def test_every_federation_is_answered_for(federation, images):
+    teachers = make_teachers(FEDERATIONS[federation])
+    odd = torch.cat([images, 50 * images])
+    seen = teachers.class_counts.sum(dim=0) > 0
+    for name in OWN:
+        logits = fit(name, teachers)(odd)
+        assert logits.shape == (24, 3), name
+        assert logits.isfinite().all(), name
+        if name not in (*PLAIN, "envoi"):  # envoi's student has a few steps to learn it here
+            assert (logits.softmax(dim=1)[:, ~seen] < 1e-6).all(), name
+
+
+@pytest.mark.parametrize("federation", ["two sites", "one class per site"])
+def test_sites_need_not_send_moments_unless_a_method_says_so(federation, images):
+    teachers = make_teachers(FEDERATIONS[federation], moments=False)
+    for name in [name for name in OWN if name not in OF_MOMENTS]:
+        assert fit(name, teachers)(images).isfinite().all(), name
+
+
+@pytest.mark.parametrize("name", OF_MOMENTS)
+def test_methods_that_need_moments_of_every_site_say_so_once(name, teachers):
+    silent = dataclasses.replace(teachers.members[1], moments=None)
+    some = Teachers((teachers.members[0], silent, teachers.members[2]), teachers.image)
+    message = "expected moments of every site, found none from site-2"
+    with pytest.raises(MethodError, match=message) as caught:
+        fit(name, some)
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize("name", ["envoi", "ensemble_consensus"])
+def test_moments_are_used_where_all_sites_sent_them(name, images):
+    with_moments = fit(name, make_teachers())(images)
+    assert not with_moments.equal(fit(name, make_teachers(moments=False))(images))
+
+
+@pytest.mark.parametrize("name", [name for name in OWN if name != "envoi"])
+def test_the_order_of_sites_does_not_matter(name, teachers, images):
+    turned = Teachers(teachers.members[::-1], teachers.image)
+    first, second = fit(name, teachers)(images), fit(name, turned)(images)
+    torch.testing.assert_close(first.softmax(1), second.softmax(1), atol=1e-3, rtol=1e-3)
 
 
 def test_starting_from_the_average_needs_a_site_of_the_students_kind():

@@ -75,8 +75,9 @@ class FromBank:
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
         """See `Method.flop`: a few images are answered on and learned once, and all are alike."""
-        source, teacher = self.source(teachers), self.teacher(teachers)
         draws, device = torch.Generator(), device_of(student)
+        with FlopCounterMode(display=False) as building:
+            source, teacher = self.source(teachers), self.teacher(teachers)
         with FlopCounterMode(display=False) as answering:
             bank = filled_bank(source, teacher, _COUNTED_IMAGES, draws, device)
         images, _ = bank.batch(torch.arange(_COUNTED_IMAGES), device)
@@ -85,7 +86,7 @@ class FromBank:
         visits = budget.bank_steps * budget.bank_batch
         counted = answering.get_total_flops() * budget.bank_images
         counted += learning.get_total_flops() * visits
-        return float(counted) / _COUNTED_IMAGES
+        return float(building.get_total_flops()) + float(counted) / _COUNTED_IMAGES
 
 
 class _Job:

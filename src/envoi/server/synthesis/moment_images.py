@@ -26,6 +26,9 @@ Images = Float[Tensor, "batch channel height width"]
 # Classes are drawn by their pooled counts to this power: rare classes more often than they are.
 CLASS_POWER = 0.5
 _RIDGE = 1e-5
+# Deviation of the grain under all details. Smooth procedural images have next to no energy in
+# the outer rings, and nothing cannot be scaled to what is wanted.
+_GRAIN = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +98,8 @@ class MomentImages:
         turned = torch.einsum("bfg,bg->bf", self._factors[sites], noise)
         features = self._means[sites, classes] + turned
         details = procedural(count, self._image.size_px, self._palette, generator)
-        return sites, classes, features, details
+        grain = _GRAIN * torch.randn(details.shape, generator=generator)
+        return sites, classes, features, details + grain
 
 
 class ProceduralImages:
