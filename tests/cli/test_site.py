@@ -452,3 +452,10 @@ def test_log_files_get_a_line_now_and_then(capsys, monkeypatch):
     line = capsys.readouterr().err
     assert line.startswith("north/train, epoch 2: loss 0.25, step 50 of 200, about ")
     assert line.endswith(" s left\n")
+
+
+def test_a_slip_in_the_sites_name_is_told_before_training(place):
+    words = ["nort" if word == "north" else word for word in map(str, TRAIN)]
+    found = run(*words)
+    assert found.exit_code == 3
+    assert "Did you mean 'north'?" in found.stderr

@@ -140,3 +140,12 @@ def test_add_site_refuses_what_no_study_may_hold(file, site, key):
     assert found.exit_code == 3
     assert found.stderr.startswith("error: study.toml, sites.")
     assert file.read_bytes() == before
+
+
+def test_add_site_takes_the_whole_line_of_its_own_site(file):
+    key = public_text(generate_key())
+    other = run("study", "add-site", file, "south", f'north = "{key}"')
+    assert other.exit_code == 3
+    assert "expected the line of south, found that of north" in other.stderr
+    assert run("study", "add-site", file, "north", f' north = "{key}"\n').exit_code == 0
+    assert key in file.read_text()

@@ -4,6 +4,7 @@ Modules here import typer and nothing heavy; commands import what they need when
 that `envoi --help` answers at once.
 """
 
+import os
 from typing import Annotated
 
 import typer
@@ -52,4 +53,7 @@ def _options(
 
 def main() -> None:
     """Run `envoi`; the exit code is that of `envoi.cli.guard`."""
+    # Read by OpenMP when torch loads: threads that wait must not spin, or two busy cores make a
+    # small network many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app(prog_name="envoi")

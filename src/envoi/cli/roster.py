@@ -1,5 +1,6 @@
 """Entering a site's key into a study.toml by hand's rules: comments and order stay."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +34,15 @@ def enter_site(file: Path, site: str, key: str, *, replace: bool = False) -> Ros
     Args:
         file: A study.toml.
         site: Its id.
-        key: `ed25519:<base64>`.
+        key: `ed25519:<base64>`, or the whole line `<site> = "ed25519:<base64>"`.
         replace: Whether another key of the same site may be replaced.
 
     Raises:
         StorageError: The file cannot be read or written.
-        StudyError: It is wrong, before or after; nothing is written.
+        StudyError: It is wrong, before or after, or the line is another site's; nothing is
+            written.
     """
+    key = key_of_line(key, site)
     text = read_text(file, what="a study file", remedy="Give the path of a study.toml.")
     try:
         document = tomlkit.parse(text)
@@ -58,6 +61,21 @@ def enter_site(file: Path, site: str, key: str, *, replace: bool = False) -> Ros
     if known != key:
         write_text(file, tomlkit.dumps(document))
     return Roster(study, missing)
+
+
+def key_of_line(text: str, site: str) -> str:
+    """The key in the line that `envoi site keygen` prints; any other text as it is.
+
+    Raises:
+        StudyError: The line names another site.
+    """
+    line = re.fullmatch(r'\s*([a-z0-9-]+)\s*=\s*"(ed25519:[^"]*)"\s*', text)
+    if line is None:
+        return text
+    if line[1] != site:
+        remedy = "Give the id that stands in the line, or ask the site for its own line."
+        raise StudyError(Problem(f"the line of {site}", f"that of {line[1]}", "key", remedy))
+    return line[2]
 
 
 def _study(document: tomlkit.TOMLDocument, where: str) -> tuple[Study, int]:

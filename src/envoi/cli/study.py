@@ -82,7 +82,7 @@ def add_site(
     roster = enter_site(file, site, key, replace=replace)
     from envoi.submission import fingerprint  # loads torch: errors come first
 
-    typer.echo(f"{site} is in the roster: fingerprint {fingerprint(key)}.")
+    typer.echo(f"{site} is in the roster: fingerprint {fingerprint(key_of_line(key, site))}.")
     typer.echo("Compare it with the site on the telephone.")
     if roster.missing:
         typer.echo(f"{roster.missing} more to come for the study's minimum.")

@@ -85,8 +85,7 @@ def train(
     from envoi.study import load_study
 
     study = load_study(study_file)
-    if site not in study.sites:
-        typer.echo(f"warning: {site!r} is not in the study's roster (yet).", err=True)
+    _check_site(site, study)
     settings = _settings(study, changes or [])
     permissions = Permissions(fit=fit, convert=convert, columns=columns or ())
     images = read_images(data, study=study, split=split, rows=rows, permissions=permissions)
@@ -104,6 +103,22 @@ def train(
     finished = _finished(images, job, workspace, device_called(device), save_seconds=save_seconds)
     _say_trained(finished, study)
     typer.echo(f"Next: envoi site submit --study {study_file} --site {site} --work {work} ...")
+
+
+def _check_site(site: str, study: "Study") -> None:
+    """Refuse what looks like a slip of the pen; warn of any other site that is not expected."""
+    import difflib
+
+    from envoi.errors import Problem, StudyError
+
+    if site in study.sites:
+        return
+    near = difflib.get_close_matches(site, study.sites, n=1, cutoff=0.6)
+    near = near or [known for known in study.sites if known.startswith(site)][:1]
+    if near:
+        remedy = f"Did you mean {near[0]!r}?"
+        raise StudyError(Problem("a site of the study's roster", repr(site), "--site", remedy))
+    typer.echo(f"warning: {site!r} is not in the study's roster (yet).", err=True)
 
 
 def cost_of_format(finished: "Finished", study: "Study") -> str:
