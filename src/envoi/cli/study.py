@@ -77,7 +77,7 @@ def add_site(
     replace: Annotated[bool, typer.Option("--replace", help="Change the key of a site.")] = False,
 ) -> None:
     """Enter a site's public key into the roster; comments and order of the file stay."""
-    from envoi.cli.roster import enter_site
+    from envoi.cli.roster import enter_site, key_of_line
 
     roster = enter_site(file, site, key, replace=replace)
     from envoi.submission import fingerprint  # loads torch: errors come first
