@@ -2,9 +2,9 @@
 
     envoi bench run phantom --out runs/own --methods fedavg,examples.largest_site:LargestSite
 
-run in the repository's folder. A method is any object with `fit`; constructing it is configuring it.
-This one takes the network of the site with the most images and sets its batch-norm statistics by
-synthetic images in the sites' colours: a baseline that costs next to nothing.
+run in the repository's folder with PYTHONPATH=. before it. A method is any object with `fit`;
+constructing it is configuring it. This one takes the network of the site with the most images and
+sets its batch-norm statistics by procedural images in the sites' colours.
 """
 
 from dataclasses import dataclass
