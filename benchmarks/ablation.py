@@ -10,7 +10,6 @@ in place of the image.
 """
 
 import argparse
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -96,6 +95,8 @@ def main() -> None:
     result = {
         "data": data.name,
         "partition": options.partition,
+        "sites": options.sites,
+        "network": "convnet-small",
         "seed": options.seed,
         "epochs": options.epochs,
         "budget": asdict(budget),
@@ -103,7 +104,7 @@ def main() -> None:
         "variants": found,
         "site_of_image": _fingerprint(teachers, options.seed),
     }
-    write_json(options.out, json.loads(json.dumps(result)))
+    write_json(options.out, result)
 
 
 def _settings(options: argparse.Namespace) -> FederationSettings:

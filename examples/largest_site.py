@@ -4,7 +4,8 @@
 
 run in the repository's folder with PYTHONPATH=. before it. A method is any object with `fit`;
 constructing it is configuring it. This one takes the network of the site with the most images and
-sets its batch-norm statistics by procedural images in the sites' colours.
+moves its batch-norm statistics a tenth of the way to those of procedural images; the student has to
+have that site's architecture.
 """
 
 from dataclasses import dataclass
@@ -45,5 +46,5 @@ class LargestSite:
         drawn = ProceduralImages(teachers).draw(self.images, generator)
         student.train()
         with torch.no_grad():
-            student(drawn.images)
+            student(drawn.images.to(teachers.device))
         return student.eval()

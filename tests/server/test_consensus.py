@@ -1,5 +1,7 @@
 """The experts' common answer: against plain least squares, and what Bayes' rule promises of it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -237,3 +239,16 @@ def test_the_prior_is_the_pooled_counts_to_the_power(teachers, images):
     torch.testing.assert_close(full - flat, wanted, atol=1e-3, rtol=1e-3)
     half = Consensus(teachers)(images) - flat
     torch.testing.assert_close(half, consensus.PRIOR_POWER * wanted, atol=1e-3, rtol=1e-3)
+
+
+def test_a_network_trained_with_class_weights_keeps_its_flat_mix(teachers):
+    weighted = dataclasses.replace(
+        teachers,
+        members=tuple(dataclasses.replace(m, class_weighted=True) for m in teachers.members),
+    )
+    known = teachers.class_counts > 0
+    assert torch.equal(weighted.learned_counts, known.float())
+    assert torch.equal(teachers.learned_counts, teachers.class_counts)
+    images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    plain, flat = (Consensus(t, moments_weight=0.0)(images) for t in (teachers, weighted))
+    assert not torch.allclose(plain, flat)

@@ -255,3 +255,16 @@ def test_teachers_of_several_architectures_are_looped(teachers):
     other = make_teachers(architecture="wrn-16-2").members[2]
     mixed = dataclasses.replace(teachers, members=(*teachers.members[:2], other))
     assert isinstance(view_of(mixed), Looped)
+
+
+def test_the_student_is_that_of_the_last_step(teachers):
+    student, seen = new_student(), []
+    made = fedisca().fit(
+        teachers,
+        student,
+        budget=dataclasses.replace(BUDGET, synthesis_steps=4, outer_epochs=2),
+        generator=torch.Generator().manual_seed(5),
+        on_step=lambda _: seen.append({n: t.clone() for n, t in student.state_dict().items()}),
+    )
+    assert len(seen) == 8
+    assert all(t.equal(seen[-1][n]) for n, t in made.state_dict().items())

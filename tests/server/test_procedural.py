@@ -101,7 +101,7 @@ def test_mean_colours_are_the_palettes():
 def test_palettes_draw_what_they_tell():
     drawn = SKIN.draw((20_000,), seeded())
     torch.testing.assert_close(drawn.T.cov(), SKIN.spread @ SKIN.spread.T, atol=2e-3, rtol=0.05)
-    assert SKIN.strength == pytest.approx(SKIN.spread.norm().item())
+    assert SKIN.strength == pytest.approx((SKIN.spread.square().sum() / 3).sqrt().item())
     assert SKIN.draw((2, 3), seeded()).shape == (2, 3, 3)
 
 
@@ -196,3 +196,16 @@ def test_the_source_stays_inside_the_range_of_pixels(channels, moments):
     assert drawn.sites.eq(-1).all()
     assert drawn.classes.eq(-1).all()
     assert drawn.images.equal(source.draw(13, seeded()).images)
+
+
+def test_the_palette_of_moments_is_the_covariance_of_pixels():
+    spectrum = Spectrum(3, 28)
+    red = torch.randn(4000, 1, 5, 5, generator=torch.Generator().manual_seed(0))
+    wide = torch.nn.functional.interpolate(red, 28, mode="bicubic")
+    images = torch.cat([wide, torch.zeros(4000, 2, 28, 28)], dim=1)
+    found = spectrum.colour_covariance(torch.cov(spectrum.features(images).double().T))
+    centred = images - images.mean(dim=0)
+    wanted = torch.einsum("bchw,bdhw->cd", centred, centred) / centred[:, 0].numel()
+    # The coarse picture holds most of the variance, all of it in red.
+    assert 0.8 * wanted[0, 0] < found[0, 0] <= 1.01 * wanted[0, 0]
+    assert found.flatten()[1:].abs().max() < 1e-3

@@ -60,8 +60,11 @@ def distil(
     )
     with following() as on_step:
         run.execute(methods, on_step)
-    for student in run.students(methods):
+    students = run.students(methods)
+    for student in students:
         typer.echo(f"student: {student}")
+    if not students:
+        typer.echo("no student: these methods make no single network")
     typer.echo(f"report: {write_report(RunFolder(out))}")
 
 

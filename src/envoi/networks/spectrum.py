@@ -1,7 +1,7 @@
 """Images by their frequencies: a coarse picture exactly, and how much detail there is.
 
 An image is turned into opponent colours (for three channels) and cosine coefficients. The
-lowest ones, which are a picture of about ten by ten pixels, are kept as they are; of the rest
+lowest ones, which are a picture as coarse as nine by nine pixels, are kept as they are; of the rest
 only the logarithm of the mean energy in a few rings of frequency. Both together are the
 *spectral features*; `compose` makes images that have given ones.
 """
@@ -102,8 +102,13 @@ class Spectrum:
         """Of pixels around the mean image, for a covariance of features (detail left out)."""
         sizes = [plane.dimension for plane in self._planes]
         starts = [sum(sizes[:number]) for number in range(len(sizes))]
-        shared = min(int(plane.low.sum()) for plane in self._planes)
-        index = torch.tensor(starts)[:, None] + torch.arange(shared)
+        shared = self._planes[-1].low  # the smallest mask, contained in all others
+        index = torch.stack(
+            [
+                start + torch.arange(int(plane.low.sum()))[shared[plane.low]]
+                for start, plane in zip(starts, self._planes, strict=True)
+            ]
+        )
         blocks = covariance[index[:, None, :], index[None, :, :]].sum(dim=-1)
         planes = blocks / len(self._cosines) ** 2
         colours = self._colours.to(planes)

@@ -206,4 +206,5 @@ def _inputs(teachers: Teachers, student: nn.Module) -> list[Any]:
         digest(b"".join(t.numpy().tobytes() for t in told.encoded().values()))
         for told in teachers.moments or []
     ]
-    return [*weights, *moments, teachers.class_counts.tolist(), asdict(teachers.image)]
+    counts = [teachers.class_counts.tolist(), teachers.learned_counts.tolist()]
+    return [*weights, *moments, *counts, asdict(teachers.image)]

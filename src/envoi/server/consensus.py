@@ -58,8 +58,9 @@ class Consensus(nn.Module):
     ) -> None:
         super().__init__()
         counts = teachers.class_counts.cpu()
+        learned = teachers.learned_counts.cpu()
         if not counts.any():  # nobody tells: all sites are taken for alike
-            counts = torch.ones_like(counts)
+            counts = learned = torch.ones_like(counts)
         moments = teachers.moments if moments_weight > 0 else None
         if moments is None and not networks:
             remedy = "Let networks answer, or let the study release feature_moments."
@@ -71,7 +72,7 @@ class Consensus(nn.Module):
             self.closed_form = DescriptorClassifier(pooled, teachers.image)
             said.append(moments_weight * counts.sum(dim=0, keepdim=True))
         self.networks = nn.ModuleList(member.network for member in teachers.members)
-        self.counts = counts
+        self.counts = learned
         self.register_buffer("operator", consensus_operator(torch.cat(said)))
         self.register_buffer("prior", log_prior(counts.sum(dim=0), prior_power))
         self.to(teachers.device).eval()

@@ -1,7 +1,8 @@
 """Three more ways to combine the sites' answers, which read what each site has seen.
 
 `prior_corrected` takes each site's class mix out before the answers are mixed, `abstaining` lets
-a site speak only of classes it has, and `SiteGate` asks which site an image looks like.
+a site speak only of classes it has, and `SiteGate` asks which site an image looks like. The first
+two assume that sites train without class weights.
 """
 
 import torch

@@ -1,4 +1,7 @@
-"""Moments of all sites together, by algebra: exactly those of the pooled images.
+"""Moments of all sites together, by algebra.
+
+They are those of the pooled images, but for what sites hold back (small classes, rounded counts,
+correlations of few images) and for their own shrinkage.
 
 Class means add up weighted by counts; the scatter within classes is the sum of the sites' own
 and of the scatter of their class means. Nothing depends on how images were spread over sites,

@@ -37,6 +37,8 @@ class Teacher:
         class_names: The label map its logits follow.
         class_counts: Images of each class as released; 0 means none or too few to tell.
         moments: Of its images, or None if the study releases none.
+        class_weighted: Whether it was trained with class weights, so that its answers have a
+            flat class mix and not the site's.
     """
 
     site: str
@@ -45,6 +47,7 @@ class Teacher:
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
     moments: Moments | None = None
+    class_weighted: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +89,7 @@ class Teachers:
                 tuple(study.classes),
                 tuple(submission.class_counts),
                 submission.moments,
+                (submission.manifest.card.settings or study.training).class_weights,
             )
             for submission in submissions
         ]
@@ -118,6 +122,13 @@ class Teachers:
         return torch.tensor(counts, dtype=torch.float32, device=self.device)
 
     @property
+    def learned_counts(self) -> Counts:
+        """The class mix that each network's answers have: its site's, or flat if weighted."""
+        counts = self.class_counts
+        flat = torch.tensor([member.class_weighted for member in self.members])
+        return torch.where(flat.to(counts.device)[:, None], (counts > 0).to(counts), counts)
+
+    @property
     def moments(self) -> list[Moments] | None:
         """Moments of every site's images; None unless all sites sent theirs, with some count."""
         found = [member.moments for member in self.members if member.moments is not None]
@@ -132,8 +143,9 @@ class Teachers:
         """
         if self.moments is None:
             silent = [member.site for member in self.members if member.moments is None]
-            found = f"none from {', '.join(silent[:5])}"
-            remedy = "Let the study release feature_moments, or choose another method."
+            found = f"none from {', '.join(silent[:5])}" if silent else "no class large enough"
+            change = "release feature_moments" if silent else "lower its minimum class size"
+            remedy = f"Let the study {change}, or choose another method."
             raise MethodError(Problem("moments of every site", found, purpose, remedy))
         return self.moments
 

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from envoi.checkpoint import Checkpoint
 from envoi.errors import StudyError
+from envoi.files import write_text
 from envoi.networks.classifier import chosen_device
 from envoi.progress import OnStep, ignore_step
 from envoi.results import SiteResult
@@ -160,7 +161,7 @@ class Federation:
             trained = self._train(
                 site, self.images[site], self._architecture(number), on_step, seconds.parent
             )
-            seconds.write_text(f"{trained.seconds:.1f}")
+            write_text(seconds, f"{trained.seconds:.1f}")
             write_submission(
                 file,
                 release(trained, self.images[site], study=self.study),

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from envoi.checkpoint import Checkpoint, State, pack, restore_module, unpack
 from envoi.errors import DataError, Problem, SettingsError
 from envoi.files import canonical_json, digest
-from envoi.networks.classifier import Classifier
+from envoi.networks.classifier import Classifier, chosen_device
 from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
 from envoi.settings import TrainingSettings
@@ -80,7 +80,7 @@ def run_rounds(  # noqa: PLR0913  (a loop's inputs, each of another kind)
             finite, or the checkpoint of another job.
     """
     _check(images, milestones, study)
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(device)
     local = without_harmful_flips(settings.local(study.training), study)
     sites = [
         _Site(Course(own, study, local, (seed, name), device), local, len(own))

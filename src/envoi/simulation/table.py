@@ -47,11 +47,11 @@ class Row:
     ratio_accuracy: float
     ratio_balanced_accuracy: float
     server_seconds: float
-    site_seconds: float
     server_flop: float
     bytes_per_site: int
     peak_bytes: int
     device: str
+    site_seconds: float
 
 
 def read_runs(folder: Path) -> list[StudyResult]:

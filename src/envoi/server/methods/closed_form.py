@@ -1,8 +1,8 @@
 """The classifier that one solve on the pooled moments gives, without any network of a site.
 
 Frozen features, summed class counts, means and second moments, a linear discriminant head: the
-result does not depend on how images were spread over sites, and a site can be added or taken out
-exactly. As the encoder is fixed by Envoi it is the same for every study of one kind of image.
+result hardly depends on how images were spread over sites, and a site can be added or taken out
+by algebra. As the encoder is fixed by Envoi it is the same for every study of one kind of image.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class ClosedForm:
         return DescriptorClassifier(pooled, teachers.image, prior).to(teachers.device)
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:  # noqa: ARG002
-        """See `Method.flop`: one solve with a matrix of the features' size."""
+        """See `Counted.flop`: one solve with a matrix of the features' size."""
         moments = teachers.moments
         size = len(moments[0].deviations) if moments else 0
         return 2 / 3 * size**3

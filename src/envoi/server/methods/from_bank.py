@@ -74,7 +74,7 @@ class FromBank:
         return student.eval()
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
-        """See `Method.flop`: a few images are answered on and learned once, and all are alike."""
+        """See `Counted.flop`: a few images are answered on and learned once, and all are alike."""
         draws, device = torch.Generator(), device_of(student)
         with FlopCounterMode(display=False) as building:
             source, teacher = self.source(teachers), self.teacher(teachers)

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from envoi.errors import MethodError, Problem
 from envoi.networks.spectrum import Spectrum
 from envoi.server.pooled import site_covariances
 from envoi.server.synthesis.palette import Palette, palette_of
@@ -53,10 +52,6 @@ class MomentImages:
 
     def __init__(self, teachers: Teachers, *, class_power: float = CLASS_POWER) -> None:
         moments, counts = teachers.moments_for("images from moments"), teachers.class_counts.cpu()
-        if not counts.any():
-            remedy = "Draw procedural images, or lower the study's minimum class size."
-            found = "none at any site"
-            raise MethodError(Problem("counts of some class", found, "images from moments", remedy))
         self._spectrum = Spectrum(teachers.image.channels, teachers.image.size_px)
         self._palette: Palette = palette_of(teachers)
         self._image = teachers.image

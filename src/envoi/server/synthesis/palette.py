@@ -24,8 +24,8 @@ class Palette:
 
     @property
     def strength(self) -> float:
-        """Root mean square of the deviations, summed over channels."""
-        return float(self.spread.square().sum().sqrt())
+        """Root mean square of the deviations of a channel."""
+        return float(self.spread.square().sum(dim=1).mean().sqrt())
 
     def draw(
         self, shape: tuple[int, ...], generator: torch.Generator
