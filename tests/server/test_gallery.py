@@ -28,7 +28,8 @@ def pictures_of(folder):
 def test_five_moments_from_noise_to_realistic(teachers, tmp_path):
     found = write_gallery(tmp_path / "gallery", teachers, BUDGET)
     assert found == tuple(
-        Picture(f"gallery/step-{step:04d}.png", f"step {step} of 8") for step in (0, 1, 2, 4, 8)
+        Picture(f"gallery/step-{step:04d}.png", f"inversion, step {step} of 8")
+        for step in (0, 1, 2, 4, 8)
     )
     assert {f"gallery/{name}" for name in pictures_of(tmp_path / "gallery")} == {
         picture.file for picture in found
@@ -59,7 +60,9 @@ def test_pictures_are_the_images_of_the_synthesis(teachers, tmp_path):
 def test_few_steps_and_small_batches_give_fewer_pictures_of_fewer_images(teachers, tmp_path):
     budget = dataclasses.replace(BUDGET, synthesis_steps=2, batch_size=4)
     found = write_gallery(tmp_path, teachers, budget)
-    assert [picture.caption for picture in found] == [f"step {n} of 2" for n in (0, 1, 2)]
+    assert [picture.caption for picture in found] == [
+        f"inversion, step {n} of 2" for n in (0, 1, 2)
+    ]
     widths = {picture.shape[1] for picture in pictures_of(tmp_path).values()}
     assert widths == {4 * 10 * 7}
 

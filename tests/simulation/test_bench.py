@@ -63,7 +63,7 @@ def test_every_row_has_its_cost_and_the_references_are_there(finished):
     assert any("outer_epochs: 100 -> 1" in change for change in student.changes)
     assert result.methods["ensemble_mean_logits"].changes == ()
     assert [picture.caption for picture in result.gallery] == [
-        f"step {step} of 3" for step in (0, 1, 2, 3)
+        f"inversion, step {step} of 3" for step in (0, 1, 2, 3)
     ]
 
 

@@ -22,7 +22,7 @@ LOG_RATIO = 50
 
 READING = (
     "Line: the middle value of neighbouring steps; band: from the lowest to the highest of them. "
-    "Each batch of images starts from noise again, so the synthetic images' curves may saw."
+    "Where images start from noise again in every batch, their curves saw."
 )
 
 ROUNDS_READING = (

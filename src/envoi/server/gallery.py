@@ -75,7 +75,7 @@ def existing_gallery(folder: Path, budget: Budget) -> tuple[Picture, ...]:
     if not all(file.exists() for file in files.values()):
         return ()
     return tuple(
-        Picture(f"{folder.name}/{file.name}", f"step {step} of {budget.synthesis_steps}")
+        Picture(f"{folder.name}/{file.name}", f"inversion, step {step} of {budget.synthesis_steps}")
         for step, file in files.items()
     )
 
