@@ -23,7 +23,14 @@ from envoi.submission import open_submission
 
 PLANTED = "Erika-Mustermann-19700101"
 BUDGET = Budget(
-    outer_epochs=1, synthesis_steps=3, batch_size=8, student_start="average", student_rate=1e-4
+    bank_images=64,
+    bank_steps=3,
+    bank_batch=8,
+    outer_epochs=1,
+    synthesis_steps=3,
+    batch_size=8,
+    student_start="average",
+    student_rate=1e-4,
 )
 SETTINGS = FederationSettings(
     partition=Natural(),

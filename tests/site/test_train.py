@@ -233,7 +233,7 @@ def test_a_validation_that_is_not_finite_ends_in_one_line(make_images, study, mo
         logits[0, 2 - inputs.labels[index[0]]] = spoilt  # of the wrong class
         return logits
 
-    monkeypatch.setattr(sys.modules["envoi.site.train"], "logits_of", answers)
+    monkeypatch.setattr(sys.modules["envoi.site.course"], "logits_of", answers)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(SettingsError, match=r"expected a finite .*validation .* in epoch 1"):

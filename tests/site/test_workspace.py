@@ -55,8 +55,8 @@ def test_a_new_roster_keeps_a_training_and_new_images_do_not(finished, make_stud
 def test_a_training_without_moments_comes_back_without(finished, tmp_path):
     study, wanted = finished
     bare = replace(wanted, release=replace(wanted.release, moments=None))
-    Workspace(tmp_path).save(bare, study=study)
-    assert Workspace(tmp_path).load(study=study).release.moments is None
+    Workspace(tmp_path, "north").save(bare, study=study)
+    assert Workspace(tmp_path, "north").load(study=study).release.moments is None
 
 
 def test_only_the_same_job_is_taken_for_finished(finished, tmp_path):
