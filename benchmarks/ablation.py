@@ -60,10 +60,6 @@ class RealImages:
         nobody = torch.full((count,), -1)
         return Drawn(self.images[index], nobody, nobody)
 
-    def stages(self, count: int, generator: torch.Generator) -> list[tuple[str, Tensor]]:  # noqa: ARG002
-        """Real images are never shown."""
-        return []
-
 
 def main() -> None:
     """Run all variants and write one JSON file."""

@@ -84,9 +84,6 @@ def test_killed_twice_and_while_the_bank_is_filled_gives_the_same_bits(teachers,
         def __init__(self, teachers):
             pass
 
-        def stages(self, count, generator):
-            return []
-
         def draw(self, count, generator):
             raise KeyboardInterrupt
 

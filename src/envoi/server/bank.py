@@ -26,6 +26,11 @@ class Source(Protocol):
         """`count` images."""
         ...
 
+
+@runtime_checkable
+class Staged(Protocol):
+    """A source that can show how its images come about."""
+
     def stages(self, count: int, generator: torch.Generator) -> list[tuple[str, Images]]:
         """How some images come about, for people."""
         ...

@@ -13,6 +13,7 @@ from torch import nn
 from envoi.meter import metered
 from envoi.progress import OnStep, ignore_step
 from envoi.results import MethodResult, Metrics, Picture
+from envoi.server.bank import Staged
 from envoi.server.build import distil
 from envoi.server.gallery import existing_gallery, write_gallery, write_stages
 from envoi.server.methods import Method
@@ -108,9 +109,7 @@ class Comparison:
             picture
             for method in asked
             if isinstance(method, FromBank)
-            for picture in write_stages(
-                folder, method.name, method.source(self.teachers), self.teachers, seed=self.seed
-            )
+            for picture in self._stages(folder, method)
         ]
         if not any(map(synthesises, asked)):
             return (*drawn, *existing_gallery(folder, self.budget))
@@ -118,3 +117,9 @@ class Comparison:
             folder, self.teachers, self.budget, seed=self.seed, on_step=on_step
         )
         return (*drawn, *inverted)
+
+    def _stages(self, folder: Path, method: FromBank) -> tuple[Picture, ...]:
+        source = method.source(self.teachers)
+        if not isinstance(source, Staged):
+            return ()
+        return write_stages(folder, method.name, source, self.teachers, seed=self.seed)

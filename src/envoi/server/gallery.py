@@ -11,7 +11,7 @@ from envoi.files import writing
 from envoi.progress import OnStep, ignore_step
 from envoi.results import Picture, StepInfo
 from envoi.seeding import torch_generator
-from envoi.server.bank import Source
+from envoi.server.bank import Staged
 from envoi.server.synthesis.inversion import Inversion
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
@@ -48,7 +48,7 @@ def write_gallery(
 
 
 def write_stages(
-    folder: Path, name: str, source: Source, teachers: Teachers, *, seed: int = 0
+    folder: Path, name: str, source: Staged, teachers: Teachers, *, seed: int = 0
 ) -> tuple[Picture, ...]:
     """Images that are drawn and not inverted, one picture for each stage of their making.
 
