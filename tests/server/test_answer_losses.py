@@ -7,9 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from envoi.networks import build
 from envoi.networks.classifier import batch_norm_layers
-from envoi.seeding import torch_generator
 from envoi.server.synthesis.answer_losses import (
     activation_loss,
     adversarial_loss,
@@ -24,30 +22,8 @@ from envoi.server.synthesis.objective import (
     HardSampleObjective,
     ResponseObjective,
 )
-from envoi.server.synthesis.scene import Scene
 from envoi.server.synthesis.view import Stacked
-from envoi.server.teacher import mean_logits
-from envoi.settings import Budget
-
-BUDGET = Budget(outer_epochs=2, synthesis_steps=4, batch_size=6, student_rate=0.01)
-
-
-def new_student():
-    return build("resnet10-small", channels=3, classes=3, seed=0)
-
-
-def scene_of(teachers, **changes):
-    given = {
-        "student": new_student().train(),
-        "weighting": mean_logits,
-        "budget": BUDGET,
-        "generator": torch.Generator().manual_seed(4),
-    }
-    return Scene(teachers, **{**given, **changes})
-
-
-def some_logits(name, *shape):
-    return 3 * torch.randn(*shape, generator=torch_generator(0, name))
+from tests.server.jobs import new_student, scene_of, some_logits
 
 
 def test_one_hot_loss_is_cross_entropy_to_the_most_probable_class():

@@ -8,8 +8,6 @@ import torch
 from torch.nn import functional
 
 from envoi.errors import MethodError
-from envoi.networks import build
-from envoi.seeding import torch_generator
 from envoi.server.adapt import Adaptation
 from envoi.server.learned import (
     LearnedWeighting,
@@ -19,46 +17,11 @@ from envoi.server.learned import (
     weighted_logits,
 )
 from envoi.server.methods import coboost
-from envoi.server.methods.job import Job
 from envoi.server.perturb import Direction, Perturbation, along_random_direction
 from envoi.server.synthesis.answer_losses import (
     divergences,
 )
-from envoi.server.synthesis.scene import Scene
-from envoi.server.teacher import mean_logits
-from envoi.settings import Budget
-
-BUDGET = Budget(outer_epochs=2, synthesis_steps=4, batch_size=6, student_rate=0.01)
-
-
-def new_student():
-    return build("resnet10-small", channels=3, classes=3, seed=0)
-
-
-def scene_of(teachers, **changes):
-    given = {
-        "student": new_student().train(),
-        "weighting": mean_logits,
-        "budget": BUDGET,
-        "generator": torch.Generator().manual_seed(4),
-    }
-    return Scene(teachers, **{**given, **changes})
-
-
-def job_of(method, teachers, budget=BUDGET):
-    return Job(method, teachers, new_student(), budget, torch.Generator().manual_seed(0))
-
-
-def run(job):
-    """All steps of a job, one synthesis step and one student step each."""
-    while job.epoch < BUDGET.outer_epochs:
-        for images, terms in job.path():
-            terms["distillation"] = job.learn(images)
-            yield images, job.finish_step(terms)
-
-
-def some_logits(name, *shape):
-    return 3 * torch.randn(*shape, generator=torch_generator(0, name))
+from tests.server.jobs import job_of, run, scene_of, some_logits
 
 
 def test_weight_gradients_equal_finite_differences():

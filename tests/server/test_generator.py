@@ -9,50 +9,20 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from envoi.checkpoint import Checkpoint
-from envoi.networks import build
 from envoi.server.methods import coboost, dafl, dense
 from envoi.server.methods.data_free import DataFree
-from envoi.server.methods.job import Job
 from envoi.server.synthesis.generator import Continuing, Restarting
 from envoi.server.synthesis.objective import (
     BoundaryObjective,
     ResponseObjective,
 )
 from envoi.server.synthesis.pool import Pool
-from envoi.server.synthesis.scene import Scene, Synthesis
-from envoi.server.teacher import mean_logits
-from envoi.settings import Budget
+from envoi.server.synthesis.scene import Synthesis
 from envoi.types import ImageSpec
+from tests.server.jobs import BUDGET, job_of, new_student, run, scene_of
 
-BUDGET = Budget(outer_epochs=2, synthesis_steps=4, batch_size=6, student_rate=0.01)
 STEPS = BUDGET.outer_epochs * BUDGET.synthesis_steps
 METHODS = (dafl, dense, coboost)
-
-
-def new_student():
-    return build("resnet10-small", channels=3, classes=3, seed=0)
-
-
-def scene_of(teachers, **changes):
-    given = {
-        "student": new_student().train(),
-        "weighting": mean_logits,
-        "budget": BUDGET,
-        "generator": torch.Generator().manual_seed(4),
-    }
-    return Scene(teachers, **{**given, **changes})
-
-
-def job_of(method, teachers, budget=BUDGET):
-    return Job(method, teachers, new_student(), budget, torch.Generator().manual_seed(0))
-
-
-def run(job):
-    """All steps of a job, one synthesis step and one student step each."""
-    while job.epoch < BUDGET.outer_epochs:
-        for images, terms in job.path():
-            terms["distillation"] = job.learn(images)
-            yield images, job.finish_step(terms)
 
 
 @pytest.mark.parametrize(

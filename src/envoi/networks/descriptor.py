@@ -73,4 +73,4 @@ def _filters(
     """Random filters of sum zero and norm one: they answer to contrast, not to brightness."""
     filters = torch.randn(outputs, inputs, _FILTER_PX, _FILTER_PX, generator=draws)
     contrast = filters - filters.mean(dim=(1, 2, 3), keepdim=True)
-    return torch.nn.functional.normalize(contrast.flatten(1)).reshape(filters.shape)
+    return functional.normalize(contrast.flatten(1)).reshape(filters.shape)

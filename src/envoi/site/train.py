@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from envoi.checkpoint import Checkpoint
 from envoi.errors import EnvoiWarning
-from envoi.networks.classifier import Classifier
+from envoi.networks.classifier import Classifier, chosen_device
 from envoi.progress import OnStep, ignore_step
 from envoi.settings import TrainingSettings
 from envoi.site.course import Course, diverged
@@ -92,7 +92,7 @@ def train(  # noqa: PLR0913  (a loop's inputs, each of another kind)
     architecture = architecture or study.architectures[0]
     checkpoint = checkpoint or Checkpoint()
     check_images(images, study)
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(device)
     state = TrainingState(study.network(architecture).to(device), settings)
     if saved := checkpoint.load():
         state.restore(saved)
