@@ -1,0 +1,22 @@
+"""Random choices that decide what code does next: a plane, a shift, a window.
+
+They are Python numbers. They are drawn for real even where tensors are not (`envoi.mri.memory` runs
+this room's code on tensors without content, which could not be asked for their value).
+"""
+
+import torch
+
+# No public name: suspends whatever watches or replaces tensor operations.
+from torch.utils._python_dispatch import _disable_current_modes
+
+
+def below(bound: int, generator: torch.Generator) -> int:
+    """A whole number from 0 to below `bound`."""
+    with _disable_current_modes():
+        return int(torch.randint(bound, (), generator=generator))
+
+
+def uniform(generator: torch.Generator) -> float:
+    """A number from 0 to below 1."""
+    with _disable_current_modes():
+        return float(torch.rand((), generator=generator))

@@ -1,0 +1,71 @@
+"""One dial, `--memory-gib`: the fastest way to use a model that stays within so much memory.
+
+Ways are tried in order, by their predicted peaks (`envoi.mri.memory`), with a reserve for what the
+prediction does not know. Networks are never changed to fit when sampling; for training a thinner
+slab is the last resort.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from envoi.errors import Problem, SettingsError
+from envoi.mri.joint import JointPlan
+from envoi.mri.memory import Phase, Use, predicted_bytes
+from envoi.mri.modes import Plan
+from envoi.mri.precision import Precision
+
+GIB = 2**30
+_RESERVE = 1.15
+_BATCHES = (8, 4, 2, 1)
+_THINNEST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A way to use a model, and the peak that it is predicted to have."""
+
+    plan: Plan
+    use: Use
+    bytes: int
+
+
+def fitted(plan: Plan, phase: Phase, memory_bytes: float, precision: Precision = "fp32") -> Fit:
+    """The first way that fits.
+
+    Raises:
+        SettingsError: None does; the least that would is named.
+    """
+    least = float("inf")
+    for shape, use in _ways(plan, phase, precision):
+        fit = Fit(shape, use, predicted_bytes(shape, use))
+        if fit.bytes * _RESERVE <= memory_bytes:
+            return fit
+        least = min(least, fit.bytes * _RESERVE)
+    raise SettingsError(
+        Problem(
+            f"at least {least / GIB:.2f} GiB to {phase} at {'x'.join(map(str, plan.shape))}",
+            f"{memory_bytes / GIB:.2f} GiB",
+            "memory",
+            "Give more memory, or prepare smaller volumes.",
+        )
+    )
+
+
+def _ways(plan: Plan, phase: Phase, precision: Precision) -> Iterator[tuple[Plan, Use]]:
+    """Plans and uses, the fastest first."""
+    joint = isinstance(plan, JointPlan)
+    if phase == "sample":
+        for slabs in _BATCHES if joint else (1,):
+            yield plan, Use("sample", slabs_at_once=slabs, precision=precision)
+        return
+    for batch in _BATCHES:
+        yield plan, Use("train", batch, precision=precision)
+    if not isinstance(plan, JointPlan):
+        return
+    for batch in _BATCHES:
+        yield plan, Use("train", batch, checkpointed=True, precision=precision)
+    thickness = plan.thickness // 2
+    while thickness >= _THINNEST:
+        thin = replace(plan, thickness=thickness, overlap=min(plan.overlap, thickness // 2))
+        yield thin, Use("train", 1, checkpointed=True, precision=precision)
+        thickness //= 2

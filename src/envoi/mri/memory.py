@@ -1,0 +1,113 @@
+"""Peak memory of a model, predicted without allocating it.
+
+The very code that trains or samples runs once on tensors that have a shape and no content
+(`FakeTensorMode`), while a ledger counts the bytes that live at any time. The prediction is
+of tensors: the scratch space of kernels, the libraries and the allocator's rounding come on
+top.
+"""
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from envoi.mri.modes import Plan, model_of
+from envoi.mri.population import Population
+from envoi.mri.precision import Precision, computing
+
+Phase = Literal["sample", "train"]
+_STEPS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How a model is used, as far as memory depends on it.
+
+    Attributes:
+        phase: Sampling one volume, or one training step.
+        batch: Items of a training step.
+        checkpointed: Whether training computes maps again in place of keeping them.
+        slabs_at_once: Slabs that sampling denoises together.
+        precision: Of the networks.
+    """
+
+    phase: Phase
+    batch: int = 1
+    checkpointed: bool = False
+    slabs_at_once: int = 1
+    precision: Precision = "fp32"
+
+
+class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of all tensors that operations make while it is active.
+
+    Attributes:
+        live_bytes: Now.
+        peak_bytes: The most so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live_bytes = self.peak_bytes = 0
+        self._seen: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: tuple[type, ...],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  (whatever the operation gives)
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self.count(leaf)
+        return result
+
+    def count(self, tensor: Tensor) -> None:
+        """Add a tensor's storage, once; it is taken off when nothing holds it any more."""
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()  # noqa: SLF001  (its only identity)
+        if key in self._seen:
+            return
+
+        def gone(_: object) -> None:
+            self._seen.pop(key, None)
+            self.live_bytes -= size
+
+        self._seen[key] = weakref.ref(storage, gone)
+        self.live_bytes += size
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+
+
+def predicted_bytes(plan: Plan, use: Use) -> int:
+    """The most bytes of tensors that live at once: weights, what training adds to them, and maps.
+
+    Training holds the weights' average and AdamW's two moments beside the weights, and all
+    gradients at its end.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = model_of(plan, checkpointed=use.checkpointed, slabs_at_once=use.slabs_at_once)
+        ledger = Ledger()
+        weights = [*model.parameters(), *model.buffers()]
+        beside = [torch.empty_like(weight) for weight in model.parameters() for _ in range(3)]
+        for tensor in [*weights, *(beside if use.phase == "train" else [])]:
+            ledger.count(tensor)
+        generator = torch.Generator().manual_seed(0)
+        with ledger, computing(use.precision, model.device):
+            if use.phase == "train":
+                terms = model.train().heaviest_losses(_nobody(plan.shape), use.batch, generator)
+                torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            else:
+                model.eval().draw(torch.zeros(1, 2), steps=_STEPS, generator=generator)
+    return ledger.peak_bytes
+
+
+def _nobody(shape: tuple[int, int, int]) -> Population:
+    return Population(torch.zeros(1, *shape, dtype=torch.half), torch.zeros(1, 2))

@@ -1,0 +1,74 @@
+"""What all models of brain volumes share: they learn from a population and draw volumes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from envoi.mri.given import Mask
+from envoi.mri.population import Persons, Population, Voxels
+
+OnSample = Callable[[int, int], None]
+
+
+def ignore_sample(done: int, steps: int) -> None:
+    """The default callback: nobody listens."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """Known voxels that a drawn volume has to keep.
+
+    Attributes:
+        voxels: From -1 to 1; only those under the mask are read.
+        mask: 1 where a voxel is known.
+    """
+
+    voxels: Tensor
+    mask: Mask
+
+
+class VolumeModel(nn.Module, ABC):
+    """A generator of volumes `(depth, height, width)` from -1 to 1."""
+
+    @abstractmethod
+    def losses(
+        self, population: Population, batch: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The loss terms of one training step on `batch` items; their sum is minimised."""
+
+    def heaviest_losses(
+        self, population: Population, batch: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """`losses` of the batch that takes the most memory; only where batches differ."""
+        return self.losses(population, batch, generator)
+
+    @abstractmethod
+    def draw(
+        self,
+        persons: Persons,
+        *,
+        steps: int,
+        generator: torch.Generator,
+        given: Given | None = None,
+        on_sample: OnSample = ignore_sample,
+    ) -> Voxels:
+        """One volume for each row of `persons`.
+
+        Args:
+            persons: Age and sex of each, NaN where it does not matter.
+            steps: Of the solver.
+            generator: Source of all randomness, on the CPU.
+            given: Voxels to keep; models that cannot complete refuse them.
+            on_sample: Told about steps done and steps in all, of each volume.
+
+        Raises:
+            MethodError: The model cannot complete volumes.
+        """
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device

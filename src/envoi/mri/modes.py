@@ -1,0 +1,112 @@
+"""Models of volumes by the names of their modes, and the file that keeps a trained one.
+
+A model's file is safetensors; its metadata has one key, `model`: a `ModelCard` as canonical JSON.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from envoi.errors import Problem, SettingsError, StorageError
+from envoi.files import canonical_json, write_bytes
+from envoi.mri.joint import JointModel, JointPlan
+from envoi.mri.model import VolumeModel
+from envoi.mri.paper import PaperModel, PaperPlan
+from envoi.mri.whole import WholeModel, WholePlan
+from envoi.volumes import Grid
+
+Mode = Literal["joint", "paper", "full3d", "wavelet3d"]
+Plan = JointPlan | PaperPlan | WholePlan
+_PLANS: dict[str, type[JointPlan] | type[PaperPlan] | type[WholePlan]] = {
+    "joint": JointPlan,
+    "paper": PaperPlan,
+    "full3d": WholePlan,
+    "wavelet3d": WholePlan,
+}
+_REMEDY = "Give the model.safetensors of a folder that `envoi mri train` wrote."
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a trained model is.
+
+    Attributes:
+        mode: Its kind.
+        plan: Its shape, as plain values.
+        grid: Of the volumes that it draws.
+        subjects: How many it learned from.
+        steps: Of its training.
+    """
+
+    mode: Mode
+    plan: dict[str, Any]
+    grid: Grid
+    subjects: int
+    steps: int
+
+
+def plan_of(mode: str, shape: tuple[int, int, int], changes: Mapping[str, Any]) -> Plan:
+    """The plan of a mode for volumes of a shape, with changes laid over its defaults.
+
+    Raises:
+        SettingsError: There is no such mode, or a change does not fit it.
+    """
+    if mode not in _PLANS:
+        raise SettingsError(
+            Problem(f"one of {', '.join(_PLANS)}", repr(mode)[:80], "mode", "Choose a known mode.")
+        )
+    fixed = {"shape": shape, **({"wavelets": mode == "wavelet3d"} if mode in _WHOLE else {})}
+    try:
+        plan: Plan = TypeAdapter(_PLANS[mode]).validate_python({**changes, **fixed})
+    except ValidationError as err:
+        first = err.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or mode
+        raise SettingsError(
+            Problem(first["msg"], repr(first["input"])[:80], key, f"Correct {key}.")
+        ) from err
+    return plan
+
+
+_WHOLE = ("full3d", "wavelet3d")
+
+
+def model_of(plan: Plan, *, checkpointed: bool = False, slabs_at_once: int = 1) -> VolumeModel:
+    """A fresh model with that plan; PyTorch's global generator initialises it."""
+    if isinstance(plan, JointPlan):
+        return JointModel(plan, checkpointed=checkpointed, slabs_at_once=slabs_at_once)
+    return PaperModel(plan) if isinstance(plan, PaperPlan) else WholeModel(plan)
+
+
+def write_model(path: Path, model: VolumeModel, card: ModelCard) -> None:
+    """Write a model's file; equal models give equal bytes.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    tensors = model.state_dict().items()
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors}
+    write_bytes(path, save(state, metadata={"model": canonical_json(asdict(card))}))
+
+
+def read_model(path: Path) -> tuple[VolumeModel, ModelCard]:
+    """The model of a file, in evaluation mode on the CPU.
+
+    Raises:
+        StorageError: The file cannot be read, or holds no model.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = (file.metadata() or {}).get("model", "")
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        card = TypeAdapter(ModelCard).validate_json(told)
+        model = model_of(plan_of(card.mode, card.grid.shape, card.plan))
+        model.load_state_dict(state)
+    except (SafetensorError, OSError, ValidationError, SettingsError, RuntimeError) as err:
+        found = f"{type(err).__name__}"
+        raise StorageError(Problem("a trained model", found, path.name, _REMEDY)) from err
+    return model.eval(), card

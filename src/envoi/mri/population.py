@@ -1,0 +1,66 @@
+"""Subjects as tensors: what every model of this room learns from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from envoi.volumes import Sex, Subject, stacked
+
+# One row for each person: age, sex; NaN is not known.
+Persons = Float[Tensor, "batch 2"]
+Voxels = Float[Tensor, "batch depth height width"]
+_SEXES: dict[Sex | None, float] = {"female": 1.0, "male": -1.0, None: float("nan")}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Population:
+    """Volumes in memory, `subjects x depth x height x width x 2` bytes.
+
+    Attributes:
+        voxels: Half precision, from -1 to 1, exactly -1 outside the brain.
+        persons: Of each volume.
+    """
+
+    voxels: Voxels
+    persons: Persons
+
+    @classmethod
+    def of(cls, subjects: Sequence[Subject]) -> "Population":
+        """All subjects, on one grid.
+
+        Raises:
+            DataError: Their grids differ.
+        """
+        voxels = torch.from_numpy(stacked(subjects))
+        rows = [person(subject.age_years, subject.sex) for subject in subjects]
+        return cls((2 * voxels - 1).half(), torch.stack(rows))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Depth, height and width."""
+        depth, height, width = self.voxels.shape[1:]
+        return depth, height, width
+
+    def drawn(self, count: int, generator: torch.Generator) -> tuple[Voxels, Persons]:
+        """`count` volumes with replacement, each mirrored left to right or not."""
+        index: Int[Tensor, " batch"] = torch.randint(
+            len(self.voxels), (count,), generator=generator
+        )
+        mirrored = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
+        voxels = self.voxels[index].float()
+        return torch.where(mirrored, voxels.flip(-1), voxels), self.persons[index]
+
+
+def person(age_years: float | None, sex: Sex | None) -> Float[Tensor, " 2"]:
+    """Age and sex as a network is told them, each about within -1..1."""
+    age = float("nan") if age_years is None else (age_years - 50) / 50
+    return torch.tensor([age, _SEXES[sex]])
+
+
+def intensities(voxels: Voxels) -> np.ndarray:
+    """From -1..1 back to 0..1, as `Volume` holds them; rounding aside, nothing else changes."""
+    return ((voxels.float() + 1) / 2).clamp(0, 1).cpu().numpy()

@@ -1,0 +1,89 @@
+"""One training run in one folder: settings, log, checkpoint, and the model at its end.
+
+run.toml, settings.json   what decides the result
+steps.jsonl               losses
+training.safetensors      the state of an interrupted training
+model.safetensors         the trained model
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from envoi.checkpoint import Checkpoint
+from envoi.files import canonical_json, digest
+from envoi.mri.model import VolumeModel
+from envoi.mri.modes import Mode, ModelCard, Plan, model_of, read_model, write_model
+from envoi.mri.population import Population
+from envoi.mri.training import MriTraining, train
+from envoi.progress import OnStep, ignore_step, logged
+from envoi.results import RunFolder
+from envoi.seeding import derive_seed
+from envoi.volumes import Subject, stacked
+
+
+def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
+    folder: Path,
+    subjects: Sequence[Subject],
+    mode: Mode,
+    plan: Plan,
+    settings: MriTraining,
+    *,
+    checkpointed: bool = False,
+    device: torch.device | None = None,
+    on_step: OnStep = ignore_step,
+) -> tuple[VolumeModel, ModelCard]:
+    """Train a model, go on where an earlier call was stopped, or read what it has finished.
+
+    Args:
+        folder: Of the run.
+        subjects: To learn from, on one grid.
+        mode: Of the model.
+        plan: Its shape.
+        settings: Of the training.
+        checkpointed: Trade time for memory.
+        device: Where to compute; None is the CPU.
+        on_step: Told about every step.
+
+    Raises:
+        DataError: Subjects' grids differ.
+        SettingsError: The folder holds a run with other settings or subjects.
+    """
+    run, file = RunFolder(folder), folder / "model.safetensors"
+    voxels = stacked(subjects)
+    decisive = {
+        "mode": mode,
+        "plan": asdict(plan),
+        "training": asdict(settings),
+        "subjects": digest(np.ascontiguousarray(voxels).tobytes()),
+    }
+    run.claim(decisive, what="the subjects and settings")
+    if file.exists():
+        return read_model(file)
+    model = fresh_model(plan, settings.seed, checkpointed=checkpointed)
+    checkpoint = Checkpoint(
+        folder / "training.safetensors", fingerprint=digest(canonical_json(decisive).encode())
+    )
+    steps = train(
+        model.to(device or torch.device("cpu")),
+        Population.of(subjects),
+        settings,
+        checkpoint=checkpoint,
+        on_step=logged(run, on_step),
+        name=mode,
+    )
+    card = ModelCard(mode, asdict(plan), subjects[0].volume.grid, len(subjects), steps)
+    write_model(file, model, card)
+    checkpoint.clear()
+    return model, card
+
+
+def fresh_model(plan: Plan, seed: int, *, checkpointed: bool = False) -> VolumeModel:
+    """A model with seeded weights; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        # Layers draw their weights from the global generator, which is put back afterwards.
+        torch.manual_seed(derive_seed(seed, "mri", "weights"))  # noqa: TID251
+        return model_of(plan, checkpointed=checkpointed)

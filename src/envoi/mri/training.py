@@ -1,0 +1,160 @@
+"""Training of any model of volumes: AdamW, a moving average of the weights, resumed after a kill.
+
+The average (EMA) is what samples are drawn with. Its decay grows with the steps, so that it
+forgets the start (arXiv:2312.02696 discusses why the length matters).
+"""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from envoi.checkpoint import (
+    Checkpoint,
+    State,
+    optimiser_state,
+    pack,
+    restore_module,
+    restore_optimiser,
+    unpack,
+)
+from envoi.errors import Problem, SettingsError
+from envoi.mri.model import VolumeModel
+from envoi.mri.population import Population
+from envoi.mri.precision import Precision, computing
+from envoi.progress import OnStep, ignore_step
+from envoi.results import StepInfo
+from envoi.seeding import torch_generator
+
+_WEIGHT_DECAY = 1e-4
+_BETAS = (0.9, 0.99)
+_LARGEST_NORM = 1.0
+_LONGEST_AVERAGE = 0.999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MriTraining:
+    """How a model of volumes is trained.
+
+    Attributes:
+        steps: Of the optimiser.
+        batch: Items of one step (slabs, windows or volumes, as the model has it).
+        rate: Learning rate after its warm-up.
+        warm_up: Steps over which it rises.
+        seed: Of weights, batches and noise.
+        seconds: Wall time after which training ends before its last step; 0 is no limit.
+        precision: Of the networks; see `envoi.mri.precision`.
+
+    Raises:
+        SettingsError: A value is wrong.
+    """
+
+    steps: int = 20_000
+    batch: int = 8
+    rate: float = 3e-4
+    warm_up: int = 100
+    seed: int = 0
+    seconds: float = 0.0
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch", 1), ("warm_up", 0), ("seconds", 0)):
+            if not getattr(self, name) >= least:
+                raise _wrong(name, f"{least} or more", getattr(self, name))
+        if not 0 < self.rate < 1:
+            raise _wrong("rate", "a value above 0 and below 1", self.rate)
+
+
+def train(
+    model: VolumeModel,
+    population: Population,
+    settings: MriTraining,
+    *,
+    checkpoint: Checkpoint | None = None,
+    on_step: OnStep = ignore_step,
+    name: str = "train",
+) -> int:
+    """Train `model` in place and leave it with its averaged weights, in evaluation mode.
+
+    The number of steps is returned: less than wanted if time ran out.
+    Killed and started again with the same checkpoint, it ends with the same weights.
+    """
+    checkpoint = checkpoint or Checkpoint()
+    training = _Training(model, settings)
+    if saved := checkpoint.load():
+        training.restore(saved)
+    began = time.monotonic() - checkpoint.earlier_seconds
+    while training.step < settings.steps:
+        losses = training.learn(population)
+        checkpoint.offer(training.state)
+        on_step(StepInfo(name, training.step, settings.steps, losses))  # may end the job
+        if settings.seconds and time.monotonic() - began >= settings.seconds:
+            break
+    training.finish()
+    return training.step
+
+
+class _Training:
+    """What training carries from step to step."""
+
+    def __init__(self, model: VolumeModel, settings: MriTraining) -> None:
+        self.step, self._model, self._settings = 0, model.train(), settings
+        self._generator = torch_generator(settings.seed, "mri", "train")
+        self._average = {name: value.detach().clone() for name, value in _parameters(model)}
+        self._optimiser = torch.optim.AdamW(
+            model.parameters(), lr=settings.rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY
+        )
+
+    def learn(self, population: Population) -> dict[str, float]:
+        """One step; its loss terms."""
+        warm = min(1.0, (self.step + 1) / max(self._settings.warm_up, 1))
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._settings.rate * warm
+        with computing(self._settings.precision, self._model.device):
+            terms = self._model.losses(population, self._settings.batch, self._generator)
+        self._optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._model.parameters(), _LARGEST_NORM)
+        self._optimiser.step()
+        self.step += 1
+        self._follow()
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def finish(self) -> None:
+        """Give the model its averaged weights."""
+        with torch.no_grad():
+            for name, value in _parameters(self._model):
+                value.copy_(self._average[name])
+        self._model.eval()
+
+    def state(self) -> State:
+        return {
+            "step": torch.tensor(self.step),
+            "generator": self._generator.get_state(),
+            **pack("model", self._model.state_dict()),
+            **pack("average", self._average),
+            **pack("optimiser", optimiser_state(self._optimiser)),
+        }
+
+    def restore(self, state: State) -> None:
+        self.step = int(state["step"])
+        self._generator.set_state(state["generator"])
+        restore_module(self._model, unpack("model", state))
+        for name, value in unpack("average", state).items():
+            self._average[name].copy_(value)
+        restore_optimiser(self._optimiser, unpack("optimiser", state))
+
+    def _follow(self) -> None:
+        decay = min(_LONGEST_AVERAGE, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, value in _parameters(self._model):
+                self._average[name].lerp_(value, 1 - decay)
+
+
+def _parameters(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return list(model.named_parameters())
+
+
+def _wrong(name: str, expected: str, found: object) -> SettingsError:
+    return SettingsError(Problem(expected, repr(found)[:80], name, f"Correct {name}."))

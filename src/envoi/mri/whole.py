@@ -1,0 +1,144 @@
+"""Full 3D baselines on MONAI's network, `DiffusionModelUNet`: voxels, or Haar wavelets of them.
+
+`full3d` denoises all voxels at once. `wavelet3d` denoises the eight bands of one level of the Haar
+transform (as WDM-3D does, arXiv:2402.19043), which are half as long along each axis. Both walk the
+straight path of flow matching, like the joint model, so that what differs is the network. They
+are told neither age nor sex, and cannot complete volumes.
+
+Memory: maps of the whole volume live at once (an eighth of them for wavelets).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
+from torch import Tensor
+from torch.nn import functional
+
+from envoi.errors import MethodError, Problem
+from envoi.mri.model import Given, OnSample, VolumeModel, ignore_sample
+from envoi.mri.paths import Path, integrate, random_times
+from envoi.mri.population import Persons, Population, Voxels
+
+Bands = Float[Tensor, "batch _ band_depth band_height band_width"]
+# MONAI embeds discrete times.
+_TIMES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholePlan:
+    """Shape of the model.
+
+    Attributes:
+        shape: Depth, height and width of its volumes.
+        wavelets: Whether it denoises wavelet bands.
+        widths: Channels of the network's levels.
+        blocks: Residual blocks of a level.
+    """
+
+    shape: tuple[int, int, int]
+    wavelets: bool = False
+    widths: tuple[int, ...] = (64, 128, 192)
+    blocks: int = 1
+
+    @property
+    def factor(self) -> int:
+        """Lengths of the volume are padded to multiples of this."""
+        return int(2 ** (len(self.widths) - 1 + self.wavelets))
+
+
+class WholeModel(VolumeModel):
+    """See the module."""
+
+    def __init__(self, plan: WholePlan) -> None:
+        super().__init__()
+        self.plan, self.path = plan, Path("flow")
+        bands = 8 if plan.wavelets else 1
+        self.network = DiffusionModelUNet(
+            spatial_dims=3,
+            in_channels=bands,
+            out_channels=bands,
+            channels=plan.widths,
+            attention_levels=[False] * len(plan.widths),
+            num_res_blocks=plan.blocks,
+            norm_num_groups=16,
+            num_head_channels=32,
+            use_flash_attention=True,
+        )
+
+    def losses(
+        self, population: Population, batch: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Mean squared error of the velocity of `batch` volumes."""
+        volumes, _ = population.drawn(batch, generator)
+        clean = self._bands(volumes.to(self.device))
+        noise = torch.randn(clean.shape, generator=generator).to(self.device)
+        times = random_times(batch, generator).to(self.device)
+        found = self.network(self.path.mixed(clean, noise, times), timesteps=_TIMES * times)
+        return {"velocity": functional.mse_loss(found, self.path.velocity(clean, noise, times))}
+
+    @torch.no_grad()
+    def draw(
+        self,
+        persons: Persons,
+        *,
+        steps: int,
+        generator: torch.Generator,
+        given: Given | None = None,
+        on_sample: OnSample = ignore_sample,
+    ) -> Voxels:
+        """See `VolumeModel.draw`."""
+        if given is not None:
+            remedy = "Choose a model trained in mode joint."
+            raise MethodError(Problem("no given slices", "some", "a 3D baseline", remedy))
+        shape = self._bands(torch.zeros(1, *self.plan.shape)).shape
+        drawn = []
+        for _ in range(len(persons)):
+            calls = 0
+
+            def velocity(state: Tensor, time: float) -> Tensor:
+                nonlocal calls
+                calls += 1
+                on_sample(calls, steps)
+                times = torch.full((1,), _TIMES * time, device=self.device)
+                found: Tensor = self.network(state, timesteps=times)
+                return found
+
+            start = torch.randn(shape, generator=generator).to(self.device)
+            drawn.append(self._volumes(integrate(velocity, start, steps))[0])
+        return torch.stack(drawn).clamp(-1, 1)
+
+    def _bands(self, volumes: Voxels) -> Bands:
+        """What the network sees: padded with background, then perhaps transformed."""
+        missing = [-length % self.plan.factor for length in volumes.shape[1:]]
+        ends = [end for lack in reversed(missing) for end in (0, lack)]
+        maps = functional.pad(volumes[:, None], ends, value=-1.0)
+        return haar(maps) if self.plan.wavelets else maps
+
+    def _volumes(self, bands: Bands) -> Voxels:
+        depth, height, width = self.plan.shape
+        maps = inverse_haar(bands) if self.plan.wavelets else bands
+        return maps[:, 0, :depth, :height, :width]
+
+
+def haar(maps: Float[Tensor, "batch 1 depth height width"]) -> Bands:
+    """One level of the orthonormal Haar transform, the band of means first, divided by sqrt 8.
+
+    The division keeps the first band within -1..1, the range of the voxels.
+    """
+    bands = maps
+    for axis in (2, 3, 4):
+        even, odd = bands.unfold(axis, 2, 2).unbind(dim=-1)
+        bands = torch.cat([even + odd, even - odd], dim=1) / 2
+    return bands
+
+
+def inverse_haar(bands: Bands) -> Float[Tensor, "batch 1 depth height width"]:
+    """The voxels behind eight bands."""
+    maps = bands
+    for axis in (4, 3, 2):
+        mean, difference = maps.chunk(2, dim=1)
+        pairs = torch.stack([mean + difference, mean - difference], dim=axis + 1)
+        maps = pairs.flatten(axis, axis + 1)
+    return maps

@@ -1,0 +1,117 @@
+"""Predicted memory: what the ledger counts, that content does not matter, and what fits."""
+
+import gc
+import time
+
+import pytest
+import torch
+
+from envoi.errors import SettingsError
+from envoi.mri.fitting import GIB, fitted
+from envoi.mri.memory import Ledger, Use, predicted_bytes
+from envoi.mri.modes import model_of, plan_of
+from envoi.mri.population import Population
+from tests.mri.conftest import PLANS
+
+every_plan = pytest.mark.parametrize("name", list(PLANS))
+
+
+def test_the_ledger_counts_what_lives_and_remembers_the_most():
+    with Ledger() as ledger:
+        first = torch.zeros(1000)
+        assert ledger.live_bytes == 4000
+        view = first[:10]
+        assert ledger.live_bytes == 4000
+        del first, view
+        gc.collect()
+        assert ledger.live_bytes == 0
+        second = torch.zeros(500)
+    assert (ledger.live_bytes, ledger.peak_bytes) == (2000, 4000)
+    del second
+
+
+@every_plan
+def test_sampling_for_real_takes_what_was_predicted(name):
+    plan = PLANS[name]
+    model, ledger = model_of(plan), Ledger()
+    for tensor in [*model.parameters(), *model.buffers()]:
+        ledger.count(tensor)
+    with ledger:
+        model.eval().draw(torch.zeros(1, 2), steps=1, generator=torch.Generator().manual_seed(0))
+    predicted = predicted_bytes(plan, Use("sample"))
+    assert ledger.peak_bytes == pytest.approx(predicted, rel=0.02)
+
+
+@every_plan
+def test_training_for_real_takes_what_was_predicted(name):
+    plan = PLANS[name]
+    model, ledger = model_of(plan), Ledger()
+    beside = [torch.empty_like(p) for p in model.parameters() for _ in range(3)]
+    for tensor in [*model.parameters(), *model.buffers(), *beside]:
+        ledger.count(tensor)
+    population = Population(torch.zeros(1, *plan.shape, dtype=torch.half), torch.zeros(1, 2))
+    with ledger:
+        terms = model.heaviest_losses(population, 2, torch.Generator().manual_seed(0))
+        torch.stack(list(terms.values())).sum().backward()
+    assert ledger.peak_bytes == pytest.approx(predicted_bytes(plan, Use("train", 2)), rel=0.05)
+
+
+def test_a_prediction_allocates_nothing_that_it_counts():
+    began = time.monotonic()
+    large = predicted_bytes(plan_of("full3d", (256, 256, 256), {}), Use("sample"))
+    assert large > 20 * GIB  # more than the machines of the tests have
+    assert time.monotonic() - began < 60
+
+
+def test_recomputed_maps_and_single_slabs_need_less():
+    plan = plan_of("joint", (64, 64, 64), {})
+    assert predicted_bytes(plan, Use("train", 2, checkpointed=True)) < predicted_bytes(
+        plan, Use("train", 2)
+    )
+    assert predicted_bytes(plan, Use("sample")) < predicted_bytes(
+        plan, Use("sample", slabs_at_once=4)
+    )
+
+
+def test_half_precision_needs_less():
+    plan = plan_of("joint", (64, 64, 64), {})
+    whole, half = (predicted_bytes(plan, Use("train", 2, precision=p)) for p in ("fp32", "bf16"))
+    assert half < 0.8 * whole
+
+
+def test_the_goals_for_memory_at_128_voxels_hold():
+    """The issue's: ten times under full 3D, five under the paper, 0.5 GiB for inference."""
+    shape = (128, 128, 128)
+    own, full, paper = (
+        {
+            phase: predicted_bytes(plan_of(mode, shape, {}), Use(phase))
+            for phase in ("sample", "train")
+        }
+        for mode in ("joint", "full3d", "paper")
+    )
+    for phase in ("sample", "train"):
+        assert own[phase] * 10 <= full[phase]
+        assert own[phase] * 5 <= paper[phase]
+    assert own["sample"] < 0.5 * GIB
+    assert paper["sample"] / GIB == pytest.approx(1.9, rel=0.05)  # traced in the paper's network
+
+
+class TestFitting:
+    plan = plan_of("joint", (32, 32, 32), {"widths": (16, 32), "coarse_widths": (16, 32)})
+
+    def test_more_memory_is_used_for_larger_batches_and_never_exceeded(self):
+        batches = []
+        for gib in (0.04, 0.08, 0.3):
+            fit = fitted(self.plan, "train", gib * GIB)
+            assert fit.bytes <= gib * GIB
+            batches.append(fit.use.batch)
+        assert batches == sorted(batches)
+        assert batches[0] < batches[-1] == 8
+
+    def test_too_little_memory_names_the_least_that_would_do(self):
+        with pytest.raises(SettingsError, match=r"at least 0\.\d\d GiB to train at 32x32x32"):
+            fitted(self.plan, "train", 1e6)
+
+    def test_sampling_never_changes_the_network(self):
+        fit = fitted(self.plan, "sample", 0.02 * GIB)
+        assert fit.plan == self.plan

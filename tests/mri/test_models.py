@@ -1,0 +1,204 @@
+"""What every model of volumes keeps to, and what each alone promises."""
+
+import math
+
+import pytest
+import torch
+
+from envoi.errors import MethodError
+from envoi.mri.joint import JointModel, coarse_given, coarse_of, masked_error, place
+from envoi.mri.model import Given
+from envoi.mri.slices import SlicesNetwork, SlicesPlan, distances
+from envoi.mri.whole import haar, inverse_haar
+from tests.mri.conftest import PLANS, SHAPE
+
+every_model = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS, indirect=False)
+ANYONE = torch.full((2, 2), torch.nan)
+
+
+def drawn(model, seed=0, **changes):
+    generator = torch.Generator().manual_seed(seed)
+    return model.eval().draw(
+        changes.pop("persons", ANYONE), steps=2, generator=generator, **changes
+    )
+
+
+def unsettled(model):
+    """Its last layers start at zero, so that a fresh model says nothing: shake all weights."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+@every_model
+def test_it_draws_a_volume_for_each_person_within_the_range(model):
+    volumes = drawn(unsettled(model))
+    assert volumes.shape == (2, *SHAPE)
+    assert -1 <= volumes.min() <= volumes.max() <= 1
+    assert not torch.equal(volumes[0], volumes[1])
+
+
+@every_model
+def test_equal_seeds_draw_equal_volumes(model):
+    model = unsettled(model)
+    assert torch.equal(drawn(model), drawn(model))
+    assert not torch.equal(drawn(model), drawn(model, seed=1))
+
+
+@every_model
+def test_every_weight_learns(model, population, generator):
+    model = unsettled(model).train()
+    for _ in range(3):  # planes and windows differ from batch to batch
+        torch.stack(list(model.losses(population, 2, generator).values())).sum().backward()
+    still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not still
+
+
+@every_model
+def test_it_learns(model, population):
+    optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
+
+    def loss(seed):
+        terms = model.losses(population, 4, torch.Generator().manual_seed(seed))
+        return torch.stack(list(terms.values())).sum()
+
+    with torch.no_grad():
+        before = sum(float(loss(seed)) for seed in range(100, 106))
+    for seed in range(40):
+        optimiser.zero_grad()
+        loss(seed).backward()
+        optimiser.step()
+    with torch.no_grad():
+        assert sum(float(loss(seed)) for seed in range(100, 106)) < 0.7 * before
+
+
+@pytest.mark.parametrize("name", ["paper", "full3d", "wavelet3d"])
+def test_models_that_cannot_complete_say_so(name, request):
+    from tests.mri.conftest import KINDS
+
+    model = KINDS[name](PLANS[name])
+    some = Given(torch.zeros(SHAPE), torch.ones(SHAPE))
+    with pytest.raises(MethodError, match="mode joint"):
+        drawn(model, given=some)
+
+
+@every_model
+def test_steps_are_told(model):
+    told = []
+    drawn(model, on_sample=lambda done, steps: told.append((done, steps)), persons=ANYONE[:1])
+    assert told == [(done, len(told)) for done in range(1, len(told) + 1)]
+
+
+class TestJoint:
+    def test_given_slices_stay_as_they_are(self, joint, population):
+        mask = torch.zeros(SHAPE)
+        mask[::4] = 1
+        scan = population.voxels[0].float()
+        volumes = drawn(unsettled(joint), given=Given(scan, mask))
+        assert torch.equal(volumes[:, ::4], scan[::4].expand(2, -1, -1, -1))
+        assert not torch.equal(volumes[0, 1], scan[1])
+
+    def test_given_slices_change_the_others(self, joint, population):
+        mask = torch.zeros(SHAPE)
+        mask[::4] = 1
+        first, second = (
+            drawn(unsettled(joint), given=Given(population.voxels[n].float(), mask))[0, 1]
+            for n in (0, 2)
+        )
+        assert not torch.equal(first, second)
+
+    def test_slabs_at_once_change_nothing_but_rounding(self, joint):
+        joint = unsettled(joint)
+        alone = drawn(joint)
+        joint.slabs_at_once = 3
+        torch.testing.assert_close(drawn(joint), alone, atol=1e-4, rtol=0)
+
+    def test_recomputed_maps_give_the_same_gradients(self, population):
+        models = [JointModel(PLANS["joint"], checkpointed=again) for again in (False, True)]
+        models[1].load_state_dict(models[0].state_dict())
+        for model in models:
+            terms = unsettled(model).losses(population, 2, torch.Generator().manual_seed(0))
+            torch.stack(list(terms.values())).sum().backward()
+        for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+            torch.testing.assert_close(one.grad, other.grad)
+
+    def test_age_and_sex_matter(self, joint):
+        joint = unsettled(joint)
+        young, old, unknown = (
+            drawn(joint, persons=torch.tensor([row]))
+            for row in ([-0.4, 1.0], [0.8, 1.0], [float("nan"), float("nan")])
+        )
+        assert not torch.equal(young, old)
+        assert not torch.equal(old, unknown)
+
+    def test_known_voxels_do_not_count_in_the_loss(self):
+        found, wanted, known = torch.zeros(2, 4), torch.ones(2, 4), torch.zeros(2, 4)
+        known[0] = 1
+        found[0] = 100
+        assert masked_error(found, wanted, known) == 1
+
+    def test_everything_known_leaves_no_loss(self):
+        assert masked_error(torch.ones(3), torch.zeros(3), torch.ones(3)) == 0
+
+    def test_coarse_voxels_are_means_of_blocks_also_at_the_end(self):
+        volume = torch.arange(10.0).expand(1, 1, 4, 4, 10)
+        assert coarse_of(volume, 4).flatten().tolist() == [1.5, 5.5, 8.5]
+
+    def test_coarse_given_are_means_of_known_voxels(self):
+        voxels, mask = torch.full((1, 4, 4, 4), 3.0), torch.zeros(1, 4, 4, 4)
+        mask[:, 0] = 1
+        mean, share = coarse_given(voxels, mask, 4)[0].flatten().tolist()
+        assert (mean, share) == (3.0, 0.25)
+
+    def test_places_run_from_one_end_to_the_other(self):
+        assert place(0, 4, 12) == -place(8, 4, 12)
+        assert place(4, 4, 12) == 0
+
+
+class TestPaper:
+    def test_the_published_network_has_119_million_parameters(self):
+        with torch.device("meta"):
+            network = SlicesNetwork(SlicesPlan())
+        millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+        assert millions == pytest.approx(119, rel=0.01)
+
+    def test_distances_tell_direction_and_identity(self):
+        apart = distances(torch.tensor([[3, 5]]))[0]
+        assert apart[0, 0].tolist() == [0, 0, 1]
+        assert apart[1, 0].tolist() == pytest.approx([math.log(3), 0, 0])
+        assert apart[0, 1].tolist() == pytest.approx([0, math.log(3), 0])
+
+    def test_windows_do_not_see_one_another(self, generator):
+        from envoi.mri.paper import PaperModel
+        from envoi.mri.windows import Window
+
+        model = unsettled(PaperModel(PLANS["paper"])).eval()
+        windows = [Window((0,), (2, 5)), Window((), (1, 2))]
+        slices = torch.randn(5, *SHAPE[1:], generator=generator)
+        wanted = torch.tensor([False, True, True, True, True])
+        times = torch.tensor([10, 900])
+        with torch.no_grad():
+            both = model._predicted(slices, wanted, windows, times)
+            alone = model._predicted(slices[:3], wanted[:3], windows[:1], times[:1])
+            changed = slices.clone()
+            changed[0] += 1
+            moved = model._predicted(changed, wanted, windows, times)
+        torch.testing.assert_close(both[:3], alone, atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(moved[1:3], both[1:3])
+        torch.testing.assert_close(moved[3:], both[3:])
+
+
+class TestWavelets:
+    def test_the_inverse_gives_the_voxels_back(self, generator):
+        maps = torch.randn(2, 1, 4, 6, 8, generator=generator)
+        torch.testing.assert_close(inverse_haar(haar(maps)), maps)
+
+    def test_the_first_band_is_the_mean_of_blocks(self, generator):
+        maps = torch.randn(1, 1, 4, 4, 4, generator=generator)
+        means = torch.nn.functional.avg_pool3d(maps, 2)
+        torch.testing.assert_close(haar(maps)[:, :1], means)
+
+    def test_a_flat_volume_has_no_detail(self):
+        assert haar(torch.ones(1, 1, 2, 2, 2))[0, 1:].abs().max() == 0

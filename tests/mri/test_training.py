@@ -1,0 +1,141 @@
+"""Training of volume models: resumed to the same bits, averaged, bounded in time."""
+
+import pytest
+import torch
+
+from envoi.checkpoint import Checkpoint
+from envoi.errors import SettingsError, StorageError
+from envoi.mri.modes import ModelCard, plan_of, read_model, write_model
+from envoi.mri.run import fresh_model, train_in
+from envoi.mri.training import MriTraining, train
+from tests.mri.conftest import PLANS, SHAPE, subjects
+
+FEW = MriTraining(steps=6, batch=2, warm_up=2)
+every_plan = pytest.mark.parametrize("name", list(PLANS))
+
+
+class StopError(Exception):
+    """A kill."""
+
+
+def same(one, other):
+    pairs = zip(one.state_dict().items(), other.state_dict().items(), strict=True)
+    return all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
+
+
+@every_plan
+def test_a_killed_training_ends_with_the_same_weights(name, tmp_path, population):
+    whole, killed, resumed = (fresh_model(PLANS[name], 0) for _ in range(3))
+    train(whole, population, FEW)
+
+    def checkpoint():
+        return Checkpoint(tmp_path / "state", fingerprint="x", every_seconds=0)
+
+    def stop(info):
+        if info.step == 3:
+            raise StopError
+
+    with pytest.raises(StopError):
+        train(killed, population, FEW, checkpoint=checkpoint(), on_step=stop)
+    assert train(resumed, population, FEW, checkpoint=checkpoint()) == 6
+    assert same(whole, resumed)
+
+
+def test_the_model_ends_with_averaged_weights(population):
+    slow, fast = fresh_model(PLANS["joint"], 0), fresh_model(PLANS["joint"], 0)
+    start = fresh_model(PLANS["joint"], 0)
+    seen = {}
+    train(slow, population, FEW, on_step=lambda _: seen.update(_weights(slow)))
+    assert not slow.training
+    for name, value in slow.named_parameters():
+        first, last = dict(start.named_parameters())[name], seen[name]
+        low, high = torch.minimum(first, last), torch.maximum(first, last)
+        moved = (last - first).abs() > 1e-4
+        inside = (value > low - 2e-3) & (value < high + 2e-3)
+        assert inside[moved].all()
+    assert not all(torch.equal(seen[name], value) for name, value in slow.named_parameters())
+    del fast
+
+
+def _weights(model):
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+def test_time_ends_training_early(population):
+    settings = MriTraining(steps=10_000, batch=1, seconds=0.2)
+    assert 1 <= train(fresh_model(PLANS["joint"], 0), population, settings) < 10_000
+
+
+def test_seeds_decide_weights_and_leave_the_global_generator_alone():
+    before = torch.get_rng_state()
+    one, again, other = (fresh_model(PLANS["joint"], seed) for seed in (0, 0, 1))
+    assert torch.equal(before, torch.get_rng_state())
+    assert same(one, again)
+    assert not same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps"),
+        ({"batch": 0}, "batch"),
+        ({"warm_up": -1}, "warm_up"),
+        ({"seconds": -1.0}, "seconds"),
+        ({"rate": 0.0}, "rate"),
+        ({"rate": float("nan")}, "rate"),
+    ],
+)
+def test_wrong_settings_are_refused(changes, message):
+    with pytest.raises(SettingsError, match=message):
+        MriTraining(**changes)
+
+
+def test_a_run_trains_once_and_keeps_its_model(tmp_path):
+    people = subjects()
+    model, card = train_in(tmp_path, people, "joint", PLANS["joint"], FEW)
+    assert (card.subjects, card.steps, card.grid) == (3, 6, people[0].volume.grid)
+    assert not (tmp_path / "training.safetensors").exists()
+    seen = []
+    again, _ = train_in(tmp_path, people, "joint", PLANS["joint"], FEW, on_step=seen.append)
+    assert not seen
+    assert same(model, again)
+
+
+def test_a_folder_belongs_to_its_subjects_and_settings(tmp_path):
+    train_in(tmp_path, subjects(), "joint", PLANS["joint"], FEW)
+    with pytest.raises(SettingsError, match="subjects"):
+        train_in(tmp_path, subjects(2), "joint", PLANS["joint"], FEW)
+    with pytest.raises(SettingsError, match="training"):
+        train_in(tmp_path, subjects(), "joint", PLANS["joint"], MriTraining(steps=7))
+
+
+@every_plan
+def test_a_model_is_read_as_it_was_written(name, tmp_path):
+    from dataclasses import asdict
+
+    model, grid = fresh_model(PLANS[name], 0), subjects()[0].volume.grid
+    card = ModelCard(name, asdict(PLANS[name]), grid, 3, 6)
+    write_model(tmp_path / "a", model, card)
+    write_model(tmp_path / "b", model, card)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    found, told = read_model(tmp_path / "a")
+    assert same(model, found)
+    assert told.grid == grid
+    assert told.mode == name
+
+
+def test_another_file_is_no_model(tmp_path):
+    file = tmp_path / "model.safetensors"
+    for content in (b"", b"no model", b"\x02\x00\x00\x00\x00\x00\x00\x00{}"):
+        file.write_bytes(content)
+        with pytest.raises(StorageError, match="a trained model"):
+            read_model(file)
+    with pytest.raises(StorageError, match="a trained model"):
+        read_model(tmp_path / "none")
+
+
+def test_plans_of_unknown_modes_or_fields_are_refused():
+    with pytest.raises(SettingsError, match="one of joint, paper"):
+        plan_of("cubes", SHAPE, {})
+    with pytest.raises(SettingsError, match="thickness"):
+        plan_of("joint", SHAPE, {"thickness": "thick"})

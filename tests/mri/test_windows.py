@@ -1,0 +1,50 @@
+"""cDPM's windows: the law's own figures, and the order of sampling."""
+
+import pytest
+import torch
+
+from envoi.mri.windows import SLOTS, comb, random_window, sampling_windows
+
+
+@pytest.fixture(scope="module")
+def windows():
+    generator = torch.Generator().manual_seed(1)
+    return [random_window(128, generator) for _ in range(6000)]
+
+
+def test_seven_windows_in_ten_have_no_known_slice(windows):
+    assert sum(not window.known for window in windows) / len(windows) == pytest.approx(
+        0.7, abs=0.02
+    )
+
+
+def test_one_window_in_ten_is_compact(windows):
+    spans = [max(window.slices) - min(window.slices) + 1 for window in windows]
+    assert sum(span <= SLOTS for span in spans) / len(windows) == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_window_holds_different_slices_of_the_volume_within_its_slots(windows):
+    for window in windows:
+        assert len(set(window.slices)) == len(window.slices) <= SLOTS
+        assert window.wanted
+        assert 0 <= min(window.slices) <= max(window.slices) < 128
+
+
+def test_a_comb_has_equal_gaps_but_for_rounding(generator):
+    for _ in range(300):
+        numbers = comb(128, generator)
+        gaps = torch.tensor(numbers).diff()
+        assert len(gaps) == 0 or int(gaps.max() - gaps.min()) <= 1
+
+
+@pytest.mark.parametrize(("slices", "stages"), [(128, 12), (48, 4), (20, 1), (7, 1)])
+def test_sampling_finds_every_slice_once_and_knows_only_what_was_found(slices, stages):
+    found = []
+    windows = list(sampling_windows(slices))
+    for window in windows:
+        assert set(window.known) <= set(found)
+        assert not set(window.wanted) & set(found)
+        found += window.wanted
+    assert found == list(range(slices))
+    assert len(windows) == stages
+    assert all(len(window.known) == SLOTS // 2 for window in windows[1:])
