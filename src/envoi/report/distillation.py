@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from envoi.report.canvas import Chart
-from envoi.report.heat import WORDED_COLUMNS, Tile, heat_map, numbered
+from envoi.report.heat import WORDED_COLUMNS, Tile, heat_map, row_labels
 from envoi.report.names import LOCAL, TEACHERS, method_title, percent, points
 from envoi.report.pairs import Pair, paired
 from envoi.report.table import NOTHING
@@ -124,7 +124,7 @@ def recalls_of_all(pair: Taught, result: StudyResult) -> Chart:
             title = "all together" if name == "pooled" else name.removeprefix(LOCAL)
             known[title] = method.metrics
     order = sorted(known, key=lambda title: title == "all together")
-    labels = numbered(result.class_names)
+    labels = row_labels(result.class_names)
     worded = len(order) <= WORDED_COLUMNS
     rows = [
         (label, [_tile(known[title].confusion[index], index, worded=worded) for title in order])

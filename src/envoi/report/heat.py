@@ -76,6 +76,12 @@ def numbered(class_names: Sequence[str]) -> list[str]:
     return [f"{number} {name}" for number, name in enumerate(class_names, start=1)]
 
 
+def row_labels(class_names: Sequence[str]) -> list[str]:
+    """Class names as they stand before rows; with their numbers where a list must spell them."""
+    cut = any(len(name) > LABEL_LENGTH for name in class_names)
+    return numbered(class_names) if cut else list(class_names)
+
+
 def is_cut(class_names: Sequence[str]) -> bool:
     """Whether a class's name does not fit beside a heat map."""
     return any(len(name) > LABEL_LENGTH - 3 for name in class_names)

@@ -1,6 +1,6 @@
 """How well each site's own test images are answered, where the test set names sites."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from envoi.report.canvas import Chart
@@ -60,26 +60,27 @@ def hospitals(
     ours = findings.student.name if findings.student else ""
     teacher = next((pair.teacher for pair in pairs if pair.method == ours), None)
     pooled = findings.pooled.metrics if findings.pooled else None
-    common = {"Teacher": teacher, "Student": student, "All together": pooled}
-    known = {title: one.by_site for title, one in common.items() if one and one.by_site}
     aliases = {name: _alias(result, name) for name in student.by_site}
     own = {name: _own(result, alias, name) for name, alias in aliases.items()}
-    columns = [*known, *(["Own network"] if any(own.values()) else [])]
+    known: dict[str, Mapping[str, SiteMetrics | None]] = {
+        "Teacher": teacher.by_site if teacher else {},
+        "Student": student.by_site,
+        "Own network": own,
+        "All together": pooled.by_site if pooled else {},
+    }
+    columns = tuple(title for title, parts in known.items() if any(parts.values()))
     rows = tuple(
         HospitalRow(
             name,
             "" if aliases[name] == name else aliases[name],
             sum(map(sum, part.confusion)),
-            tuple(
-                _cell(own[name] if column == "Own network" else known[column].get(name))
-                for column in columns
-            ),
+            tuple(_cell(known[column].get(name)) for column in columns),
         )
         for name, part in student.by_site.items()
     )
     charts = _charts(teacher, student) if teacher else ()
     classes = _classes(teacher, student, result.class_names) if teacher else ()
-    return HospitalTable(tuple(columns), rows, charts, classes)
+    return HospitalTable(columns, rows, charts, classes)
 
 
 def _alias(result: StudyResult, name: str) -> str:

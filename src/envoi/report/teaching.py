@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from envoi.report.canvas import Chart
-from envoi.report.heat import WORDED_COLUMNS, Tile, heat_map, numbered
+from envoi.report.heat import WORDED_COLUMNS, Tile, heat_map, row_labels
 from envoi.results import CLOSED_FORM, Say, SiteResult, StudyResult
 
 
@@ -54,8 +54,8 @@ def _strongest(says: Sequence[Say], class_names: Sequence[str]) -> str:
             led.setdefault(best.expert, []).append(f"“{name}”")
     if not led:
         return "No site's network has a say on any class: the closed form alone answers."
-    clauses = [f"{site} on {_listed(led[site])}" for site in sorted(led)]
-    return f"Of the sites' networks, the largest say has {'; '.join(clauses)}."
+    clauses = [f"that of {site} on {_listed(led[site])}" for site in sorted(led)]
+    return f"Of the sites' networks, {'; '.join(clauses)} counts most."
 
 
 def _images(sites: Sequence[SiteResult], class_names: Sequence[str]) -> Chart:
@@ -94,10 +94,10 @@ def _drawn(
     *,
     name: str,
 ) -> Markup:
-    worded = len(names) <= WORDED_COLUMNS
+    worded, top = len(names) <= WORDED_COLUMNS, max(map(max, shares)) or 1.0
     rows = [
-        (label, [Tile(share, f"{100 * share:.0f}" if worded and share else "") for share in own])
-        for label, own in zip(numbered(class_names), shares, strict=True)
+        (label, [Tile(s / top, f"{100 * s:.0f}" if worded and s else "") for s in own])
+        for label, own in zip(row_labels(class_names), shares, strict=True)
     ]
     told = "; ".join(
         f"{label}: {', '.join(f'{who} {100 * share:.0f}' for who, share in _largest(names, own))}"
