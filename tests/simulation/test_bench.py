@@ -97,13 +97,13 @@ def test_every_row_tells_of_each_hospitals_test_images(finished):
 
 def test_sites_keep_the_names_that_the_data_gives_them(data, tmp_path):
     def renamed(images):
-        return replace(images, sites=np.char.replace(images.sites, "site-", "hospital "))
+        return replace(images, sites=np.char.replace(images.sites, "site-", "ward-"))
 
     named = replace(data, train=renamed(data.train), test=renamed(data.test))
     natural = Federation(named, SETTINGS, tmp_path / "natural").train_sites()
     assert [(site.site, site.origin) for site in natural] == [
-        ("site-1", "hospital 1"),
-        ("site-2", "hospital 2"),
+        ("site-1", "ward-1"),
+        ("site-2", "ward-2"),
     ]
     dealt = replace(SETTINGS, partition=Iid())
     other = Federation(named, dealt, tmp_path / "iid").train_sites()

@@ -54,8 +54,8 @@ def _strongest(says: Sequence[Say], class_names: Sequence[str]) -> str:
             led.setdefault(best.expert, []).append(f"“{name}”")
     if not led:
         return "No site's network has a say on any class: the closed form alone answers."
-    clauses = [f"that of {site} on {_listed(led[site])}" for site in sorted(led)]
-    return f"Of the sites' networks, {'; '.join(clauses)} counts most."
+    clauses = [f"to {site} on {_listed(led[site])}" for site in sorted(led)]
+    return f"Among the sites' networks the teacher listens most {'; '.join(clauses)}."
 
 
 def _images(sites: Sequence[SiteResult], class_names: Sequence[str]) -> Chart:
