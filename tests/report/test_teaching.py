@@ -35,6 +35,12 @@ def test_the_leading_networks_are_named(told):
     )
 
 
+def test_a_site_that_leads_on_all_classes_is_not_listed_with_them(told):
+    says = (Say("a", (0.9, 0.8)), Say("b", (0.1, 0.2)))
+    led = replace(told, methods={"envoi": replace(told.methods["envoi"], says=says)})
+    assert teaching(led, first="envoi").summary.endswith("listens most to a on every class.")
+
+
 def test_where_no_network_counts_the_closed_form_alone_is_named(told):
     silent = tuple(Say(name, (0.0, 0.0)) for name in ("a", "b"))
     says = (*silent, Say(CLOSED_FORM, (1.0, 1.0)))

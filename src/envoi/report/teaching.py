@@ -54,7 +54,11 @@ def _strongest(says: Sequence[Say], class_names: Sequence[str]) -> str:
             led.setdefault(best.expert, []).append(f"“{name}”")
     if not led:
         return "No site's network has a say on any class: the closed form alone answers."
-    clauses = [f"to {site} on {_listed(led[site])}" for site in sorted(led)]
+    every = len(class_names)
+    clauses = [
+        f"to {site} on {'every class' if len(names) == every else _listed(names)}"
+        for site, names in sorted(led.items())
+    ]
     return f"Among the sites' networks the teacher listens most {'; '.join(clauses)}."
 
 
