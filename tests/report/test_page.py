@@ -48,9 +48,10 @@ def test_every_part_is_there(page):
     assert headings(page) == [
         "How the methods compare",
         "What the student kept of its teacher",
+        "Each site's own test images",
         "Right, wrong and how sure",
         "What each site sent",
-        "Which site holds which class",
+        "Which site taught which class",
         "What was refused",
         "What the server synthesised",
         "How the networks learnt",
@@ -103,7 +104,7 @@ def test_everything_shown_is_also_said(page):
     outline = Outline(page)
     assert all(image["alt"] for image in outline.all("img"))
     drawings = outline.all("svg")
-    assert len(drawings) == 17
+    assert len(drawings) == 20
     assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in drawings)
     assert all(cell["scope"] in {"row", "col"} for cell in outline.all("th"))
     assert len(outline.all("caption")) == len(outline.all("table"))
