@@ -352,8 +352,7 @@ def test_the_teacher_is_the_row_that_the_report_takes_for_it(name, teachers, ima
     if name not in TEACHERS:
         assert teacher is None
         return
-    row = method_called(TEACHERS[name]).fit(teachers, None, budget=None, generator=None)
-    assert teacher(images).equal(row(images))
+    assert teacher(images).equal(fit(TEACHERS[name], teachers)(images))
 
 
 def test_an_outsiders_method_need_not_tell_its_teacher(teachers):

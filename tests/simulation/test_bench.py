@@ -122,8 +122,10 @@ def test_the_network_is_only_a_part_of_a_file_with_moments(finished):
 
 
 def test_the_consensus_tells_whom_it_listened_to(data, tmp_path):
-    row = run(data, tmp_path, methods=("envoi",)).methods["envoi"]
-    assert [say.expert for say in row.says] == ["site-1", "site-2", "closed form"]
+    """So few images of each class are no moments: the sites' networks share the say."""
+    result = run(data, tmp_path, methods=("envoi",))
+    row = result.methods["envoi"]
+    assert [say.expert for say in row.says] == [site.site for site in result.sites]
     assert row.distillation.agreement.value > 0
 
 
