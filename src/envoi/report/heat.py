@@ -78,12 +78,16 @@ def numbered(class_names: Sequence[str]) -> list[str]:
 
 def row_labels(class_names: Sequence[str]) -> list[str]:
     """Class names as they stand before rows; with their numbers where a list must spell them."""
-    cut = any(len(name) > LABEL_LENGTH for name in class_names)
-    return numbered(class_names) if cut else list(class_names)
+    return numbered(class_names) if are_long(class_names) else list(class_names)
+
+
+def are_long(class_names: Sequence[str]) -> bool:
+    """Whether a class's name does not fit before a row, even without its number."""
+    return any(len(name) > LABEL_LENGTH for name in class_names)
 
 
 def is_cut(class_names: Sequence[str]) -> bool:
-    """Whether a class's name does not fit beside a heat map."""
+    """Whether a class's name does not fit before a row together with its number."""
     return any(len(name) > LABEL_LENGTH - 3 for name in class_names)
 
 

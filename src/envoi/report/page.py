@@ -20,7 +20,7 @@ from envoi.report.consistency import check
 from envoi.report.curves import distillation_courses, site_curves
 from envoi.report.findings import Findings, Role, find, role_of
 from envoi.report.gallery import embed
-from envoi.report.heat import is_cut
+from envoi.report.heat import are_long, is_cut
 from envoi.report.hospitals import hospitals
 from envoi.report.names import duration, method_title, percent, printable, size
 from envoi.report.teaching import teaching
@@ -103,6 +103,7 @@ def _content(folder: RunFolder) -> Mapping[str, Any]:
         "taught": [_beside(pair, result) for pair in pairs],
         "hospitals": hospitals(result, findings, pairs),
         "teaching": teaching(result, first=first),
+        "listed": are_long(result.class_names),
         "numbered": is_cut(result.class_names),
         "class_mix": class_mix(result.sites, result.class_names) if result.sites else None,
         "bytes_moved": _bytes_moved(result),
