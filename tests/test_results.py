@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from envoi.errors import SettingsError, StorageError
 from envoi.results import (
     CalibrationBin,
+    ClassRecall,
+    Distillation,
     Interval,
     MethodResult,
     Metrics,
     Picture,
     Refusal,
     RunFolder,
+    Say,
+    SiteMetrics,
     SiteResult,
     StepInfo,
     StudyResult,
@@ -25,23 +29,47 @@ from envoi.results import (
 quick = settings(deadline=None, max_examples=30)
 
 HALF = Interval(0.5, 0.4, 0.6)
+MEASURED = Metrics(
+    HALF,
+    HALF,
+    HALF,
+    HALF,
+    ((3, 1), (0, 4)),
+    (CalibrationBin(0.9, 0.5, 8),),
+    {"kermany": SiteMetrics(HALF, HALF, ((1, 1), (0, 2)))},
+)
+KEPT = Distillation(
+    MEASURED, (ClassRecall(HALF, HALF, Interval(-0.1, -0.2, 0.0)), None), Interval(0.9, 0.8, 1)
+)
 RESULT = StudyResult(
     name="cells",
     partition="dirichlet-0.3",
     network="resnet10-small",
     seed=3,
     class_names=("a", "ä"),
-    sites=(SiteResult("north", "resnet10-small", (10, 0), 1234, 5.5, ("weights",)),),
+    sites=(
+        SiteResult("north", "resnet10-small", (10, 0), 1234, 5.5, ("weights",), 900, "kermany"),
+    ),
     methods={
         "pooled": MethodResult(
             "pooled",
-            Metrics(HALF, HALF, HALF, HALF, ((3, 1), (0, 4)), (CalibrationBin(0.9, 0.5, 8),)),
+            MEASURED,
             1.5,
             0.1 + 0.2,
             0,
             2**40,
         ),
-        "fedisca": MethodResult("fedisca", None, 2.0, 1e15, 9, 8, ("jitter_px: 2 -> 1",)),
+        "fedisca": MethodResult(
+            "fedisca",
+            None,
+            2.0,
+            1e15,
+            9,
+            8,
+            ("jitter_px: 2 -> 1",),
+            distillation=KEPT,
+            says=(Say("north", (0.25, 0.0)),),
+        ),
     },
     refusals=(Refusal(1, "not signed"),),
     gallery=(Picture("gallery/step-0001.png", "step 1"),),
@@ -172,3 +200,19 @@ def test_a_first_line_that_a_kill_cut_off_is_ignored(run):
     assert run.steps() == []
     run.append_step(step(1))
     assert run.steps() == [step(1)]
+
+
+def test_a_result_of_before_teachers_and_sites_were_kept_is_read(run):
+    run.write_result(RESULT)
+    content = json.loads((run.path / "result.json").read_text())
+    for site in content["sites"]:
+        del site["network_bytes"], site["origin"]
+    for method in content["methods"].values():
+        del method["distillation"], method["says"]
+        if method["metrics"]:
+            del method["metrics"]["by_site"]
+    (run.path / "result.json").write_text(json.dumps(content))
+    old = run.result()
+    assert (old.sites[0].network_bytes, old.sites[0].origin) == (0, "")
+    assert (old.methods["fedisca"].distillation, old.methods["fedisca"].says) == (None, ())
+    assert old.methods["pooled"].metrics == dataclasses.replace(MEASURED, by_site={})

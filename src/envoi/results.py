@@ -21,6 +21,9 @@ from pydantic import TypeAdapter, ValidationError
 from envoi.errors import Problem, SettingsError, StorageError
 from envoi.files import canonical_json, read_text, write_bytes, write_text
 
+CLOSED_FORM = "closed form"
+"""Name of the expert that is no site: the classifier on the moments of all sites together."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
@@ -63,6 +66,23 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteMetrics:
+    """How well one classifier does on the test images of one site.
+
+    Measures that need two classes are left out: a site's test images may be of one.
+
+    Attributes:
+        accuracy: Fraction of right answers.
+        balanced_accuracy: Mean recall over the classes present in the site's test images.
+        confusion: Counts, true class by predicted class.
+    """
+
+    accuracy: Interval
+    balanced_accuracy: Interval
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """How well one classifier does on one test set.
 
@@ -73,6 +93,8 @@ class Metrics:
         ece: Expected calibration error, 15 equal-width bins.
         confusion: Counts, true class by predicted class.
         calibration: The bins of `ece`, empty ones left out.
+        by_site: The same images, those of each site apart, where the test set names two sites or
+            more; keys are the test set's own names of them.
     """
 
     accuracy: Interval
@@ -81,6 +103,51 @@ class Metrics:
     ece: Interval
     confusion: tuple[tuple[int, ...], ...]
     calibration: tuple[CalibrationBin, ...]
+    by_site: dict[str, SiteMetrics] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRecall:
+    """The share of one class's test images that teacher and student recognise.
+
+    Attributes:
+        teacher: Of the teacher.
+        student: Of the student.
+        difference: Student less teacher, in -1..1; its interval draws the same images for both.
+    """
+
+    teacher: Interval
+    student: Interval
+    difference: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """A student beside the teacher that it learned from, on the common test images.
+
+    Attributes:
+        teacher: How well the teacher does.
+        recalls: In label order; None for a class without test images.
+        agreement: Fraction of images to which both give the same answer, right or wrong.
+    """
+
+    teacher: Metrics
+    recalls: tuple[ClassRecall | None, ...]
+    agreement: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """How much one expert counts in a teacher's answer.
+
+    Attributes:
+        expert: A site's network, by the site's name, or `CLOSED_FORM`.
+        shares: Of all experts' weight on each class, in label order. The shares of a class sum to
+            one over the experts, or to zero where no expert has a say.
+    """
+
+    expert: str
+    shares: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +161,9 @@ class SiteResult:
         bytes_sent: Size of its submission.
         train_seconds: Wall time of its training.
         statement: What left the hospital, one line each, in plain words.
+        network_bytes: Of its submission, those of the network's numbers; 0 where it is not known.
+        origin: The name that the data set's own column gives the site; empty where no column
+            decided.
     """
 
     site: str
@@ -102,6 +172,8 @@ class SiteResult:
     bytes_sent: int
     train_seconds: float
     statement: tuple[str, ...] = ()
+    network_bytes: int = 0
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +192,8 @@ class MethodResult:
         changes: How its budget differs from the paper's setting, one line each.
         site_seconds: Wall time, summed over sites, of the training that it alone asked of them;
             0 where the sites' submissions were enough.
+        distillation: It beside its teacher; None where it has no one teacher, or was not tested.
+        says: Whom its teacher listens to; empty where the answer is not a sum over experts.
     """
 
     method: str
@@ -130,6 +204,8 @@ class MethodResult:
     peak_bytes: int
     changes: tuple[str, ...] = ()
     site_seconds: float = 0.0
+    distillation: Distillation | None = None
+    says: tuple[Say, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

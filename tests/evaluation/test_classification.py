@@ -211,3 +211,43 @@ def test_resamples_must_be_positive(answers):
 def test_the_room_loads_no_torch():
     code = "import sys, envoi.evaluation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_each_site_is_measured_on_its_own_images(answers):
+    probabilities, labels = answers(300, 3)
+    sites = np.array(["north", "south", "north"]).repeat(100)
+    found = evaluate(probabilities, labels, sites=sites, resamples=40)
+    assert list(found.by_site) == ["north", "south"]
+    for name, part in found.by_site.items():
+        alone = evaluate(probabilities[sites == name], labels[sites == name], resamples=40)
+        assert part.accuracy == alone.accuracy
+        assert part.balanced_accuracy == alone.balanced_accuracy
+        assert part.confusion == alone.confusion
+    assert sum(sum(map(sum, part.confusion)) for part in found.by_site.values()) == 300
+
+
+def test_a_sites_images_may_be_of_one_class(answers):
+    probabilities, labels = answers(60, 2)
+    sites = np.where(labels == 1, "north", "south")
+    found = evaluate(probabilities, labels, sites=sites, resamples=5).by_site["north"]
+    assert found.accuracy.value == found.balanced_accuracy.value
+    assert sum(found.confusion[0]) == 0
+
+
+def test_patients_stay_whole_within_a_site(answers):
+    probabilities, labels = answers(200, 2)
+    sites, patients = np.array(["a", "b"]).repeat(100), np.arange(200) // 20
+    wide = evaluate(probabilities, labels, sites=sites, patients=patients).by_site["a"]
+    part = sites == "a"
+    alone = evaluate(probabilities[part], labels[part], patients=patients[part])
+    assert wide.accuracy == alone.accuracy
+
+
+@pytest.mark.parametrize("sites", [None, np.array(["one"] * 20)])
+def test_one_site_is_not_measured_apart(answers, sites):
+    assert evaluate(*answers(20, 2), sites=sites, resamples=5).by_site == {}
+
+
+def test_sites_must_be_named_for_every_image(answers):
+    with pytest.raises(ShapeError, match=r"sites: expected one name .* 20 images, found .*\(19,\)"):
+        evaluate(*answers(20, 2), sites=np.array(["a", "b"] * 10)[1:])

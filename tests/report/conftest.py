@@ -15,6 +15,7 @@ from PIL import Image
 from envoi.evaluation import evaluate
 from envoi.report import write_report
 from envoi.results import (
+    CLOSED_FORM,
     CalibrationBin,
     Interval,
     MethodResult,
@@ -22,6 +23,7 @@ from envoi.results import (
     Picture,
     Refusal,
     RunFolder,
+    Say,
     SiteResult,
     StepInfo,
     StudyResult,
@@ -51,6 +53,7 @@ SKILLS = {
     "ensemble_class_count": 2.4,
     "fedisca": 2.1,
 }
+HOSPITALS = ("aarhus university hospital", "bern")
 CHANGES = (
     "outer_epochs: 100 -> 12",
     "synthesis_steps: 500 -> 60",
@@ -64,14 +67,23 @@ STATEMENT = (
 )
 
 
-def metrics_of(skill: float, *, classes: int = 8, images: int = 600, seed: int = 0) -> Metrics:
+def metrics_of(
+    skill: float,
+    *,
+    classes: int = 8,
+    images: int = 600,
+    seed: int = 0,
+    hospitals: Sequence[str] = (),
+) -> Metrics:
     """Metrics of a classifier that is the better the higher `skill` is."""
     generator = np.random.default_rng(seed)
     labels = generator.choice(classes, images, p=shares(classes))
     logits = generator.normal(size=(images, classes))
     logits[np.arange(images), labels] += skill
     exponentials = np.exp(1.4 * logits)
-    return evaluate(exponentials / exponentials.sum(axis=1, keepdims=True), labels, resamples=60)
+    sites = np.resize(np.array(hospitals), images) if hospitals else None
+    answers = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return evaluate(answers, labels, resamples=60, sites=sites)
 
 
 def shares(classes: int) -> np.ndarray:
@@ -139,7 +151,14 @@ def result() -> StudyResult:
         tuple((10 * np.round(40 * generator.dirichlet(np.full(8, 0.5)))).astype(int).tolist())
         for _ in names
     ]
-    methods = {name: method_of(name, metrics_of(skill)) for name, skill in SKILLS.items()}
+    methods = {
+        name: method_of(name, metrics_of(skill, hospitals=HOSPITALS))
+        for name, skill in SKILLS.items()
+    }
+    experts = [*names, CLOSED_FORM]
+    heard = np.round(generator.dirichlet(np.full(len(experts), 2.0), size=8).T, 5).tolist()
+    says = tuple(Say(expert, tuple(own)) for expert, own in zip(experts, heard, strict=True))
+    methods["fedisca"] = replace(methods["fedisca"], says=says)
     return StudyResult(
         name="Blood smears of five hospitals",
         partition="dirichlet-0.3",

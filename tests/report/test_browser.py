@@ -80,7 +80,7 @@ def test_the_report_in_a_browser(open_page, report, width, scheme):
     asked = [url for url in tab.requests if not url.startswith("data:")]
     assert asked == [report.as_uri()]
     assert tab.inner_text("h1") == "Blood smears of five hospitals"
-    assert len(tab.query_selector_all("h2")) == 7
+    assert len(tab.query_selector_all("h2")) == 10
     tab.evaluate(OPEN_ALL)
     assert tab.evaluate(OVERFLOW) == 0
     pictures = "[...document.images].map((image) => image.naturalWidth)"

@@ -6,7 +6,8 @@ import pytest
 
 from envoi.report.canvas import COLOURS, canvas, slug
 from envoi.report.charts import Compared, bytes_moved, comparison, reliability
-from envoi.report.composition import class_mix, confusion, is_cut
+from envoi.report.composition import class_mix, confusion
+from envoi.report.heat import Tile, heat_map, is_cut, row_labels
 from envoi.results import Interval
 
 HOSTILE = '</text></svg><script>alert("x")</script>'
@@ -100,8 +101,37 @@ def test_names_too_long_for_a_heat_map_are_known():
     assert not is_cut(("basophil", "monocyte"))
 
 
+def test_rows_bear_numbers_only_where_a_name_is_cut():
+    assert row_labels(("immature granulocyte", "platelet")) == ["immature granulocyte", "platelet"]
+    assert row_labels(("x" * 21, "b")) == [f"1 {'x' * 21}", "2 b"]
+
+
+def test_columns_are_named_where_there_is_room():
+    def drawn(count, names):
+        tiles = [Tile(2.0, "high")] + [Tile(-1.0)] * (count - 1)
+        svg = heat_map([("row", tiles)], name="n", description="d", row_height=30, columns=names)
+        return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+    assert drawn(2, ["north", "closed form"]) == ["north", "closed form", "row", "high"]
+    assert drawn(2, []) == ["1", "2", "row", "high"]
+    assert "11" in drawn(11, ["site"] * 11)
+
+
+def test_rounds_move_the_network_alone():
+    """The file also has moments and a manifest, which averaging does not move."""
+    chart = bytes_moved(1_000_000, 400_000)
+    assert {"1.00 MB", "800 kB", "4.00 MB", "16.0 MB", "80.0 MB"} <= set(words(chart))
+    assert "= 80.0\N{NO-BREAK SPACE}MB" in chart.reading
+    assert "Only the network's numbers are counted" in chart.reading
+
+
+def test_a_file_larger_than_all_rounds_fits_its_bar():
+    assert "10.0 MB" in words(bytes_moved(10_000_000, 1_000))
+
+
 def test_bytes_of_rounds_are_computed():
-    chart = bytes_moved(1_000_000)
+    chart = bytes_moved(1_000_000, 0)
+    assert "The file's size is taken for the network's." in chart.reading
     assert {"1.00 MB", "2.00 MB", "10.0 MB", "40.0 MB", "200 MB"} <= set(words(chart))
     assert "a computation, not a measurement" in chart.reading
     assert "= 200\N{NO-BREAK SPACE}MB" in chart.reading

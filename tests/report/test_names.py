@@ -6,6 +6,7 @@ from envoi.report.names import (
     method_gloss,
     method_title,
     percent,
+    points,
     printable,
     shorten,
     size,
@@ -79,3 +80,17 @@ def test_shortened_names_keep_both_ends():
 def test_characters_that_hide_or_reorder_text_are_replaced():
     assert printable("Zürich 東京\N{NO-BREAK SPACE}ok") == "Zürich 東京\N{NO-BREAK SPACE}ok"
     assert printable("a\u202eb\x00c\x1b[0m\u200bd") == "a\ufffdb\ufffdc\ufffd[0m\ufffdd"
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"),
+    [
+        (0.1234, "+12.3"),
+        (-0.05, "\N{MINUS SIGN}5.0"),
+        (0.0, "0.0"),
+        (-0.0004, "0.0"),
+        (1, "+100.0"),
+    ],
+)
+def test_differences_bear_their_sign(difference, text):
+    assert points(difference) == text

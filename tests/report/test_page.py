@@ -47,8 +47,11 @@ def headings(text: str) -> list[str]:
 def test_every_part_is_there(page):
     assert headings(page) == [
         "How the methods compare",
+        "What the student kept of its teacher",
+        "Each site's own test images",
         "Right, wrong and how sure",
         "What each site sent",
+        "Which site taught which class",
         "What was refused",
         "What the server synthesised",
         "How the networks learnt",
@@ -101,7 +104,7 @@ def test_everything_shown_is_also_said(page):
     outline = Outline(page)
     assert all(image["alt"] for image in outline.all("img"))
     drawings = outline.all("svg")
-    assert len(drawings) == 14
+    assert len(drawings) == 20
     assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in drawings)
     assert all(cell["scope"] in {"row", "col"} for cell in outline.all("th"))
     assert len(outline.all("caption")) == len(outline.all("table"))
@@ -187,7 +190,12 @@ def test_parts_that_a_run_lacks_leave_no_trace(make_folder, study, method):
 
 def test_a_run_without_methods(make_folder, study):
     text = write_report(make_folder(replace(study(), gallery=()))).read_text(encoding="utf-8")
-    assert headings(text) == ["What each site sent", "What was refused", "How it was run"]
+    assert headings(text) == [
+        "What each site sent",
+        "Which site holds which class",
+        "What was refused",
+        "How it was run",
+    ]
 
 
 def test_without_pooled_there_is_no_ratio(make_folder, study, method):

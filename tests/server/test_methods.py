@@ -9,8 +9,9 @@ import torch
 from envoi.checkpoint import Checkpoint
 from envoi.errors import MethodError
 from envoi.networks import build
+from envoi.report.names import TEACHERS
 from envoi.server.methods import ENSEMBLES, METHODS, method_called
-from envoi.server.methods.method import flop_of, synthesises
+from envoi.server.methods.method import flop_of, synthesises, teacher_of
 from envoi.server.teacher import WEIGHTINGS, Ensemble, Teachers
 from envoi.settings import Budget
 from tests.conftest import TINY_CLASSES, make_teachers
@@ -343,3 +344,16 @@ def test_an_ensemble_of_class_counts_silences_a_site_that_never_saw_a_class(teac
     ratio = (ensemble(images)[:, 0] - ensemble(images)[:, 1]).exp()
     torch.testing.assert_close(ratio, for_a / for_b)
     assert TINY_CLASSES[0] == "a"
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_the_teacher_is_the_row_that_the_report_takes_for_it(name, teachers, images):
+    teacher = teacher_of(method_called(name), teachers)
+    if name not in TEACHERS:
+        assert teacher is None
+        return
+    assert teacher(images).equal(fit(TEACHERS[name], teachers)(images))
+
+
+def test_an_outsiders_method_need_not_tell_its_teacher(teachers):
+    assert teacher_of(object(), teachers) is None

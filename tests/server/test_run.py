@@ -153,3 +153,17 @@ def test_only_the_students_of_the_methods_asked_for_are_listed(place):
     assert [file.name for file in run_of(place).students(["fedisca", "ensemble_size"])] == [
         "fedisca.safetensors"
     ]
+
+
+def test_whom_the_teacher_listened_to_is_told_without_test_images(place):
+    budget = dataclasses.replace(BUDGET, bank_images=8, bank_steps=2, bank_batch=4)
+    row = execute(place, "envoi", budget=budget).methods["envoi"]
+    assert row.distillation is None
+    assert [say.expert for say in row.says] == ["north", "south"]
+
+
+def test_a_student_is_measured_beside_its_teacher(place):
+    result = execute(place, "fedisca", test=images())
+    assert result.methods["fedisca"].distillation.teacher.accuracy.value >= 0
+    assert result.methods["local/north"].distillation is None
+    assert 0 < result.sites[0].network_bytes < result.sites[0].bytes_sent

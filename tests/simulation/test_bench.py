@@ -7,6 +7,7 @@ import shutil
 import socket
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from envoi.data import phantom_federation
@@ -18,7 +19,8 @@ from envoi.settings import Budget, TrainingSettings
 from envoi.simulation.bench import run_bench
 from envoi.simulation.demo import DemoSettings, run_demo
 from envoi.simulation.federation import Federation, FederationSettings
-from envoi.simulation.partition import Natural
+from envoi.simulation.partition import Iid, Natural
+from envoi.study import load_study
 from envoi.submission import open_submission
 
 PLANTED = "Erika-Mustermann-19700101"
@@ -72,6 +74,59 @@ def test_every_row_has_its_cost_and_the_references_are_there(finished):
     assert [picture.caption for picture in result.gallery] == [
         f"inversion, step {step} of 3" for step in (0, 1, 2, 3)
     ]
+
+
+def test_a_students_row_keeps_what_its_teacher_does(finished):
+    _, result = finished
+    kept = result.methods["fedisca"].distillation
+    assert kept.teacher == result.methods["ensemble_mean_logits"].metrics
+    own = result.methods["fedisca"].metrics.confusion
+    for label, recall in enumerate(kept.recalls):
+        assert recall.student.value == pytest.approx(own[label][label] / sum(own[label]))
+    assert result.methods["fedavg"].distillation is None
+    assert result.methods["ensemble_mean_logits"].distillation is None
+
+
+def test_every_row_tells_of_each_hospitals_test_images(finished):
+    _, result = finished
+    for row in result.methods.values():
+        assert list(row.metrics.by_site) == ["site-1", "site-2"]
+        parts = [sum(map(sum, part.confusion)) for part in row.metrics.by_site.values()]
+        assert parts == [16, 16]
+
+
+def test_sites_keep_the_names_that_the_data_gives_them(data, tmp_path):
+    def renamed(images):
+        return replace(images, sites=np.char.replace(images.sites, "site-", "ward-"))
+
+    named = replace(data, train=renamed(data.train), test=renamed(data.test))
+    natural = Federation(named, SETTINGS, tmp_path / "natural").train_sites()
+    assert [(site.site, site.origin) for site in natural] == [
+        ("site-1", "ward-1"),
+        ("site-2", "ward-2"),
+    ]
+    dealt = replace(SETTINGS, partition=Iid())
+    other = Federation(named, dealt, tmp_path / "iid").train_sites()
+    assert [site.origin for site in other] == ["", ""]
+
+
+def test_the_network_is_only_a_part_of_a_file_with_moments(finished):
+    folder, result = finished
+    for site in result.sites:
+        assert 0 < site.network_bytes < site.bytes_sent - 100_000
+    sent = open_submission(
+        folder / "inbox" / "site-1.safetensors", study=load_study(folder / "study.toml")
+    )
+    numbers = sum(tensor.numel() for tensor in sent.state.values())
+    assert 2 * numbers <= result.sites[0].network_bytes < 3 * numbers
+
+
+def test_the_consensus_tells_whom_it_listened_to(data, tmp_path):
+    """So few images of each class are no moments: the sites' networks share the say."""
+    result = run(data, tmp_path, methods=("envoi",))
+    row = result.methods["envoi"]
+    assert [say.expert for say in row.says] == [site.site for site in result.sites]
+    assert list(row.distillation.teacher.by_site) == ["site-1", "site-2"]
 
 
 def test_a_finished_run_is_not_computed_again(finished, data):

@@ -10,7 +10,13 @@ from envoi.networks import ARCHITECTURES, build
 from envoi.networks.descriptor import Descriptor
 from envoi.settings import TrainingSettings
 from envoi.study import StatisticsPolicy
-from envoi.submission import DifferentialPrivacy, Manifest, TrainingCard, submission_bytes
+from envoi.submission import (
+    DifferentialPrivacy,
+    Manifest,
+    TrainingCard,
+    network_bytes,
+    submission_bytes,
+)
 from envoi.submission.layout import FEATURE_CORRELATIONS, NUMBER_BYTES, Layout, layout_of
 from envoi.submission.manifest import COUNT_LIMIT, SEQUENCE_LIMIT
 from envoi.types import ImageSpec
@@ -136,3 +142,14 @@ def test_order_of_the_given_tensors_does_not_matter(shapes):
 def test_an_empty_layout_has_no_data():
     assert Layout.of([], classes=2).data_bytes == 0
     assert replace(Layout.of([], classes=2), header_bytes=16).file_bytes == 24
+
+
+@pytest.mark.parametrize("weight_format", ["fp32", "fp16", "int8"])
+def test_moments_are_no_bytes_of_the_network(study, change, weight_format):
+    plain = change(study, weight_format=weight_format, statistics=StatisticsPolicy())
+    told = StatisticsPolicy(release=("class_counts", "feature_moments"))
+    telling = change(plain, statistics=told)
+    ours = network_bytes(plain, "resnet10-small")
+    assert network_bytes(telling, "resnet10-small") == ours
+    assert layout_of(plain, "resnet10-small").data_bytes == ours
+    assert layout_of(telling, "resnet10-small").data_bytes > ours

@@ -16,6 +16,7 @@ from envoi.evaluation.classification import (
     expected_calibration_error,
     macro_auroc,
 )
+from envoi.evaluation.distillation import compare_with_teacher
 
 __all__ = [
     "CALIBRATION_BINS",
@@ -25,6 +26,7 @@ __all__ = [
     "bootstrap_interval",
     "calibration_bins",
     "check_test_labels",
+    "compare_with_teacher",
     "confusion_matrix",
     "evaluate",
     "expected_calibration_error",

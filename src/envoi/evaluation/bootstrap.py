@@ -44,7 +44,8 @@ def bootstrap_interval(
     `8 * max(images, 1_000_000)` bytes, whatever `resamples` is.
 
     Args:
-        statistic: One value in 0..1 for each row of weights; NaN where it is undefined.
+        statistic: One value for each row of weights; NaN where it is undefined. One that can be
+            undefined for every draw has its values in 0..1.
         images: Number of images.
         resamples: How often the test set is drawn anew.
         seed: Equal seeds draw equal resamples.

@@ -74,6 +74,18 @@ def check_test_labels(labels: NDArray[Any], *, classes: int) -> None:
         raise DataError(*problems)
 
 
+def check_sites(sites: NDArray[Any] | None, *, images: int) -> None:
+    """Require a site's name for each image, if there are any.
+
+    Raises:
+        ShapeError: There are more or fewer.
+    """
+    if sites is not None and sites.shape != (images,):
+        expected = f"one name for each of the {images} images"
+        remedy = "Give one name for each image, or none."
+        raise ShapeError(Problem(expected, f"shape {sites.shape}", "sites", remedy))
+
+
 def check_temperature(temperature: float) -> None:
     """Require a temperature above 0.
 

@@ -5,6 +5,8 @@ metric, with resampled weights its bootstrap distribution. An image's answer is 
 highest probability, the first of equals.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from envoi.evaluation.bootstrap import Statistic, Values, Weights, bootstrap_interval, whole
-from envoi.evaluation.checks import check_answers, check_test_labels
-from envoi.results import CalibrationBin, Metrics
+from envoi.evaluation.checks import check_answers, check_sites, check_test_labels
+from envoi.results import CalibrationBin, Interval, Metrics, SiteMetrics
 
 CALIBRATION_BINS = 15
 
@@ -28,6 +30,7 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
     patients: NDArray[Any] | None = None,
+    sites: NDArray[Any] | None = None,
 ) -> Metrics:
     """All metrics of one classifier on one test set, with 95 % bootstrap intervals.
 
@@ -39,6 +42,8 @@ def evaluate(
         resamples: Bootstrap resamples.
         seed: Of the resamples.
         patients: `(image,)`, a code for each image's patient; whole patients are then drawn.
+        sites: `(image,)`, the name of each image's site. Of two sites or more, the images of each
+            are measured apart as well.
 
     Raises:
         ShapeError: The arrays do not fit one another, or there is no image.
@@ -48,25 +53,21 @@ def evaluate(
     """
     check_answers(probabilities, labels)
     check_test_labels(labels, classes=probabilities.shape[1])
+    check_sites(sites, images=len(labels))
+    interval = partial(bootstrap_interval, resamples=resamples, seed=seed)
     statistics = (_accuracy, _balanced_accuracy, _macro_auroc, _calibration_error)
     accuracy_, balanced, auroc, ece = (
-        bootstrap_interval(
-            statistic(probabilities, labels),
-            len(labels),
-            resamples=resamples,
-            seed=seed,
-            patients=patients,
-        )
+        interval(statistic(probabilities, labels), len(labels), patients=patients)
         for statistic in statistics
     )
-    confusion = confusion_matrix(probabilities, labels)
     return Metrics(
         accuracy=accuracy_,
         balanced_accuracy=balanced,
         auroc=auroc,
         ece=ece,
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        confusion=_counts(probabilities, labels),
         calibration=calibration_bins(probabilities, labels),
+        by_site=_by_site(probabilities, labels, patients, sites, interval),
     )
 
 
@@ -126,6 +127,34 @@ def calibration_bins(
         for held in members
         if held.any()
     )
+
+
+def _by_site(
+    probabilities: Probabilities,
+    labels: Labels,
+    patients: NDArray[Any] | None,
+    sites: NDArray[Any] | None,
+    interval: Callable[..., Interval],
+) -> dict[str, SiteMetrics]:
+    """Each site's images apart; nothing where there is one site, or none is named."""
+    names = [] if sites is None else np.unique(sites).tolist()
+    if sites is None or len(names) < 2:
+        return {}
+
+    def measured(own: NDArray[np.bool_]) -> SiteMetrics:
+        answers, truth = probabilities[own], labels[own]
+        drawn = None if patients is None else patients[own]
+        accuracy_, balanced = (
+            interval(statistic(answers, truth), len(truth), patients=drawn)
+            for statistic in (_accuracy, _balanced_accuracy)
+        )
+        return SiteMetrics(accuracy_, balanced, _counts(answers, truth))
+
+    return {str(name): measured(sites == name) for name in names}
+
+
+def _counts(probabilities: Probabilities, labels: Labels) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(row) for row in confusion_matrix(probabilities, labels).tolist())
 
 
 def _accuracy(probabilities: Probabilities, labels: Labels) -> Statistic:

@@ -83,16 +83,19 @@ def reliability(metrics: Metrics, *, method: str) -> Chart:
     return Chart(title, svg, reading)
 
 
-def bytes_moved(one_file: int) -> Chart:
+def bytes_moved(one_file: int, network: int) -> Chart:
     """Bytes that each site moves: one file, against computed rounds of federated averaging.
 
     Args:
         one_file: Size of the largest submission, in bytes.
+        network: Bytes of its network alone, which is all that a round moves; 0 where they are
+            not known, and the file's size stands in for them.
     """
+    moved = network or one_file
     rows = [("One file, once (this study)", one_file)]
     for count in ROUNDS:
         words = f"{count} round{'s' if count > 1 else ''} of averaging (computed)"
-        rows.append((words, 2 * count * one_file))
+        rows.append((words, 2 * count * moved))
     with canvas(36 * len(rows) + 4) as drawing:
         axes = drawing.axes()
         for index, (label, amount) in enumerate(rows):
@@ -107,20 +110,29 @@ def bytes_moved(one_file: int) -> Chart:
                 hatch="////" if computed else None,
             )
             row_words(axes, -index, label, size(amount))
-        axes.set_xlim(0, rows[-1][1] * 1.005)
+        axes.set_xlim(0, max(amount for _, amount in rows) * 1.005)
         axes.set_ylim(-len(rows) + 0.65, 0.8)
         axes.set(xticks=[], yticks=[])
         bare(axes)
         described = "; ".join(f"{label} {size(amount)}" for label, amount in rows)
         svg = drawing.svg("chart-bytes", f"Bytes moved by each site: {described}")
+    return Chart("Bytes moved by each site", svg, _reading_of_bytes(moved, exact=bool(network)))
+
+
+def _reading_of_bytes(moved: int, *, exact: bool) -> str:
     rounds = ROUNDS[-1]
-    product = f"2 {TIMES} {rounds} {TIMES} {size(one_file)} = {size(2 * rounds * one_file)}"
-    reading = (
+    product = f"2 {TIMES} {rounds} {TIMES} {size(moved)} = {size(2 * rounds * moved)}"
+    what = (
+        "Only the network's numbers are counted, in the file's own format: the file also has "
+        "its manifest and, where the study asks for them, moments."
+        if exact
+        else "The file's size is taken for the network's."
+    )
+    return (
         "The length of a bar is what one site sends and receives in all. Hatched bars are a "
         "computation, not a measurement: a round carries the network there and back, so "
-        f"{rounds} rounds move {product}, taking the file's size for the network's."
+        f"{rounds} rounds move {product}. {what}"
     )
-    return Chart("Bytes moved by each site", svg, reading)
 
 
 def _interval_row(axes: Axes, y: int, row: Compared, chance: float) -> None:

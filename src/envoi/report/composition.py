@@ -3,32 +3,15 @@
 from collections.abc import Sequence
 
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
-from matplotlib.colors import to_rgb
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
-from envoi.report.canvas import (
-    COLOURS,
-    Chart,
-    Key,
-    bare,
-    canvas,
-    plain,
-    row_words,
-    series,
-    slug,
-)
-from envoi.report.names import method_title, percent, shorten
+from envoi.report.canvas import COLOURS, Chart, Key, bare, canvas, row_words, series, slug
+from envoi.report.heat import WORDED_COLUMNS, Tile, heat_map, numbered
+from envoi.report.names import method_title, percent
 from envoi.results import Metrics, SiteResult
 
 STACKED_CLASSES = 8
 STACKED_SITES = 12
-NUMBERED_CLASSES = 10
-LABEL_LENGTH = 20
-
-Rows = Sequence[tuple[str, Sequence[int]]]
 
 
 def class_mix(sites: Sequence[SiteResult], class_names: Sequence[str]) -> Chart:
@@ -41,14 +24,16 @@ def class_mix(sites: Sequence[SiteResult], class_names: Sequence[str]) -> Chart:
             "legend's order; the more sites differ, the harder they are to combine."
         )
         return Chart(title, _stacked(sites), reading, keys)
-    rows = [(site.site, site.class_counts) for site in sites]
-    top = max(max(counts) / max(sum(counts), 1) for _, counts in rows) or 1.0
-    svg = _heat_map(
-        rows,
+    shares = [[n / max(sum(site.class_counts), 1) for n in site.class_counts] for site in sites]
+    top = max(map(max, shares)) or 1.0
+    svg = heat_map(
+        [
+            (site.site, [Tile(share / top) for share in own])
+            for site, own in zip(sites, shares, strict=True)
+        ],
         name="chart-mix",
         description=f"Class mix of {len(sites)} sites; the table below has the counts",
         row_height=13 if len(sites) > STACKED_SITES else 20,
-        top=top,
     )
     reading = (
         "A row is a site and a column a class, by number; the stronger a cell's colour, the "
@@ -60,27 +45,26 @@ def class_mix(sites: Sequence[SiteResult], class_names: Sequence[str]) -> Chart:
 
 def confusion(metrics: Metrics, class_names: Sequence[str], *, method: str) -> Chart:
     """How often each true class was answered as which class."""
-    classes = len(class_names)
-    rows = [
-        (f"{index} {name}", row)
-        for index, name, row in zip(
-            range(1, classes + 1), class_names, metrics.confusion, strict=True
-        )
-    ]
+    classes, total = len(class_names), sum(map(sum, metrics.confusion))
     title = f"{method_title(method)}: answers"
     right = sum(row[index] for index, row in enumerate(metrics.confusion))
-    svg = _heat_map(
-        rows,
+    svg = heat_map(
+        list(zip(numbered(class_names), map(_answers, metrics.confusion), strict=True)),
         name=f"confusion-{slug(method)}",
-        description=f"{title}; {right} of {sum(map(sum, metrics.confusion))} on the diagonal",
+        description=f"{title}; {right} of {total} on the diagonal",
         row_height=min(280 / classes, 70),
-        numbers=classes <= NUMBERED_CLASSES,
     )
     reading = (
         "A row is a true class and a column the answer given, by number; the stronger a cell's "
         "colour, the larger its share of the row. Without mistakes the diagonal alone has colour."
     )
     return Chart(title, svg, reading)
+
+
+def _answers(counts: Sequence[int]) -> list[Tile]:
+    """One true class: each answer's share of it, with its count where there is room."""
+    total, worded = max(sum(counts), 1), len(counts) <= WORDED_COLUMNS
+    return [Tile(count / total, f"{count}" if worded and count else "") for count in counts]
 
 
 def _stacked(sites: Sequence[SiteResult]) -> Markup:
@@ -102,52 +86,3 @@ def _stacked(sites: Sequence[SiteResult]) -> Markup:
         return drawing.svg(
             "chart-mix", f"Class mix of {len(sites)} sites; the table below has the counts"
         )
-
-
-def _heat_map(
-    rows: Rows,
-    *,
-    name: str,
-    description: str,
-    row_height: float,
-    top: float = 1.0,
-    numbers: bool = False,
-) -> Markup:
-    """Rows of counts shaded by their share of the row; the share `top` is darkest."""
-    columns = len(rows[0][1])
-    with canvas(row_height * len(rows) + 24) as drawing:
-        axes = drawing.axes()
-        _shade(axes, [counts for _, counts in rows], top)
-        if numbers:
-            _number(axes, [counts for _, counts in rows])
-        axes.set(xlim=(-0.5, columns - 0.5), ylim=(len(rows) - 0.5, -0.5))
-        axes.xaxis.tick_top()
-        small = 9.0 if row_height < 15 or columns > NUMBERED_CLASSES else None
-        axes.set_xticks(range(columns), [str(number + 1) for number in range(columns)])
-        labels = [shorten(plain(label), LABEL_LENGTH) for label, _ in rows]
-        axes.set_yticks(range(len(rows)), labels)
-        axes.tick_params(labelsize=small)
-        bare(axes)
-        return drawing.svg(name, description)
-
-
-def _shade(axes: Axes, rows: Sequence[Sequence[int]], top: float) -> None:
-    """A tile for each count: a pale one below, and over it one that is opaque at `top`."""
-    places = [(x, y) for y, counts in enumerate(rows) for x in range(len(counts))]
-    tiles = [Rectangle((x - 0.48, y - 0.47), 0.96, 0.94) for x, y in places]
-    shares = [rows[y][x] / max(sum(rows[y]), 1) / top for x, y in places]
-    pale, dark = to_rgb(COLOURS["rule"]), to_rgb(COLOURS["heat"])
-    for colours in ([(*pale, 0.35)] * len(tiles), [(*dark, share) for share in shares]):
-        axes.add_collection(PatchCollection(tiles, facecolors=colours, linewidths=0))
-
-
-def _number(axes: Axes, rows: Sequence[Sequence[int]]) -> None:
-    for y, counts in enumerate(rows):
-        for x, count in enumerate(counts):
-            if count:
-                axes.text(x, y, f"{count}", ha="center", va="center", fontsize=10, in_layout=False)
-
-
-def is_cut(class_names: Sequence[str]) -> bool:
-    """Whether a class's name does not fit beside a heat map."""
-    return any(len(name) > LABEL_LENGTH - 3 for name in class_names)

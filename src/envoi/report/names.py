@@ -58,6 +58,14 @@ METHODS: dict[str, tuple[str, str]] = {
     "fedprox_rounds": ("FedProx", "averaging with sites held near the server's weights"),
 }
 
+TEACHERS: dict[str, str] = {
+    "envoi": "ensemble_consensus",
+    **dict.fromkeys(
+        ("fedisca", "fedisca_ema", "fedisca_none", "dafl", "dense"), "ensemble_mean_logits"
+    ),
+}
+"""The row that is the teacher of a method's student, where it is one that has a row."""
+
 LOSSES: dict[str, str] = {
     "class_loss": "Class loss of the synthetic images",
     "variation": "Total variation of the synthetic images",
@@ -69,6 +77,7 @@ LOSSES: dict[str, str] = {
 }
 
 LOCAL = "local/"
+MINUS = "\N{MINUS SIGN}"
 
 
 def method_title(method: str) -> str:
@@ -99,6 +108,14 @@ def loss_title(loss: str) -> str:
 def percent(fraction: float, digits: int = 1) -> str:
     """0.712 as 71.2%."""
     return f"{100 * fraction:.{digits}f}%"
+
+
+def points(difference: float) -> str:
+    """-0.123 as 12.3 percentage points less, its sign always shown."""
+    amount = f"{100 * abs(difference):.1f}"
+    if float(amount) == 0:
+        return amount
+    return f"{'+' if difference > 0 else MINUS}{amount}"
 
 
 def size(amount: float) -> str:

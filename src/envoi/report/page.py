@@ -12,15 +12,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from envoi.errors import Problem, StorageError
 from envoi.files import write_text
-from envoi.report import charts, table
+from envoi.report import charts, distillation, table
 from envoi.report.canvas import Chart, variable
-from envoi.report.composition import class_mix, confusion, is_cut
+from envoi.report.composition import class_mix, confusion
+from envoi.report.consistency import check
 from envoi.report.curves import distillation_courses, site_curves
 from envoi.report.findings import Findings, Role, find, role_of
 from envoi.report.gallery import embed
+from envoi.report.heat import are_long, is_cut
+from envoi.report.hospitals import hospitals
 from envoi.report.names import duration, method_title, percent, printable, size
+from envoi.report.teaching import teaching
 from envoi.report.transfers import transfers
 from envoi.report.verdict import notes, verdict
 from envoi.results import RunFolder, StudyResult
@@ -81,8 +84,10 @@ def _shown(value: object) -> object:
 
 def _content(folder: RunFolder) -> Mapping[str, Any]:
     result, steps = folder.result(), folder.steps()
-    _check(result)
+    check(result)
     findings = find(result)
+    first = findings.student.name if findings.student else None
+    pairs = distillation.taught(result, first=first)
     return {
         "policy": POLICY,
         "result": result,
@@ -95,6 +100,10 @@ def _content(folder: RunFolder) -> Mapping[str, Any]:
         "rows": table.comparison_rows(findings),
         "site_rows": table.site_rows(findings),
         "comparisons": [*_comparisons(findings), *transfers(result, findings)],
+        "taught": [_beside(pair, result) for pair in pairs],
+        "hospitals": hospitals(result, findings, pairs),
+        "teaching": teaching(result, first=first),
+        "listed": are_long(result.class_names),
         "numbered": is_cut(result.class_names),
         "class_mix": class_mix(result.sites, result.class_names) if result.sites else None,
         "bytes_moved": _bytes_moved(result),
@@ -161,8 +170,22 @@ def _colour(method: str, findings: Findings) -> str:
 def _bytes_moved(result: StudyResult) -> Chart | None:
     """What rounds would move by computation, unless the run has measured some."""
     one_file = max((site.bytes_sent for site in result.sites), default=0)
+    network = max((site.network_bytes for site in result.sites), default=0)
     ran = any(role_of(name) is Role.ROUNDS for name in result.methods)
-    return charts.bytes_moved(one_file) if one_file and not ran else None
+    return charts.bytes_moved(one_file, network) if one_file and not ran else None
+
+
+def _beside(pair: distillation.Taught, result: StudyResult) -> Mapping[str, Any]:
+    """A student beside its teacher, as the template wants it."""
+    return {
+        "title": pair.title,
+        "summary": distillation.summary(pair, result.class_names),
+        "rows": distillation.class_rows(pair, result.class_names),
+        "charts": (
+            distillation.class_pairs(pair, result.class_names),
+            distillation.recalls_of_all(pair, result),
+        ),
+    }
 
 
 def _answers(result: StudyResult, findings: Findings) -> list[Chart]:
@@ -173,21 +196,3 @@ def _answers(result: StudyResult, findings: Findings) -> list[Chart]:
         *(confusion(one.metrics, result.class_names, method=one.name) for one in shown),
         *(charts.reliability(one.metrics, method=one.name) for one in shown),
     ]
-
-
-def _check(result: StudyResult) -> None:
-    """Require counts for as many classes as the result names."""
-    classes = len(result.class_names)
-    found = {site.site: len(site.class_counts) for site in result.sites}
-    found |= {
-        name: len(method.metrics.confusion)
-        for name, method in result.methods.items()
-        if method.metrics
-    }
-    problems = [
-        Problem(f"{classes} classes", str(count), f"result.json, {name}", "Repeat the run.")
-        for name, count in found.items()
-        if count != classes
-    ]
-    if problems:
-        raise StorageError(*problems)

@@ -4,7 +4,7 @@ What a run of the server and a run of the benchmark have in common.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -12,14 +12,15 @@ from torch import nn
 
 from envoi.meter import metered
 from envoi.progress import OnStep, ignore_step
-from envoi.results import MethodResult, Metrics, Picture
+from envoi.results import Distillation, MethodResult, Metrics, Picture
 from envoi.server.bank import Staged
 from envoi.server.build import distil
 from envoi.server.gallery import existing_gallery, write_gallery, write_stages
 from envoi.server.methods import Method
 from envoi.server.methods.from_bank import FromBank
-from envoi.server.methods.method import synthesises
+from envoi.server.methods.method import synthesises, teacher_of
 from envoi.server.rows import Rows
+from envoi.server.say import says_of
 from envoi.server.teacher import Teacher, Teachers
 from envoi.settings import Budget
 from envoi.study import Study
@@ -36,6 +37,10 @@ class Judge(Protocol):
 
     def __call__(self, network: nn.Module) -> Metrics:
         """How well `network` does."""
+        ...
+
+    def compare(self, student: nn.Module, teacher: nn.Module) -> Distillation:
+        """What `student` has kept of `teacher`."""
         ...
 
 
@@ -80,9 +85,21 @@ class Comparison:
             )
             done.save_student(student, self.study)
             metrics = None if self.judge is None else self.judge(done.network)
-            return done.result(self.study, metrics, bytes_per_site=self.bytes_per_site)
+            row = done.result(self.study, metrics, bytes_per_site=self.bytes_per_site)
+            return self._beside_teacher(row, method, done.network)
 
         return self.rows.remembered(name, compute)
+
+    def _beside_teacher(
+        self, row: MethodResult, method: Method, student: nn.Module
+    ) -> MethodResult:
+        """The row with what its teacher does and whom that listens to."""
+        teacher = teacher_of(method, self.teachers)
+        if teacher is None:
+            return row
+        compared = None if self.judge is None else self.judge.compare(student, teacher)
+        sites = [member.site for member in self.teachers.members]
+        return replace(row, distillation=compared, says=says_of(teacher, sites))
 
     def local(self) -> list[MethodResult]:
         """The row of each site's network as the server received it; none without a judge."""

@@ -26,7 +26,7 @@ from envoi.server.rows import Rows, file_stem
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
 from envoi.study import Study
-from envoi.submission import Submission, describe
+from envoi.submission import Submission, describe, network_bytes
 
 
 class ServerRun:
@@ -131,4 +131,5 @@ def _site_result(submission: Submission, study: Study) -> SiteResult:
         bytes_sent=submission.bytes,
         train_seconds=0.0,
         statement=tuple(describe(submission.manifest, study.classes)),
+        network_bytes=network_bytes(study, submission.architecture),
     )

@@ -29,7 +29,7 @@ from envoi.server.collect import accepted, collect
 from envoi.server.teacher import Teachers
 from envoi.settings import TrainingSettings, problems_of
 from envoi.simulation.multi_round import RoundSettings
-from envoi.simulation.partition import Partition, partition
+from envoi.simulation.partition import Natural, Partition, partition
 from envoi.simulation.rounds import RoundModel, rounds_fingerprint, run_rounds
 from envoi.site.export import release
 from envoi.site.job import job_fingerprint
@@ -38,6 +38,7 @@ from envoi.study import StatisticsPolicy, Study, write_study
 from envoi.study.contract import WeightFormat
 from envoi.submission import (
     describe,
+    network_bytes,
     open_submission,
     public_text,
     write_submission,
@@ -178,7 +179,15 @@ class Federation:
             bytes_sent=sent.bytes,
             train_seconds=float(seconds.read_text()),
             statement=tuple(describe(sent.manifest, self.study.classes)),
+            network_bytes=network_bytes(self.study, sent.architecture),
+            origin=self._origin(site),
         )
+
+    def _origin(self, site: str) -> str:
+        """The hospital that the data's own column names, where that column made the sites."""
+        named = self.images[site].sites
+        natural = isinstance(self.settings.partition, Natural)
+        return str(named[0]) if natural and named is not None else ""
 
     def _train(
         self, name: str, images: ImageSet, architecture: str, on_step: OnStep, folder: Path

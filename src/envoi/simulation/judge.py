@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import nn
 
-from envoi.evaluation import check_test_labels, evaluate
-from envoi.results import Metrics
+from envoi.evaluation import check_test_labels, compare_with_teacher, evaluate
+from envoi.results import Distillation, Metrics
 from envoi.server.build import predict
 from envoi.types import ImageSet, ImageSpec
 
@@ -38,5 +41,21 @@ class ImageJudge:
 
     def __call__(self, network: nn.Module) -> Metrics:
         """How well `network` answers them."""
-        probabilities = predict(network, self.images.images, self.spec, device=self.device)
-        return evaluate(probabilities, self.images.labels, patients=self.images.patients)
+        images = self.images
+        return evaluate(
+            self._answers(network), images.labels, patients=images.patients, sites=images.sites
+        )
+
+    def compare(self, student: nn.Module, teacher: nn.Module) -> Distillation:
+        """What `student` has kept of `teacher`."""
+        images = self.images
+        return compare_with_teacher(
+            self._answers(student),
+            self._answers(teacher),
+            images.labels,
+            patients=images.patients,
+            sites=images.sites,
+        )
+
+    def _answers(self, network: nn.Module) -> Float[NDArray[np.float64], "image class"]:
+        return predict(network, self.images.images, self.spec, device=self.device)

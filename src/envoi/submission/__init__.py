@@ -13,7 +13,11 @@ from envoi.submission.keys import fingerprint, generate_key, load_key, public_te
 from envoi.submission.manifest import DifferentialPrivacy, Manifest, TrainingCard
 
 if TYPE_CHECKING:
-    from envoi.submission.layout import largest_submission_bytes, submission_bytes
+    from envoi.submission.layout import (
+        largest_submission_bytes,
+        network_bytes,
+        submission_bytes,
+    )
     from envoi.submission.moments import Moments
     from envoi.submission.open import Submission, build_network, open_submission
     from envoi.submission.quantise import quantised
@@ -29,6 +33,7 @@ _LATE = {
     "Withdrawal": "withdrawal",
     "build_network": "open",
     "largest_submission_bytes": "layout",
+    "network_bytes": "layout",
     "open_submission": "open",
     "open_withdrawal": "withdrawal",
     "quantised": "quantise",
@@ -51,6 +56,7 @@ __all__ = [
     "generate_key",
     "largest_submission_bytes",
     "load_key",
+    "network_bytes",
     "open_submission",
     "open_withdrawal",
     "public_text",

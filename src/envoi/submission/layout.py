@@ -76,6 +76,12 @@ class Layout:
         return self.places[-1].stop if self.places else 0
 
     @property
+    def network_bytes(self) -> int:
+        """Bytes of the network's numbers and of their scales."""
+        places = [p for p in self.places if p.name.startswith((NETWORK, SCALE))]
+        return sum(place.stop - place.start for place in places)
+
+    @property
     def data_start(self) -> int:
         """Where the tensors begin in the file."""
         return LENGTH_BYTES + self.header_bytes
@@ -122,6 +128,15 @@ def submission_bytes(study: Study, architecture: str) -> int:
         StudyError: There is no such architecture.
     """
     return layout_of(study, architecture).file_bytes
+
+
+def network_bytes(study: Study, architecture: str) -> int:
+    """Bytes of the network's numbers alone in such a submission.
+
+    Raises:
+        StudyError: There is no such architecture.
+    """
+    return layout_of(study, architecture).network_bytes
 
 
 def largest_submission_bytes(study: Study) -> int:

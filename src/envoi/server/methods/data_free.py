@@ -24,7 +24,7 @@ from envoi.server.methods.job import Job
 from envoi.server.perturb import Perturbation
 from envoi.server.synthesis.inversion import inversion
 from envoi.server.synthesis.scene import StartSynthesis
-from envoi.server.teacher import Teachers, Weighting, mean_logits
+from envoi.server.teacher import Ensemble, Teachers, Weighting, mean_logits
 from envoi.settings import Budget
 
 
@@ -90,6 +90,12 @@ class DataFree:
                     checkpoint.offer(job.state)
                 on_step(info)  # may end the job
         return student.eval()
+
+    def taught_by(self, teachers: Teachers) -> nn.Module | None:
+        """See `Taught.taught_by`: none where weights are learned beside the student."""
+        if isinstance(self.weighting, LearnedWeights):
+            return None
+        return Ensemble(teachers, self.weighting)
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
         """See `Counted.flop`: one step is counted, and all steps are alike."""

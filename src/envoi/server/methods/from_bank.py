@@ -73,6 +73,10 @@ class FromBank:
             on_step(info)  # may end the job
         return student.eval()
 
+    def taught_by(self, teachers: Teachers) -> nn.Module:
+        """See `Taught.taught_by`."""
+        return self.teacher(teachers)
+
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
         """See `Counted.flop`: a few images are answered on and learned once, and all are alike."""
         draws, device = torch.Generator(), device_of(student)

@@ -3,7 +3,8 @@
 A method is a frozen dataclass with `fit`. Any object with that verb will do:
 `envoi server distil --method package.module:Name` takes an outsider's. One whose student learns
 from synthetic images says so by an attribute `synthesises`, and its runs show such images. One
-that knows its arithmetic has `flop` (`Counted`); without it the tables say 0.
+that knows its arithmetic has `flop` (`Counted`); without it the tables say 0. One whose student
+learns the answers of a single classifier has `taught_by` (`Taught`), and its report shows both.
 """
 
 from typing import Protocol, runtime_checkable
@@ -57,6 +58,20 @@ class Counted(Protocol):
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
         """Floating-point operations of the matrix products of `fit`."""
         ...
+
+
+@runtime_checkable
+class Taught(Protocol):
+    """A method whose student learns the answers of one classifier that does not change."""
+
+    def taught_by(self, teachers: Teachers) -> nn.Module | None:
+        """That classifier in evaluation mode; None where these settings have no such one."""
+        ...
+
+
+def teacher_of(method: object, teachers: Teachers) -> nn.Module | None:
+    """The classifier that a method's student learns from; None where it does not tell."""
+    return method.taught_by(teachers) if isinstance(method, Taught) else None
 
 
 def flop_of(method: object, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
