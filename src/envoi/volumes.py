@@ -121,7 +121,9 @@ def normalised(voxels: Voxels) -> Voxels:
     brain = voxels[voxels > 0]
     if not brain.size:
         raise _refused("voxels above 0", "none")
-    return np.clip(voxels / np.float32(np.percentile(brain, 99.5)), 0, 1)
+    top = np.float32(np.percentile(brain, 99.5))
+    scaled: Voxels = np.clip(voxels / top, 0, 1)
+    return scaled
 
 
 def _refused(expected: str, found: str) -> DataError:
