@@ -2,14 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from envoi.data.findings import refuse
 from envoi.errors import DataError, Problem
-from envoi.files import read_text
-from envoi.volumes import Sex
+from envoi.files import read_text, write_text
+from envoi.volumes import Sex, Subject
 
 TABLE = "participants.tsv"
 
@@ -65,6 +65,26 @@ def read_participants(folder: Path) -> dict[str, Participant]:
             rows.setdefault(name, Participant(line, age, sex))
     refuse(problems)
     return rows
+
+
+def write_participants(
+    folder: Path, subjects: Sequence[Subject], more: Mapping[str, Sequence[str]]
+) -> None:
+    """Write the table of `subjects`, in the form that `read_participants` reads.
+
+    Args:
+        folder: Where `participants.tsv` appears.
+        subjects: One row each; each is a person of its own.
+        more: Further columns by name, a cell for each subject.
+
+    Raises:
+        StorageError: The table cannot be written.
+    """
+    rows = ["\t".join(["participant_id", "age", "sex", *more])]
+    for subject, *cells in zip(subjects, *more.values(), strict=True):
+        age = "n/a" if subject.age_years is None else f"{subject.age_years:g}"
+        rows.append("\t".join([subject.name, age, subject.sex or "n/a", *cells]))
+    write_text(folder / TABLE, "\n".join(rows) + "\n")
 
 
 @dataclass(frozen=True, slots=True)
