@@ -13,7 +13,6 @@ from envoi.errors import Problem
 # As a share of a voxel's length: 0.06 degrees, or 0.1 mm at the edge of a brain.
 _TILT = 1e-3
 _UNITS = {"mm", "unknown"}
-_PERMITTED = "permits it (in Python, {})."
 
 
 def problems_of_header(
@@ -82,11 +81,13 @@ def _problems_of_orientation(
 ) -> Iterator[Problem]:
     if is_tilted(affine):
         if not straighten:
-            both = _PERMITTED.format("reorient=True and spacing_mm")
-            remedy = f"--reorient together with --spacing-mm {both}"
+            remedy = (
+                "--reorient together with --spacing-mm permits it "
+                "(in Python, reorient=True and spacing_mm)."
+            )
             expected = "axes along right, anterior and superior"
             yield Problem(expected, "a tilted scan", where, remedy)
     elif not is_canonical(affine) and not reorient:
         found = "".join(str(code) for code in aff2axcodes(affine))
-        remedy = f"--reorient {_PERMITTED.format('reorient=True')}"
+        remedy = "--reorient permits it (in Python, reorient=True)."
         yield Problem("RAS orientation", found, where, remedy)
