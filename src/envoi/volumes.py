@@ -110,5 +110,21 @@ def stacked(
     return np.stack([subject.volume.voxels for subject in subjects])
 
 
+def normalised(voxels: Voxels) -> Voxels:
+    """Intensities over the 99.5th percentile of the brain's, clipped to 0..1.
+
+    The brain is what lies above 0; everything else becomes exactly 0.
+
+    Raises:
+        DataError: No voxel lies above 0.
+    """
+    brain = voxels[voxels > 0]
+    if not brain.size:
+        raise _refused("voxels above 0", "none")
+    top = np.float32(np.percentile(brain, 99.5))
+    scaled: Voxels = np.clip(voxels / top, 0, 1)
+    return scaled
+
+
 def _refused(expected: str, found: str) -> DataError:
     return DataError(Problem(expected, found, "volume", "Prepare all volumes the same way."))

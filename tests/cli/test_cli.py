@@ -45,7 +45,18 @@ def test_help_answers_at_once_and_loads_nothing_heavy():
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["study"], ["study", "new"], ["site"], ["site", "train"], ["site", "submit"], ["server"]],
+    [
+        [],
+        ["study"],
+        ["study", "new"],
+        ["site"],
+        ["site", "train"],
+        ["site", "submit"],
+        ["server"],
+        ["mri"],
+        ["mri", "phantom"],
+        ["mri", "prepare"],
+    ],
 )
 def test_every_level_has_help(command):
     found = runner.invoke(app, [*command, "--help"])

@@ -9,13 +9,19 @@ from typing import Annotated
 
 import typer
 
-from envoi.cli import bench, server, site, study
+from envoi.cli import bench, mri, server, site, study
 from envoi.cli.demo import demo, report
 from envoi.cli.distil import distil
 from envoi.cli.guard import Guarded
 from envoi.cli.predict import predict
 
-COMMANDS = {"study": study.app, "site": site.app, "server": server.app, "bench": bench.app}
+COMMANDS = {
+    "study": study.app,
+    "site": site.app,
+    "server": server.app,
+    "bench": bench.app,
+    "mri": mri.app,
+}
 
 app = typer.Typer(
     cls=Guarded,

@@ -1,0 +1,203 @@
+"""Read brains from NIfTI files and write made ones: nothing is turned or resampled unasked.
+
+The sform gives the affine where it is set, else the qform, as the format says. Files are found
+out by what they hold (`envoi.data.headers` and `envoi.data.skulls` have the rules); a message
+never names a file, since its name may tell who the patient is.
+"""
+
+import gzip
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Image
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from envoi import __version__
+from envoi.data.findings import refuse
+from envoi.data.headers import is_canonical, is_tilted, problems_of_header
+from envoi.data.regrid import Placed, Shape, fitted, resampled, straightened
+from envoi.data.skulls import problems_of_voxels
+from envoi.errors import DataError, Problem, SettingsError, StorageError
+from envoi.files import write_bytes, write_json
+from envoi.volumes import Grid, Volume, normalised
+
+ENDINGS = (".nii", ".nii.gz")
+
+_BROKEN = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
+_ALIGNED = 2  # the format's code of coordinates that are aligned to something else
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumePermissions:
+    """What may be done to a scan that is not as it should be; by default nothing.
+
+    Attributes:
+        reorient: Flip and swap axes to RAS+. A tilted scan is resampled by its affine, which
+            needs `spacing_mm` too.
+        spacing_mm: Resample to cubic voxels of this size (`envoi.data.regrid.resampled`).
+        shape: Crop and pad to depth x height x width around the middle of the brain.
+        allow_skull: Take a head whose skull was not removed.
+
+    Raises:
+        SettingsError: The spacing or the shape is not of positive numbers.
+    """
+
+    reorient: bool = False
+    spacing_mm: float | None = None
+    shape: Shape | None = None
+    allow_skull: bool = False
+
+    def __post_init__(self) -> None:
+        if self.spacing_mm is not None and not 0 < self.spacing_mm < np.inf:
+            remedy = "Give the size of a voxel, such as 2."
+            found = repr(self.spacing_mm)
+            raise SettingsError(Problem("millimetres above 0", found, "spacing_mm", remedy))
+        if self.shape is not None and not (len(self.shape) == 3 and min(self.shape) > 0):
+            remedy = "Give depth x height x width, such as 48x56x48."
+            found = repr(self.shape)[:80]
+            raise SettingsError(Problem("three numbers above 0", found, "shape", remedy))
+
+
+def read_nifti(
+    path: Path, permissions: VolumePermissions | None = None, *, where: str = "NIfTI file"
+) -> Volume:
+    """The brain in a file, RAS+, intensities over their 99.5th percentile clipped to 0..1.
+
+    Args:
+        path: Ends in .nii or .nii.gz.
+        permissions: None permits nothing.
+        where: What messages call the file.
+
+    Raises:
+        StorageError: The file is missing.
+        DataError: The file is broken, or the scan needs what is not permitted.
+    """
+    permissions = permissions or VolumePermissions()
+    image, voxels = _loaded(path, permissions, where)
+    allow_skull = permissions.allow_skull
+    refuse(problems_of_voxels(voxels, image.affine, allow_skull=allow_skull, where=where))
+    placed = _placed(np.maximum(voxels, 0), image.affine, permissions)
+    if not placed.voxels.any():
+        remedy = "Choose a smaller --spacing-mm (in Python, spacing_mm)."
+        found = "voxels so large that none is half filled"
+        raise DataError(Problem("a brain of several voxels", found, where, remedy))
+    if permissions.shape is not None:
+        placed = fitted(placed, permissions.shape, where=where)
+    return Volume(normalised(placed.voxels), placed.grid)
+
+
+def write_nifti(
+    volume: Volume,
+    path: Path,
+    sidecar: Mapping[str, Any] | None = None,
+    *,
+    stored_as: Literal["float32", "uint8"] = "float32",
+) -> None:
+    """Write a volume with its affine; with a sidecar, mark it as synthetic.
+
+    The mark stands in a JSON file of the same name and in the header itself, in case the two are
+    parted. Equal volumes become equal bytes.
+
+    Args:
+        volume: Intensities from 0 to 1.
+        path: Ends in .nii or .nii.gz.
+        sidecar: What made the volume: model, seed, settings. `Synthetic` and `GeneratedBy` are
+            added. None writes no mark: the volume is a real one.
+        stored_as: `uint8` keeps 256 levels, with the scale that leads back to 0..1.
+
+    Raises:
+        SettingsError: The path has another ending.
+        StorageError: A file cannot be written.
+    """
+    stem = stem_of(path)
+    image = _image(volume, stored_as)
+    if sidecar is not None:
+        maker = {"Name": "Envoi", "Version": __version__}
+        image.header["descrip"] = f"Synthetic, made by Envoi {__version__}".encode()
+        # Before the volume, so that none is ever seen without its mark.
+        marks = {**sidecar, "Synthetic": True, "GeneratedBy": [maker]}
+        write_json(path.with_name(f"{stem}.json"), marks)
+    content = image.to_bytes()
+    packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
+    write_bytes(path, packed)
+
+
+def stem_of(path: Path) -> str:
+    """A file's name without .nii or .nii.gz.
+
+    Raises:
+        SettingsError: It has another ending.
+    """
+    for ending in ENDINGS:
+        if path.name.endswith(ending):
+            return path.name.removesuffix(ending)
+    remedy = "Name a NIfTI file; pairs of .hdr and .img are not read or written."
+    expected = f"a name ending in {' or '.join(ENDINGS)}"
+    raise SettingsError(Problem(expected, f"one ending in {path.suffix!r}", "NIfTI file", remedy))
+
+
+def _loaded(
+    path: Path, permissions: VolumePermissions, where: str
+) -> tuple[Nifti1Image, NDArray[np.float32]]:
+    """The file, once its header is in order, and its voxels with its scale applied."""
+    stem_of(path)
+    if not path.is_file():
+        remedy = "Check the path."
+        raise StorageError(Problem("a NIfTI file", "nothing", where, remedy))
+    try:
+        image = nibabel.load(path, mmap=False)
+        if not isinstance(image, Nifti1Image):
+            raise _broken(where)
+        straighten = permissions.reorient and permissions.spacing_mm is not None
+        refuse(
+            problems_of_header(
+                image, reorient=permissions.reorient, straighten=straighten, where=where
+            )
+        )
+        return image, image.get_fdata(dtype=np.float32, caching="unchanged")
+    except DataError:
+        raise
+    except _BROKEN:
+        # The cause is dropped: it names the file.
+        raise _broken(where) from None
+
+
+def _placed(
+    voxels: NDArray[np.float32], affine: NDArray[np.float64], permissions: VolumePermissions
+) -> Placed:
+    """On a grid along the axes of the world, of the spacing that was asked for."""
+    spacing_mm = permissions.spacing_mm
+    if is_tilted(affine) and spacing_mm is not None:
+        return straightened(voxels, affine, spacing_mm)
+    if not is_canonical(affine):
+        turned = nibabel.as_closest_canonical(Nifti1Image(voxels, affine))
+        voxels, affine = np.asarray(turned.dataobj, np.float32), turned.affine
+    depth, height, width = (float(size) for size in np.diag(affine)[2::-1])
+    right, anterior, superior = (float(value) for value in affine[:3, 3])
+    ours = np.ascontiguousarray(voxels.T)
+    placed = Placed(ours, Grid(ours.shape, (depth, height, width), (right, anterior, superior)))
+    return placed if spacing_mm is None else resampled(placed, spacing_mm)
+
+
+def _image(volume: Volume, stored_as: str) -> Nifti1Image:
+    voxels = volume.voxels.T
+    levels = np.rint(255 * voxels).astype(np.uint8) if stored_as == "uint8" else voxels
+    image = Nifti1Image(levels, volume.grid.affine)
+    if stored_as == "uint8":
+        image.header.set_slope_inter(1 / 255, 0)
+    image.set_sform(volume.grid.affine, _ALIGNED)
+    image.set_qform(volume.grid.affine, _ALIGNED)
+    image.header.set_xyzt_units("mm")
+    return image
+
+
+def _broken(where: str) -> DataError:
+    remedy = "Export the scan again; the file is damaged or of another format."
+    return DataError(Problem("a whole NIfTI file", "one that cannot be read", where, remedy))

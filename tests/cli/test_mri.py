@@ -1,0 +1,108 @@
+"""`envoi mri`: what is drawn is what is read, and refusals end in lines."""
+
+import csv
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from envoi.cli import app
+from envoi.data.brains import load_brains
+from envoi.mri.phantoms import draw_phantoms
+from tests.data.heads import save
+
+runner = CliRunner()
+
+
+def run(*arguments):
+    return runner.invoke(app, ["mri", *(str(argument) for argument in arguments)])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("phantoms") / "brains"
+    found = run("phantom", "--subjects", 3, "--out", out, "--shape", "32x32x32", "--spacing-mm", 6)
+    assert found.exit_code == 0, found.output
+    lines = found.output.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("sub-01: ")
+    assert lines[3] == f"Wrote 3 made brains and participants.tsv to {out}."
+    return out
+
+
+def test_phantoms_are_read_back_as_they_were_drawn(folder):
+    drawn = draw_phantoms(3, 0, (32, 32, 32), 6.0)
+    read = load_brains(folder)
+    assert [s.name for s in read] == ["sub-01", "sub-02", "sub-03"]
+    for made, subject in zip(drawn, read, strict=True):
+        assert (subject.age_years, subject.sex) == (made.subject.age_years, made.subject.sex)
+        assert subject.volume.grid == made.subject.volume.grid
+        np.testing.assert_allclose(
+            subject.volume.voxels, made.subject.volume.voxels, atol=0.004, rtol=0.01
+        )
+
+
+def test_phantoms_say_that_they_are_made_and_tell_the_truth(folder):
+    (made,) = draw_phantoms(1, 0, (32, 32, 32), 6.0)
+    sidecar = json.loads((folder / "sub-01_T1w.json").read_text())
+    assert sidecar["Synthetic"] is True
+    assert sidecar["GeneratedBy"][0]["Name"] == "Envoi"
+    assert (sidecar["Seed"], sidecar["Number"]) == (0, 1)
+    assert sidecar["Settings"] == {"Shape": "32x32x32", "SpacingMM": 6.0}
+    with (folder / "participants.tsv").open() as file:
+        row = next(csv.DictReader(file, delimiter="\t"))
+    assert float(row["ventricles_ml"]) == pytest.approx(made.ventricles_ml, abs=1e-3)
+    assert sidecar["VentriclesML"] == pytest.approx(made.ventricles_ml, abs=1e-3)
+    assert nibabel.load(folder / "sub-01_T1w.nii.gz").get_data_dtype() == np.uint8
+
+
+def test_a_full_folder_is_left_alone(folder):
+    before = sorted(folder.iterdir())
+    found = run("phantom", "--subjects", 1, "--out", folder)
+    assert found.exit_code == 3
+    assert "expected a new or empty folder, found a full one" in found.stderr
+    assert sorted(folder.iterdir()) == before
+
+
+def test_prepare_tells_each_subject_and_all_of_them(folder, tmp_path):
+    command = ("prepare", folder, "--spacing-mm", 12, "--shape", "16x18x16", "--cache", tmp_path)
+    found = run(*command)
+    assert found.exit_code == 0, found.output
+    lines = found.output.splitlines()
+    assert [line.split(":")[0] for line in lines[:3]] == ["sub-01", "sub-02", "sub-03"]
+    ages = sorted(p.subject.age_years for p in draw_phantoms(3, 0, (32, 32, 32), 6.0))
+    assert lines[3] == (
+        f"3 brains, each a Volume(16 x 18 x 16, 12 x 12 x 12 mm), ages {ages[0]} to {ages[-1]}."
+    )
+    assert lines[4] == f"Kept in {tmp_path}; the same command reads them from there."
+    assert len(list(tmp_path.iterdir())) == 3
+    assert run(*command).output == found.output
+
+
+def test_what_is_not_permitted_is_refused_and_what_is_permitted_is_done(tmp_path):
+    flipped = np.diag([-6.0, 6.0, 6.0, 1.0])
+    for name in ("sub-01", "sub-02"):
+        save(tmp_path / f"{name}_T1w.nii.gz", matrix=flipped)
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\nsub-01\tn/a\nsub-02\tn/a\n")
+    found = run("prepare", tmp_path)
+    assert found.exit_code == 3
+    assert found.stderr == (
+        "error: file 1 in name order; file 2 in name order: expected RAS orientation, found LAS. "
+        "--reorient permits it (in Python, reorient=True).\n"
+    )
+    found = run("prepare", tmp_path, "--reorient")
+    assert found.exit_code == 0
+    assert "sub-01: sex unknown, age unknown, brain " in found.output
+    assert found.output.endswith("2 brains, each a Volume(20 x 28 x 24, 6 x 6 x 6 mm).\n")
+
+
+@pytest.mark.parametrize("shape", ["48", "48x56", "0x56x48", "axbxc", "48x56x48x1", "1x2x-3"])
+@pytest.mark.parametrize(
+    "command", [("phantom", "--subjects", 1, "--out", "new"), ("prepare", "folder")]
+)
+def test_a_shape_that_is_none_is_refused(command, shape):
+    found = run(*command, "--shape", shape)
+    assert found.exit_code == 2
+    assert f"--shape: expected DEPTHxHEIGHTxWIDTH, found '{shape}'" in found.stderr
