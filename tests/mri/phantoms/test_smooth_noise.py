@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from envoi.mri.smooth_noise import SmoothNoise
+from envoi.mri.phantoms.smooth_noise import SmoothNoise
 
 
 def along(axis, count=2000, step_mm=0.5):

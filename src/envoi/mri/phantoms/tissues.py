@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
-from envoi.mri import anatomy
-from envoi.mri.smooth_noise import Points, SmoothNoise, Values
+from envoi.mri.phantoms import anatomy
+from envoi.mri.phantoms.smooth_noise import Points, SmoothNoise, Values
 
 _CORTEX_MM = 3.6
 

@@ -1,8 +1,8 @@
 """Made brains for demonstrations and tests, with ventricles of a known volume.
 
 Two hemispheres with a folded cortex around white matter, ventricles, deep nuclei, cerebellum and
-brain stem (`envoi.mri.anatomy`), in the contrast of a T1 scan, with partial volume, a bias field
-and noise. No real image is involved, and nothing here is fit to learn medicine from.
+brain stem (`envoi.mri.phantoms.anatomy`), in the contrast of a T1 scan, with partial volume, a
+bias field and noise. No real image is involved, and nothing here is fit to learn medicine from.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envoi.errors import Problem, SettingsError
-from envoi.mri import anatomy
-from envoi.mri.smooth_noise import Points, SmoothNoise
-from envoi.mri.tissues import Labels, blocked, grown_tissues
+from envoi.mri.phantoms import anatomy
+from envoi.mri.phantoms.smooth_noise import Points, SmoothNoise
+from envoi.mri.phantoms.tissues import Labels, blocked, grown_tissues
 from envoi.seeding import numpy_generator
 from envoi.volumes import Grid, Sex, Subject, Volume, normalised
 

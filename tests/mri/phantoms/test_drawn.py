@@ -13,7 +13,7 @@ from envoi.mri.phantoms import (
     phantom_population,
     usual_ventricles_ml,
 )
-from envoi.mri.tissues import Tissue
+from envoi.mri.phantoms.tissues import Tissue
 
 SIZES_ML = (8.0, 20.0, 35.0, 60.0)
 

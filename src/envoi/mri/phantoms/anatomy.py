@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from envoi.mri.smooth_noise import Points, SmoothNoise, Values
+from envoi.mri.phantoms.smooth_noise import Points, SmoothNoise, Values
 
 # Centre and radii; the right one of a pair, the left is its mirror image.
 Ellipsoid = tuple[tuple[float, float, float], tuple[float, float, float]]
