@@ -1,9 +1,11 @@
 """A bank of synthetic images with the teachers' answers on them, made once and learned from.
 
 Memory: `images x (2 channels height width + 4 classes)` bytes (half-precision pixels), whatever
-the number of steps, and one teacher's activations.
+the number of steps, and one teacher's activations. Images are drawn before anybody answers, so
+that a teacher of many networks can ask one after another (`Streaming`).
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -36,6 +38,15 @@ class Staged(Protocol):
         ...
 
 
+@runtime_checkable
+class Streaming(Protocol):
+    """A teacher that goes over many batches once for each of its networks."""
+
+    def over(self, batches: Iterable[Images]) -> Logits:
+        """Logits of all batches, which can be iterated over again and again."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Bank:
     """Images in half precision, and the teachers' logits on them (of the same rounded images)."""
@@ -49,17 +60,39 @@ class Bank:
         return images.to(device), self.answers[index].to(device)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batches:
+    """The images of a bank in full precision, some at a time, as often as asked for."""
+
+    images: Images
+    device: torch.device
+
+    def __iter__(self) -> Iterator[Images]:
+        for images in torch.split(self.images, _CHUNK):
+            inputs = images.float().contiguous(memory_format=torch.channels_last)
+            yield inputs.to(self.device)
+
+
 def filled_bank(
     source: Source, teacher: nn.Module, count: int, generator: torch.Generator, device: torch.device
 ) -> Bank:
     """A bank of `count` images; equal generators fill it with the same."""
-    images, answers = torch.empty(0), []
+    images = _drawn(source, count, generator)
+    return Bank(images, _answers(teacher, _Batches(images, device)).cpu())
+
+
+def _drawn(source: Source, count: int, generator: torch.Generator) -> Images:
+    images = torch.empty(0)
     for start in range(0, count, _CHUNK):
         made = source.draw(min(_CHUNK, count - start), generator).images.half()
         if not start:  # one allocation: chunks that are joined at the end would need two
             images = made.new_empty(count, *made.shape[1:])
         images[start : start + len(made)] = made
-        with torch.no_grad():
-            inputs = made.float().contiguous(memory_format=torch.channels_last)
-            answers.append(teacher(inputs.to(device)).cpu())
-    return Bank(images, torch.cat(answers))
+    return images
+
+
+def _answers(teacher: nn.Module, batches: Iterable[Images]) -> Logits:
+    with torch.no_grad():
+        if isinstance(teacher, Streaming):
+            return teacher.over(batches)
+        return torch.cat([teacher(images) for images in batches])

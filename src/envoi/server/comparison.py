@@ -114,7 +114,7 @@ class Comparison:
         if not any(map(synthesises, asked)):
             return (*drawn, *existing_gallery(folder, self.budget))
         inverted = write_gallery(
-            folder, self.teachers, self.budget, seed=self.seed, on_step=on_step
+            folder, self.teachers.in_memory(), self.budget, seed=self.seed, on_step=on_step
         )
         return (*drawn, *inverted)
 

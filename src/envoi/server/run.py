@@ -10,6 +10,7 @@ images come from. They are a `Judge`, and without one nothing is measured.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -62,14 +63,14 @@ class ServerRun:
         ledger = load_ledger(accepted_in)
         check_study(ledger, study)
         files = ledger.current()
-        submissions = [accepted_copy(accepted_in, file, study=study) for file in files]
-        self._sites = tuple(_site_result(submission, study) for submission in submissions)
+        opened = [partial(accepted_copy, accepted_in, file, study=study) for file in files]
+        self._sites = tuple(_site_result(read(), study) for read in opened)
         refused = [entry for entry in ledger.entries if entry.state is State.REFUSED]
         self._refusals = tuple(
             Refusal(number, entry.reason) for number, entry in enumerate(refused, start=1)
         )
         self._comparison = Comparison(
-            teachers=Teachers.from_submissions(submissions, study).on(chosen_device(device)),
+            teachers=Teachers.from_files(opened, study).on(chosen_device(device)),
             study=study,
             rows=Rows(run.path),
             budget=budget,

@@ -51,6 +51,11 @@ class FromBank:
     teacher: Callable[[Teachers], nn.Module]
     temperature: float = 1.0
 
+    @property
+    def streams(self) -> bool:
+        """Whether one network is asked after another: of `Consensus`, that is."""
+        return True
+
     def fit(
         self,
         teachers: Teachers,
