@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from envoi.errors import MethodError, Problem
 from envoi.server.closed_form import DescriptorClassifier, log_prior
+from envoi.server.kept import Shelf
 from envoi.server.pooled import pooled_moments
 from envoi.server.teacher import Counts, SiteLogits, Teachers
 
@@ -74,7 +75,7 @@ class Consensus(nn.Module):
             pooled = pooled_moments(moments, counts)
             self.closed_form = DescriptorClassifier(pooled, teachers.image)
             said.append(moments_weight * counts.sum(dim=0, keepdim=True))
-        self.networks: Iterable[nn.Module] = teachers.networks if networks else ()
+        self.networks: nn.ModuleList | Shelf = teachers.networks if networks else nn.ModuleList()
         self.counts = learned
         self.register_buffer("operator", consensus_operator(torch.cat(said)))
         self.register_buffer("prior", log_prior(counts.sum(dim=0), prior_power))
@@ -94,10 +95,16 @@ class Consensus(nn.Module):
         A network that lies in a file is read once, and gone before the next one is read.
         """
         total = torch.cat([self._without_networks(images) for images in batches])
-        for expert, network in enumerate(self.networks):
-            total += torch.cat([self._share(expert, network(images)) for images in batches])
-            del network
+        for expert in range(len(self.networks)):
+            total += self._shares(expert, batches)
         return total
+
+    def _shares(self, expert: int, batches: Iterable[Tensor]) -> Float[Tensor, "image class"]:
+        """What one site's answers add to the common ones."""
+        network, operator = self.networks[expert], self.operator[:, expert].T
+        own = [own_likelihoods(network(images)[None], self.counts[[expert]]) for images in batches]
+        shares: Tensor = torch.cat([answers[0] @ operator for answers in own])
+        return shares
 
     def _without_networks(self, images: Tensor) -> Float[Tensor, "batch class"]:
         prior = self.prior.expand(len(images), -1)
@@ -105,12 +112,6 @@ class Consensus(nn.Module):
             return prior
         told: Tensor = self.closed_form(images)
         return prior + told @ self.operator[:, -1].T
-
-    def _share(self, expert: int, logits: Tensor) -> Float[Tensor, "batch class"]:
-        """What one site's answers add to the common ones."""
-        own = own_likelihoods(logits[None], self.counts[expert][None])[0]
-        share: Tensor = own @ self.operator[:, expert].T
-        return share
 
 
 def own_likelihoods(logits: SiteLogits, counts: Counts) -> SiteLogits:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import nn
 
 from envoi.networks.classifier import Classifier, device_of, freeze
 from envoi.study import Study
@@ -82,3 +83,16 @@ class Filed:
     def on(self, device: torch.device) -> "Filed":
         """See `Kept.on`."""
         return replace(self, device=device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shelf:
+    """Kept networks by number; it holds none of them itself."""
+
+    kept: tuple[Kept, ...]
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __getitem__(self, index: int) -> nn.Module:
+        return self.kept[index].network()

@@ -4,7 +4,7 @@ Logits of several sites are `(site, batch, class)`, counts `(site, class)`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from envoi.errors import MethodError, Problem
 from envoi.networks.classifier import Classifier
 from envoi.seeding import torch_generator
-from envoi.server.kept import Filed, Held, Kept
+from envoi.server.kept import Filed, Held, Kept, Shelf
 from envoi.study import Study
 from envoi.submission import Moments, Submission, build_network
 from envoi.types import ImageSpec
@@ -103,11 +103,11 @@ class Teachers:
         return self.members[0].kept.device
 
     @property
-    def networks(self) -> Iterable[nn.Module]:
-        """All networks: modules that move along if they are in memory, else one at a time."""
+    def networks(self) -> nn.ModuleList | Shelf:
+        """All networks: modules that move along if they are in memory, else read at each look."""
         if all(isinstance(member.kept, Held) for member in self.members):
             return nn.ModuleList(member.network for member in self.members)
-        return _OneByOne(self.members)
+        return Shelf(tuple(member.kept for member in self.members))
 
     def on(self, device: torch.device) -> "Teachers":
         """The same teachers on `device`; these stay where they are."""
@@ -122,6 +122,17 @@ class Teachers:
             return self
         held = [replace(member, kept=Held(member.network)) for member in self.members]
         return Teachers(tuple(held), self.image)
+
+    def alike(self) -> "Teachers":
+        """For counting arithmetic: of each architecture one network, which stands for the others.
+
+        Networks that are read while operations are counted stay in memory until Python's
+        collector finds them.
+        """
+        first = {member.architecture: member for member in reversed(self.members)}
+        held = {name: Held(member.network) for name, member in first.items()}
+        stand_ins = [replace(member, kept=held[member.architecture]) for member in self.members]
+        return Teachers(tuple(stand_ins), self.image)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -161,17 +172,6 @@ class Teachers:
             remedy = f"Let the study {change}, or choose another method."
             raise MethodError(Problem("moments of every site", found, purpose, remedy))
         return self.moments
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _OneByOne:
-    """Networks that are read while they are iterated over; none is kept."""
-
-    members: tuple[Teacher, ...]
-
-    def __iter__(self) -> Iterator[Classifier]:
-        for member in self.members:
-            yield member.network
 
 
 class Ensemble(nn.Module):

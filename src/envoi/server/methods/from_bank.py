@@ -80,7 +80,7 @@ class FromBank:
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
         """See `Counted.flop`: a few images are answered on and learned once, and all are alike."""
-        draws, device = torch.Generator(), device_of(student)
+        draws, device, teachers = torch.Generator(), device_of(student), teachers.alike()
         with FlopCounterMode(display=False) as building:
             source, teacher = self.source(teachers), self.teacher(teachers)
         with FlopCounterMode(display=False) as answering:
