@@ -5,7 +5,7 @@ the number of steps, and one teacher's activations. Images are drawn before anyb
 that a teacher of many networks can ask one after another (`Streaming`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,11 +13,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from envoi.server.precision import computing
+from envoi.server.processes import Processes
 from envoi.server.synthesis.moment_images import Drawn
+from envoi.settings import Precision
 
 Images = Float[Tensor, "batch channel height width"]
 Logits = Float[Tensor, "batch class"]
-_CHUNK = 256
+CHUNK = 256
+ALONE = Processes()
 
 
 @runtime_checkable
@@ -54,6 +58,9 @@ class Bank:
     images: Float[Tensor, "image channel height width"]
     answers: Float[Tensor, "image class"]
 
+    def __len__(self) -> int:
+        return len(self.images)
+
     def batch(self, index: Int[Tensor, " batch"], device: torch.device) -> tuple[Images, Logits]:
         """Some images and answers, in full precision."""
         images = self.images[index].float().contiguous(memory_format=torch.channels_last)
@@ -62,29 +69,52 @@ class Bank:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batches:
-    """The images of a bank in full precision, some at a time, as often as asked for."""
+    """Images in full precision, some at a time, as often as asked for."""
 
-    images: Images
+    parts: Sequence[Images]
     device: torch.device
 
     def __iter__(self) -> Iterator[Images]:
-        for images in torch.split(self.images, _CHUNK):
+        for images in self.parts:
             inputs = images.float().contiguous(memory_format=torch.channels_last)
             yield inputs.to(self.device)
 
 
 def filled_bank(
-    source: Source, teacher: nn.Module, count: int, generator: torch.Generator, device: torch.device
+    source: Source,
+    teacher: nn.Module,
+    count: int,
+    generator: torch.Generator,
+    device: torch.device,
+    *,
+    precision: Precision = "fp32",
+    processes: Processes = ALONE,
 ) -> Bank:
-    """A bank of `count` images; equal generators fill it with the same."""
+    """A bank of `count` images; equal generators fill it with the same.
+
+    Args:
+        source: Draws the images.
+        teacher: Answers on them.
+        count: Number of images.
+        generator: Of the draws.
+        device: Where the teacher is.
+        precision: Of its networks.
+        processes: All draw the same images, and each asks the teacher about its share of them.
+    """
     images = _drawn(source, count, generator)
-    return Bank(images, _answers(teacher, _Batches(images, device)).cpu())
+    own = processes.share(torch.split(torch.arange(count), CHUNK))
+    batches = _Batches(processes.share(torch.split(images, CHUNK)), device)
+    with torch.no_grad(), computing(precision, device):
+        told = _answers(teacher, batches).float()
+    answers = told.new_zeros(count, told.shape[1])
+    answers[torch.cat(list(own)).to(device)] = told
+    return Bank(images, processes.summed(answers).cpu())
 
 
 def _drawn(source: Source, count: int, generator: torch.Generator) -> Images:
     images = torch.empty(0)
-    for start in range(0, count, _CHUNK):
-        made = source.draw(min(_CHUNK, count - start), generator).images.half()
+    for start in range(0, count, CHUNK):
+        made = source.draw(min(CHUNK, count - start), generator).images.half()
         if not start:  # one allocation: chunks that are joined at the end would need two
             images = made.new_empty(count, *made.shape[1:])
         images[start : start + len(made)] = made
@@ -92,7 +122,6 @@ def _drawn(source: Source, count: int, generator: torch.Generator) -> Images:
 
 
 def _answers(teacher: nn.Module, batches: Iterable[Images]) -> Logits:
-    with torch.no_grad():
-        if isinstance(teacher, Streaming):
-            return teacher.over(batches)
-        return torch.cat([teacher(images) for images in batches])
+    if isinstance(teacher, Streaming):
+        return teacher.over(batches)
+    return torch.cat([teacher(images) for images in batches])

@@ -24,6 +24,7 @@ from envoi.results import MethodResult, Metrics, StepInfo
 from envoi.seeding import torch_generator
 from envoi.server.methods import Method
 from envoi.server.methods.method import flop_of, streams
+from envoi.server.processes import current_processes
 from envoi.server.student import StudentCard, write_student
 from envoi.server.teacher import Teachers, answers_are_finite
 from envoi.settings import Budget
@@ -110,7 +111,8 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
         study: Its first architecture is the student's.
         budget: How much to compute.
         seed: Of the server's random streams.
-        checkpoint: File that makes the job resumable, on any device; cleared at its end.
+        checkpoint: File that makes the job resumable, on any device; cleared at its end. Of several
+            processes the first one writes it, and all read it.
         device: Where to compute; None is the first GPU, or else the CPU.
         on_step: Told about each step.
 
@@ -146,7 +148,8 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
         )
     if not answers_are_finite(network, study.image, device):
         raise _diverged("a classifier with finite logits", "NaN or infinity", name)
-    state.clear()
+    if current_processes().first:
+        state.clear()
     seconds = state.earlier_seconds + cost.wall_seconds
     return Distilled(name, network, budget, seconds, flop, cost.peak_bytes, iterative)
 

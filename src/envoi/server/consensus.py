@@ -25,6 +25,7 @@ from envoi.errors import MethodError, Problem
 from envoi.server.closed_form import DescriptorClassifier, log_prior
 from envoi.server.kept import Shelf
 from envoi.server.pooled import pooled_moments
+from envoi.server.precision import exactly
 from envoi.server.teacher import Counts, SiteLogits, Teachers
 
 # What the closed form weighs for each image behind it, and the power of the target prior: chosen
@@ -101,17 +102,20 @@ class Consensus(nn.Module):
 
     def _shares(self, expert: int, batches: Iterable[Tensor]) -> Float[Tensor, "image class"]:
         """What one site's answers add to the common ones."""
-        network, operator = self.networks[expert], self.operator[:, expert].T
-        own = [own_likelihoods(network(images)[None], self.counts[[expert]]) for images in batches]
-        shares: Tensor = torch.cat([answers[0] @ operator for answers in own])
+        network = self.networks[expert]
+        logits = torch.cat([network(images) for images in batches]).float()
+        with exactly(logits.device):
+            own = own_likelihoods(logits[None], self.counts[[expert]])[0]
+            shares: Tensor = own @ self.operator[:, expert].T
         return shares
 
     def _without_networks(self, images: Tensor) -> Float[Tensor, "batch class"]:
         prior = self.prior.expand(len(images), -1)
         if self.closed_form is None:
             return prior
-        told: Tensor = self.closed_form(images)
-        return prior + told @ self.operator[:, -1].T
+        with exactly(images.device):
+            told: Tensor = self.closed_form(images)
+            return prior + told @ self.operator[:, -1].T
 
 
 def own_likelihoods(logits: SiteLogits, counts: Counts) -> SiteLogits:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from envoi.errors import MethodError, Problem
 from envoi.meter import environment
 from envoi.networks.classifier import chosen_device
 from envoi.progress import OnStep, ignore_step, logged
@@ -23,6 +24,8 @@ from envoi.server.collect import accepted_copy
 from envoi.server.comparison import Comparison, Judge
 from envoi.server.ledger import State, check_study, load_ledger
 from envoi.server.methods import Method
+from envoi.server.methods.from_bank import FromBank
+from envoi.server.processes import current_processes
 from envoi.server.rows import Rows, file_stem
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
@@ -85,13 +88,18 @@ class ServerRun:
             "budget": asdict(budget),
             "seed": seed,
         }
-        run.claim(decisive, what="the study, files, test images and settings")
+        if current_processes().first:
+            run.claim(decisive, what="the study, files, test images and settings")
 
     def execute(self, methods: Mapping[str, Method], on_step: OnStep = ignore_step) -> StudyResult:
         """Run every method that has no row yet, and write the run folder.
 
         The result has the rows of all methods that were ever run in the folder.
+
+        Raises:
+            MethodError: Several processes were started for a method that cannot share its work.
         """
+        _check_shared(methods)
         comparison, listen = self._comparison, logged(self._run, on_step)
         with comparison.rows.timed() as seconds:
             for name, method in methods.items():
@@ -116,12 +124,30 @@ class ServerRun:
         self._run.write_result(result)
         return result
 
+    def assist(self, methods: Mapping[str, Method]) -> None:
+        """What all processes but the first do: they share the work, and write nothing.
+
+        Raises:
+            MethodError: See `execute`.
+        """
+        _check_shared(methods)
+        for name, method in methods.items():
+            self._comparison.assist(name, method)
+
     def students(self, methods: Iterable[str]) -> list[Path]:
         """The files of those of `methods` that made a student."""
         return [file for file in map(self._student, methods) if file.exists()]
 
     def _student(self, method: str) -> Path:
         return self._run.path / f"{file_stem(method)}.safetensors"
+
+
+def _check_shared(methods: Mapping[str, Method]) -> None:
+    alone = [name for name, method in methods.items() if not isinstance(method, FromBank)]
+    if alone and current_processes().count > 1:
+        expected = "methods that learn from a bank, such as envoi"
+        remedy = "Run the others without torchrun."
+        raise MethodError(Problem(expected, ", ".join(alone), "several processes", remedy))
 
 
 def _site_result(submission: Submission, study: Study) -> SiteResult:
