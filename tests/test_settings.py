@@ -193,3 +193,11 @@ def test_long_values_are_cut_in_messages():
 def test_settings_are_frozen(settings):
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.batch_size = 1
+
+
+@pytest.mark.parametrize("given", ["fp16", "", None])
+def test_precisions_have_names(given):
+    message = r"precision: expected one of auto, fp32, bf16, found"
+    with pytest.raises(SettingsError, match=message):
+        Budget(precision=given)
+    assert Budget(precision="bf16").precision == "bf16"

@@ -98,15 +98,12 @@ def test_two_processes_make_the_student_of_one(place):
     both = distil(place, "two", processes=2)
     assert both.returncode == 0, both.stderr
     one, two = (load_file(place / out / "envoi.safetensors") for out in ("one", "two"))
-    fresh = build("resnet10-small", channels=3, classes=2, seed=0).state_dict()
+    start = build("resnet10-small", channels=3, classes=2, seed=0).state_dict()
+    learned = sum((one[name] - start[name]).square().sum() for name in one if one[name].dim())
+    apart = sum((one[name] - two[name]).square().sum() for name in one if one[name].dim())
     assert one.keys() == two.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, atol=2e-4, rtol=2e-3)
-    moved = max(
-        float((one[name].float() - fresh[name].float()).abs().max())
-        for name in one.keys() & fresh.keys()
-    )
-    assert moved > 0.01  # it has learned something to compare
+    # Adam divides gradients by their size: where they all but vanish, rounding is seen.
+    assert 0 <= apart.sqrt() < 1e-3 * learned.sqrt()
     assert [set(told) for told in losses(place, "one")] == [
         {"distillation", "held_out"} for _ in range(6)
     ]

@@ -71,7 +71,7 @@ class Bank:
 class _Batches:
     """Images in full precision, some at a time, as often as asked for."""
 
-    parts: Sequence[Images]
+    parts: Sequence[Tensor]
     device: torch.device
 
     def __iter__(self) -> Iterator[Images]:
