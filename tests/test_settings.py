@@ -195,9 +195,8 @@ def test_settings_are_frozen(settings):
         settings.batch_size = 1
 
 
-@pytest.mark.parametrize("given", ["fp16", "", None])
-def test_precisions_have_names(given):
-    message = r"precision: expected one of auto, fp32, bf16, found"
+def test_precisions_have_names():
+    message = r"\[budget\], precision: expected .*'auto', 'fp32' or 'bf16', found 'fp16'"
     with pytest.raises(SettingsError, match=message):
-        Budget(precision=given)
-    assert Budget(precision="bf16").precision == "bf16"
+        resolved(Budget(), {"precision": "fp16"}, where="[budget]")
+    assert resolved(Budget(), {"precision": "bf16"}, where="[budget]").precision == "bf16"

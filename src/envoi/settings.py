@@ -152,8 +152,6 @@ class Budget:
     def __post_init__(self) -> None:
         _require_positive(self, *_POSITIVE)
         _require(self.bank_batch > 1, self, "bank_batch", "2 or more")
-        precisions = get_args(Precision)
-        _require(self.precision in precisions, self, "precision", f"one of {', '.join(precisions)}")
         for name in _NEVER_NEGATIVE:
             _require(getattr(self, name) >= 0, self, name, "0 or more")
         _require(

@@ -14,7 +14,7 @@ from envoi.server.synthesis.moment_images import MomentImages
 from envoi.settings import Budget
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
-BUDGET = Budget(bank_images=40, bank_steps=12, bank_batch=16, bank_rate=0.01)
+BUDGET = Budget(bank_images=64, bank_steps=30, bank_batch=32, bank_rate=1e-3)
 
 
 def fit(teachers, precision):
@@ -78,7 +78,7 @@ def test_the_student_of_bfloat16_is_close(teachers, images):
     (low, told), (high, wanted) = fit(teachers, "bf16"), fit(teachers, "fp32")
     assert {parameter.dtype for parameter in low.parameters()} == {torch.float32}
     assert not told.equal(wanted)
-    torch.testing.assert_close(told[:2], wanted[:2], atol=0.01, rtol=0.02)
+    torch.testing.assert_close(told, wanted, atol=0.01, rtol=0.1)
     start = build("resnet10-small", channels=3, classes=3, seed=0).eval()
     found, exact, before = (net(images).softmax(dim=1) for net in (low, high, start))
-    assert (found - exact).norm() < 0.2 * (before - exact).norm()
+    assert (found - exact).norm() < 0.1 * (before - exact).norm()
