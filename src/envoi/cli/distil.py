@@ -58,26 +58,22 @@ def distil(
         return
     with joined() as processes:
         judge = None if test is None or not processes.first else _judge(test, study)
-        run = ServerRun(
-            study,
-            folder,
-            RunFolder(out),
-            chosen,
-            seed=seed,
-            judge=judge,
-            device=device_called(device),
-        )
+        where = device_called(device)
+        run = ServerRun(study, folder, RunFolder(out), chosen, seed=seed, judge=judge, device=where)
         if not processes.first:
             run.assist(methods)
             return
         with following() as on_step:
             run.execute(methods, on_step)
-    students = run.students(methods)
+    _say_students(run.students(methods))
+    typer.echo(f"report: {write_report(RunFolder(out))}")
+
+
+def _say_students(students: list[Path]) -> None:
     for student in students:
         typer.echo(f"student: {student}")
     if not students:
         typer.echo("no student: these methods make no single network")
-    typer.echo(f"report: {write_report(RunFolder(out))}")
 
 
 def _judge(test: Path, study: "Study") -> "ImageJudge":
