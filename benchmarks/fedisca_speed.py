@@ -25,6 +25,7 @@ from envoi.files import write_json
 from envoi.meter import device_name, metered
 from envoi.networks import build
 from envoi.seeding import torch_generator
+from envoi.server.kept import Held
 from envoi.server.methods import fedisca
 from envoi.server.teacher import Teacher, Teachers
 from envoi.settings import Budget
@@ -46,7 +47,7 @@ def make_teachers(network: str) -> Teachers:
             for _ in range(5):
                 model(torch.randn(32, 3, 28, 28, generator=generator) * (1 + 0.1 * site))
         names = tuple(str(label) for label in range(CLASSES))
-        members.append(Teacher(f"site-{site}", network, model, names, (100,) * CLASSES))
+        members.append(Teacher(f"site-{site}", network, Held(model), names, (100,) * CLASSES))
     return Teachers(tuple(members), ImageSpec.of(3, 28))
 
 

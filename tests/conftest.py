@@ -18,6 +18,7 @@ import torch
 from envoi.networks import build
 from envoi.networks.descriptor import Descriptor
 from envoi.seeding import torch_generator
+from envoi.server.kept import Held
 from envoi.server.teacher import Teacher, Teachers
 from envoi.site.moments import feature_moments
 from envoi.submission import Moments
@@ -46,7 +47,7 @@ def make_teachers(
                 network(number + torch.randn(16, channels, size_px, size_px, generator=generator))
         told = make_moments(own, number, channels=channels, size_px=size_px) if moments else None
         site = f"site-{number:02d}" if len(counts) > 9 else f"site-{number}"
-        members.append(Teacher(site, architecture, network.eval(), TINY_CLASSES, own, told))
+        members.append(Teacher(site, architecture, Held(network), TINY_CLASSES, own, told))
     return Teachers(tuple(members), ImageSpec.of(channels, size_px))
 
 

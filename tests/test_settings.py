@@ -193,3 +193,10 @@ def test_long_values_are_cut_in_messages():
 def test_settings_are_frozen(settings):
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.batch_size = 1
+
+
+def test_precisions_have_names():
+    message = r"\[budget\], precision: expected .*'auto', 'fp32' or 'bf16', found 'fp16'"
+    with pytest.raises(SettingsError, match=message):
+        resolved(Budget(), {"precision": "fp16"}, where="[budget]")
+    assert resolved(Budget(), {"precision": "bf16"}, where="[budget]").precision == "bf16"

@@ -16,6 +16,7 @@ from envoi.errors import EnvoiError, Problem, SettingsError
 
 Schedule = Literal["steps", "one-cycle"]
 Preset = Literal["smoke", "short", "full"]
+Precision = Literal["auto", "fp32", "bf16"]
 PRESETS: tuple[Preset, ...] = ("smoke", "short", "full")
 
 Settings = TypeVar("Settings")
@@ -42,6 +43,7 @@ _NEVER_NEGATIVE = (
     "statistics_weight",
     "student_momentum",
     "student_weight_decay",
+    "bank_patience",
 )
 
 
@@ -117,6 +119,10 @@ class Budget:
         bank_steps: Steps of the student on the bank.
         bank_batch: Images of one such step.
         bank_rate: Peak of the student's learning rate on the bank.
+        bank_patience: Checks of a held-out part of the bank (40 in a whole job) without a better
+            answer before the job ends; 0 never ends it, and holds nothing out.
+        precision: Of networks of methods that learn from a bank: `fp32`, `bf16`, or `auto`, which
+            is bf16 on GPUs that support it and fp32 elsewhere.
     """
 
     outer_epochs: int = 100
@@ -140,6 +146,8 @@ class Budget:
     bank_steps: int = 12_000
     bank_batch: int = 128
     bank_rate: float = 2e-3
+    bank_patience: int = 0
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         _require_positive(self, *_POSITIVE)

@@ -11,6 +11,7 @@ from envoi.results import Picture
 from envoi.seeding import torch_generator
 from envoi.server import gallery
 from envoi.server.gallery import existing_gallery, write_gallery
+from envoi.server.kept import Held
 from envoi.server.synthesis.inversion import Inversion
 from envoi.server.teacher import Teacher, Teachers
 from envoi.settings import Budget
@@ -109,7 +110,7 @@ def test_another_seed_shows_other_images(tmp_path):
 @pytest.mark.parametrize(("size_px", "scale"), [(8, 7), (64, 1)])
 def test_grey_images_give_grey_pictures(size_px, scale, tmp_path):
     network = build("resnet10-small", channels=1, classes=2, seed=0).eval()
-    teacher = Teacher("north", "resnet10-small", network, ("a", "b"), (1, 1))
+    teacher = Teacher("north", "resnet10-small", Held(network), ("a", "b"), (1, 1))
     budget = dataclasses.replace(BUDGET, synthesis_steps=1, batch_size=4)
     write_gallery(tmp_path, Teachers((teacher,), ImageSpec.of(1, size_px)), budget)
     shapes = {picture.shape for picture in pictures_of(tmp_path).values()}

@@ -7,6 +7,7 @@ import torch
 
 from envoi.networks import build
 from envoi.networks.spectrum import Spectrum
+from envoi.server.kept import Held
 from envoi.server.synthesis.moment_images import ProceduralImages
 from envoi.server.synthesis.palette import Palette, palette_of
 from envoi.server.synthesis.procedural import (
@@ -173,7 +174,7 @@ def test_without_moments_the_mean_colour_is_read_from_the_first_batch_norm(archi
     for _ in range(60):
         noise = 0.1 * torch.randn(4, 3, 28, 28, generator=seeded())
         network(colour[:, None, None] + noise)
-    member = dataclasses.replace(teachers.members[0], network=network.eval())
+    member = dataclasses.replace(teachers.members[0], kept=Held(network))
     found = palette_of(dataclasses.replace(teachers, members=(member,)))
     torch.testing.assert_close(found.mean, colour, atol=0.1, rtol=0)
 

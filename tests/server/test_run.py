@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from envoi.errors import SettingsError
+from envoi.errors import MethodError, SettingsError
 from envoi.results import RunFolder
 from envoi.server.collect import collect
 from envoi.server.methods import method_called
@@ -167,3 +167,19 @@ def test_a_student_is_measured_beside_its_teacher(place):
     assert result.methods["fedisca"].distillation.teacher.accuracy.value >= 0
     assert result.methods["local/north"].distillation is None
     assert 0 < result.sites[0].network_bytes < result.sites[0].bytes_sent
+
+
+def test_a_process_that_assists_writes_nothing(place, monkeypatch):
+    """As seen by the second of two: sums are left out, as there is no first one here."""
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda total: total)
+    budget = dataclasses.replace(BUDGET, bank_images=600, bank_steps=2, bank_batch=4)
+    run = run_of(place, budget=budget)
+    run.assist({"envoi": method_called("envoi")})
+    assert not (place / "run").exists()
+    message = "several processes: expected methods that learn from a bank, .* found fedavg"
+    for verb in (run.assist, run.execute):
+        with pytest.raises(MethodError, match=message):
+            verb({"envoi": method_called("envoi"), "fedavg": method_called("fedavg")})

@@ -35,13 +35,15 @@ def distil(
     """Build the student from the accepted files; may be interrupted and repeated.
 
     Starts when the study's minimum of sites is reached, or its deadline has passed. Without
-    --test nothing is measured: the server has no image.
+    --test nothing is measured: the server has no image. `torchrun --nproc-per-node N -m envoi
+    server distil ...` shares the work of envoi among N processes or GPUs.
     """
     from envoi.cli.progress import following
     from envoi.report import write_report
     from envoi.results import RunFolder
     from envoi.server.ledger import check_study, load_ledger
     from envoi.server.methods import method_called
+    from envoi.server.processes import joined
     from envoi.server.run import ServerRun
     from envoi.settings import Budget
     from envoi.study import load_study
@@ -54,18 +56,24 @@ def distil(
     if dry_run:
         _say_plan(study, chosen, list(methods))
         return
-    judge = None if test is None else _judge(test, study)
-    run = ServerRun(
-        study, folder, RunFolder(out), chosen, seed=seed, judge=judge, device=device_called(device)
-    )
-    with following() as on_step:
-        run.execute(methods, on_step)
-    students = run.students(methods)
+    with joined() as processes:
+        judge = None if test is None or not processes.first else _judge(test, study)
+        where = device_called(device)
+        run = ServerRun(study, folder, RunFolder(out), chosen, seed=seed, judge=judge, device=where)
+        if not processes.first:
+            run.assist(methods)
+            return
+        with following() as on_step:
+            run.execute(methods, on_step)
+    _say_students(run.students(methods))
+    typer.echo(f"report: {write_report(RunFolder(out))}")
+
+
+def _say_students(students: list[Path]) -> None:
     for student in students:
         typer.echo(f"student: {student}")
     if not students:
         typer.echo("no student: these methods make no single network")
-    typer.echo(f"report: {write_report(RunFolder(out))}")
 
 
 def _judge(test: Path, study: "Study") -> "ImageJudge":

@@ -23,7 +23,8 @@ from envoi.progress import OnStep, ignore_step
 from envoi.results import MethodResult, Metrics, StepInfo
 from envoi.seeding import torch_generator
 from envoi.server.methods import Method
-from envoi.server.methods.method import flop_of
+from envoi.server.methods.method import flop_of, streams
+from envoi.server.processes import current_processes
 from envoi.server.student import StudentCard, write_student
 from envoi.server.teacher import Teachers, answers_are_finite
 from envoi.settings import Budget
@@ -110,7 +111,8 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
         study: Its first architecture is the student's.
         budget: How much to compute.
         seed: Of the server's random streams.
-        checkpoint: File that makes the job resumable, on any device; cleared at its end.
+        checkpoint: File that makes the job resumable, on any device; cleared at its end. Of several
+            processes the first one writes it, and all read it.
         device: Where to compute; None is the first GPU, or else the CPU.
         on_step: Told about each step.
 
@@ -121,6 +123,8 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
     """
     device = chosen_device(device)
     teachers, student = teachers.on(device), study.network().to(device)
+    if not streams(method):
+        teachers = teachers.in_memory()
     settings = re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(method))  # where functions lie in memory
     job = [name, settings, _inputs(teachers, student), asdict(budget), seed]
     state = Checkpoint(checkpoint, fingerprint=digest(canonical_json(job).encode()))
@@ -144,7 +148,8 @@ def distil(  # noqa: PLR0913  (a job's inputs, each of another kind)
         )
     if not answers_are_finite(network, study.image, device):
         raise _diverged("a classifier with finite logits", "NaN or infinity", name)
-    state.clear()
+    if current_processes().first:
+        state.clear()
     seconds = state.earlier_seconds + cost.wall_seconds
     return Distilled(name, network, budget, seconds, flop, cost.peak_bytes, iterative)
 
@@ -197,14 +202,16 @@ def _diverged(expected: str, found: str, where: str) -> MethodError:
 
 
 def _inputs(teachers: Teachers, student: nn.Module) -> list[Any]:
-    networks = [student, *(member.network for member in teachers.members)]
-    weights = [
-        digest(b"".join(t.cpu().contiguous().numpy().tobytes() for t in state.values()))
-        for state in (network.state_dict() for network in networks)
-    ]
+    weights = [_weights(student), *(_weights(member.network) for member in teachers.members)]
     moments = [
         digest(b"".join(t.numpy().tobytes() for t in told.encoded().values()))
         for told in teachers.moments or []
     ]
     counts = [teachers.class_counts.tolist(), teachers.learned_counts.tolist()]
     return [*weights, *moments, *counts, asdict(teachers.image)]
+
+
+def _weights(network: nn.Module) -> str:
+    """The digest of all weights and statistics."""
+    tensors = network.state_dict().values()
+    return digest(b"".join(t.cpu().contiguous().numpy().tobytes() for t in tensors))

@@ -14,7 +14,7 @@ from envoi.meter import metered
 from envoi.progress import OnStep, ignore_step
 from envoi.results import Distillation, MethodResult, Metrics, Picture
 from envoi.server.bank import Staged
-from envoi.server.build import distil
+from envoi.server.build import Distilled, distil
 from envoi.server.gallery import existing_gallery, write_gallery, write_stages
 from envoi.server.methods import Method
 from envoi.server.methods.from_bank import FromBank
@@ -72,17 +72,7 @@ class Comparison:
         """The row of a method, whose student is written to a file."""
 
         def compute() -> MethodResult:
-            done = distil(
-                name,
-                method,
-                self.teachers,
-                study=self.study,
-                budget=self.budget,
-                seed=self.seed,
-                checkpoint=self.rows.file(name, ".checkpoint"),
-                device=self.teachers.device,
-                on_step=on_step,
-            )
+            done = self._distil(name, method, on_step)
             done.save_student(student, self.study)
             metrics = None if self.judge is None else self.judge(done.network)
             row = done.result(self.study, metrics, bytes_per_site=self.bytes_per_site)
@@ -100,6 +90,24 @@ class Comparison:
         compared = None if self.judge is None else self.judge.compare(student, teacher)
         sites = [member.site for member in self.teachers.members]
         return replace(row, distillation=compared, says=says_of(teacher, sites))
+
+    def assist(self, name: str, method: Method) -> None:
+        """Share the work of a method that has no row yet, as a process that is not the first."""
+        if name not in self.rows:
+            self._distil(name, method)
+
+    def _distil(self, name: str, method: Method, on_step: OnStep = ignore_step) -> Distilled:
+        return distil(
+            name,
+            method,
+            self.teachers,
+            study=self.study,
+            budget=self.budget,
+            seed=self.seed,
+            checkpoint=self.rows.file(name, ".checkpoint"),
+            device=self.teachers.device,
+            on_step=on_step,
+        )
 
     def local(self) -> list[MethodResult]:
         """The row of each site's network as the server received it; none without a judge."""
@@ -131,7 +139,7 @@ class Comparison:
         if not any(map(synthesises, asked)):
             return (*drawn, *existing_gallery(folder, self.budget))
         inverted = write_gallery(
-            folder, self.teachers, self.budget, seed=self.seed, on_step=on_step
+            folder, self.teachers.in_memory(), self.budget, seed=self.seed, on_step=on_step
         )
         return (*drawn, *inverted)
 

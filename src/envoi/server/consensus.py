@@ -11,8 +11,11 @@ site that never saw a class has no say on it, neither for nor against; sites tha
 are linked through them. The closed-form classifier on the pooled moments (no offset between
 classes, all classes known) joins as one more expert and links what no site links.
 
-s(x) is linear in the answers, with coefficients that depend on the counts alone.
+s(x) is linear in the answers, with coefficients that depend on the counts alone: experts may be
+asked one after another, and only the sum of their shares is kept.
 """
+
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
@@ -20,8 +23,10 @@ from torch import Tensor, nn
 
 from envoi.errors import MethodError, Problem
 from envoi.server.closed_form import DescriptorClassifier, log_prior
+from envoi.server.kept import Shelf
 from envoi.server.pooled import pooled_moments
-from envoi.server.teacher import Counts, SiteLogits, Teachers, site_logits
+from envoi.server.precision import exactly
+from envoi.server.teacher import Counts, SiteLogits, Teachers
 
 # What the closed form weighs for each image behind it, and the power of the target prior: chosen
 # on skin28's validation images over five partitions of one seed; both are flat around the choice.
@@ -39,7 +44,7 @@ class Consensus(nn.Module):
         moments_weight: Weight of the closed form for each image; 0 leaves it out.
         networks: Whether the sites' networks have a say.
 
-    Memory: one network's activations at a time.
+    Memory: one network's activations at a time, and one network where they lie in files.
 
     Raises:
         MethodError: Neither networks nor moments have a say.
@@ -71,7 +76,7 @@ class Consensus(nn.Module):
             pooled = pooled_moments(moments, counts)
             self.closed_form = DescriptorClassifier(pooled, teachers.image)
             said.append(moments_weight * counts.sum(dim=0, keepdim=True))
-        self.networks = nn.ModuleList(member.network for member in teachers.members)
+        self.networks: nn.ModuleList | Shelf = teachers.networks if networks else nn.ModuleList()
         self.counts = learned
         self.register_buffer("operator", consensus_operator(torch.cat(said)))
         self.register_buffer("prior", log_prior(counts.sum(dim=0), prior_power))
@@ -81,11 +86,36 @@ class Consensus(nn.Module):
         self, images: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch class"]:
         """Logits of normalised images."""
-        answers = own_likelihoods(site_logits(self.networks, images), self.counts)
-        if self.closed_form is not None:
-            answers = torch.cat([answers, self.closed_form(images)[None]])
-        common: Tensor = torch.einsum("cke,kbe->bc", self.operator, answers)
-        return common + self.prior
+        return self.over([images])
+
+    def over(
+        self, batches: Iterable[Float[Tensor, "batch channel height width"]]
+    ) -> Float[Tensor, "image class"]:
+        """Logits of all batches, which are iterated over once for each expert.
+
+        A network that lies in a file is read once, and gone before the next one is read.
+        """
+        total = torch.cat([self._without_networks(images) for images in batches])
+        for expert in range(len(self.networks)):
+            total += self._shares(expert, batches)
+        return total
+
+    def _shares(self, expert: int, batches: Iterable[Tensor]) -> Float[Tensor, "image class"]:
+        """What one site's answers add to the common ones."""
+        network = self.networks[expert]
+        logits = torch.cat([network(images) for images in batches]).float()
+        with exactly(logits.device):
+            own = own_likelihoods(logits[None], self.counts[[expert]])[0]
+            shares: Tensor = own @ self.operator[:, expert].T
+        return shares
+
+    def _without_networks(self, images: Tensor) -> Float[Tensor, "batch class"]:
+        prior = self.prior.expand(len(images), -1)
+        if self.closed_form is None:
+            return prior
+        with exactly(images.device):
+            told: Tensor = self.closed_form(images)
+            return prior + told @ self.operator[:, -1].T
 
 
 def own_likelihoods(logits: SiteLogits, counts: Counts) -> SiteLogits:

@@ -10,10 +10,12 @@ images come from. They are a `Judge`, and without one nothing is measured.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from envoi.errors import MethodError, Problem
 from envoi.meter import environment
 from envoi.networks.classifier import chosen_device
 from envoi.progress import OnStep, ignore_step, logged
@@ -22,6 +24,8 @@ from envoi.server.collect import accepted_copy
 from envoi.server.comparison import Comparison, Judge
 from envoi.server.ledger import State, check_study, load_ledger
 from envoi.server.methods import Method
+from envoi.server.methods.from_bank import FromBank
+from envoi.server.processes import current_processes
 from envoi.server.rows import Rows, file_stem
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
@@ -62,14 +66,14 @@ class ServerRun:
         ledger = load_ledger(accepted_in)
         check_study(ledger, study)
         files = ledger.current()
-        submissions = [accepted_copy(accepted_in, file, study=study) for file in files]
-        self._sites = tuple(_site_result(submission, study) for submission in submissions)
+        opened = [partial(accepted_copy, accepted_in, file, study=study) for file in files]
+        self._sites = tuple(_site_result(read(), study) for read in opened)
         refused = [entry for entry in ledger.entries if entry.state is State.REFUSED]
         self._refusals = tuple(
             Refusal(number, entry.reason) for number, entry in enumerate(refused, start=1)
         )
         self._comparison = Comparison(
-            teachers=Teachers.from_submissions(submissions, study).on(chosen_device(device)),
+            teachers=Teachers.from_files(opened, study).on(chosen_device(device)),
             study=study,
             rows=Rows(run.path),
             budget=budget,
@@ -84,13 +88,18 @@ class ServerRun:
             "budget": asdict(budget),
             "seed": seed,
         }
-        run.claim(decisive, what="the study, files, test images and settings")
+        if current_processes().first:
+            run.claim(decisive, what="the study, files, test images and settings")
 
     def execute(self, methods: Mapping[str, Method], on_step: OnStep = ignore_step) -> StudyResult:
         """Run every method that has no row yet, and write the run folder.
 
         The result has the rows of all methods that were ever run in the folder.
+
+        Raises:
+            MethodError: Several processes were started for a method that cannot share its work.
         """
+        _check_shared(methods)
         comparison, listen = self._comparison, logged(self._run, on_step)
         with comparison.rows.timed() as seconds:
             for name, method in methods.items():
@@ -115,12 +124,30 @@ class ServerRun:
         self._run.write_result(result)
         return result
 
+    def assist(self, methods: Mapping[str, Method]) -> None:
+        """What all processes but the first do: they share the work, and write nothing.
+
+        Raises:
+            MethodError: See `execute`.
+        """
+        _check_shared(methods)
+        for name, method in methods.items():
+            self._comparison.assist(name, method)
+
     def students(self, methods: Iterable[str]) -> list[Path]:
         """The files of those of `methods` that made a student."""
         return [file for file in map(self._student, methods) if file.exists()]
 
     def _student(self, method: str) -> Path:
         return self._run.path / f"{file_stem(method)}.safetensors"
+
+
+def _check_shared(methods: Mapping[str, Method]) -> None:
+    alone = [name for name, method in methods.items() if not isinstance(method, FromBank)]
+    if alone and current_processes().count > 1:
+        expected = "methods that learn from a bank, such as envoi"
+        remedy = "Run the others without torchrun."
+        raise MethodError(Problem(expected, ", ".join(alone), "several processes", remedy))
 
 
 def _site_result(submission: Submission, study: Study) -> SiteResult:

@@ -3,7 +3,6 @@
 Logits of several sites are `(site, batch, class)`, counts `(site, class)`.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -13,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from envoi.errors import MethodError, Problem
-from envoi.networks.classifier import Classifier, device_of, freeze
+from envoi.networks.classifier import Classifier
 from envoi.seeding import torch_generator
+from envoi.server.kept import Filed, Held, Kept, Shelf
 from envoi.study import Study
 from envoi.submission import Moments, Submission, build_network
 from envoi.types import ImageSpec
@@ -33,7 +33,7 @@ class Teacher:
     Attributes:
         site: Its name in the roster.
         architecture: A key of `ARCHITECTURES`.
-        network: In evaluation mode, without gradients for its weights.
+        kept: Its network, in evaluation mode and without gradients for its weights.
         class_names: The label map its logits follow.
         class_counts: Images of each class as released; 0 means none or too few to tell.
         moments: Of its images, or None if the study releases none.
@@ -43,11 +43,16 @@ class Teacher:
 
     site: str
     architecture: str
-    network: Classifier
+    kept: Kept
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
     moments: Moments | None = None
     class_weighted: bool = False
+
+    @property
+    def network(self) -> Classifier:
+        """The network; one that lies in a file is read at each look, and not kept."""
+        return self.kept.network()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,48 +72,67 @@ class Teachers:
     image: ImageSpec
 
     def __post_init__(self) -> None:
-        problems = _problems_of(self.members)
+        problems = _problems_of(self.members, self.image)
         if problems:
             raise MethodError(*problems)
-        for member in self.members:
-            freeze(member.network)
-        if silent := _problems_of_answers(self.members, self.image):
-            raise MethodError(*silent)
 
     @classmethod
     def from_submissions(cls, submissions: Iterable[Submission], study: Study) -> "Teachers":
-        """The teachers behind verified submissions, ordered by site name.
+        """The teachers behind verified submissions, in memory, ordered by site name.
 
         The order of arrival must not change a single bit of the result.
         """
         members = [
-            Teacher(
-                submission.site,
-                submission.architecture,
-                build_network(submission, study),
-                tuple(study.classes),
-                tuple(submission.class_counts),
-                submission.moments,
-                (submission.manifest.card.settings or study.training).class_weights,
-            )
+            _teacher(submission, study, Held(build_network(submission, study)))
             for submission in submissions
         ]
-        return cls(tuple(sorted(members, key=lambda member: member.site)), study.image)
+        return cls(_by_site(members), study.image)
+
+    @classmethod
+    def from_files(cls, files: Iterable[Callable[[], Submission]], study: Study) -> "Teachers":
+        """The same teachers, their networks left in the files: each of `files` reads one.
+
+        Memory: one submission, whatever their number, and the moments of all.
+        """
+        members = [_teacher(opened(), study, Filed(opened, study)) for opened in files]
+        return cls(_by_site(members), study.image)
 
     @property
     def device(self) -> torch.device:
         """Where the networks and the counts live."""
-        return device_of(self.members[0].network)
+        return self.members[0].kept.device
+
+    @property
+    def networks(self) -> nn.ModuleList | Shelf:
+        """All networks: modules that move along if they are in memory, else read at each look."""
+        if all(isinstance(member.kept, Held) for member in self.members):
+            return nn.ModuleList(member.network for member in self.members)
+        return Shelf(tuple(member.kept for member in self.members))
 
     def on(self, device: torch.device) -> "Teachers":
         """The same teachers on `device`; these stay where they are."""
         if self.device == device:
             return self
-        members = [
-            replace(member, network=copy.deepcopy(member.network).to(device))
-            for member in self.members
-        ]
-        return Teachers(tuple(members), self.image)
+        moved = [replace(member, kept=member.kept.on(device)) for member in self.members]
+        return Teachers(tuple(moved), self.image)
+
+    def in_memory(self) -> "Teachers":
+        """The same teachers with all networks in memory, for what asks them again and again."""
+        if all(isinstance(member.kept, Held) for member in self.members):
+            return self
+        held = [replace(member, kept=Held(member.network)) for member in self.members]
+        return Teachers(tuple(held), self.image)
+
+    def alike(self) -> "Teachers":
+        """For counting arithmetic: of each architecture one network, which stands for the others.
+
+        Networks that are read while operations are counted stay in memory until Python's
+        collector finds them.
+        """
+        first = {member.architecture: member for member in reversed(self.members)}
+        held = {name: Held(member.network) for name, member in first.items()}
+        stand_ins = [replace(member, kept=held[member.architecture]) for member in self.members]
+        return Teachers(tuple(stand_ins), self.image)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -225,48 +249,53 @@ def count_shares(counts: Float[Tensor, "site column"]) -> Float[Tensor, "site co
     return torch.where(totals > 0, counts / totals.clamp_min(1), 1 / len(counts))
 
 
-def _problems_of_answers(members: tuple[Teacher, ...], image: ImageSpec) -> list[Problem]:
-    return [
-        Problem(
-            "finite logits for noise images",
-            "NaN or infinity",
-            f"teacher {member.site}",
-            "Leave this site out, and ask it to look at its training.",
-        )
-        for member in members
-        if not answers_are_finite(member.network, image, device_of(member.network))
-    ]
+def _teacher(submission: Submission, study: Study, kept: Kept) -> Teacher:
+    return Teacher(
+        submission.site,
+        submission.architecture,
+        kept,
+        tuple(study.classes),
+        tuple(submission.class_counts),
+        submission.moments,
+        (submission.manifest.card.settings or study.training).class_weights,
+    )
 
 
-def _problems_of(members: tuple[Teacher, ...]) -> list[Problem]:
+def _by_site(members: Iterable[Teacher]) -> tuple[Teacher, ...]:
+    return tuple(sorted(members, key=lambda member: member.site))
+
+
+def _problems_of(members: tuple[Teacher, ...], image: ImageSpec) -> list[Problem]:
     if not members:
         return [
             Problem("at least one teacher", "none", "teachers", "Collect the submissions first.")
         ]
     problems = []
     for member in members:
-        where = f"teacher {member.site}"
         if member.class_names != members[0].class_names:
-            problems.append(
-                Problem(
-                    f"the label map of {members[0].site}",
-                    "another one",
-                    where,
-                    "Distil only submissions of one study.",
-                )
+            expected = f"the label map of {members[0].site}"
+            remedy = "Distil only submissions of one study."
+            problems.append(Problem(expected, "another one", f"teacher {member.site}", remedy))
+        problems += _problems_of_network(member, member.network, image)
+    return problems
+
+
+def _problems_of_network(member: Teacher, network: Classifier, image: ImageSpec) -> list[Problem]:
+    where, problems = f"teacher {member.site}", []
+    sizes = {network.fc.out_features, len(member.class_counts), len(member.class_names)}
+    if len(sizes) > 1:
+        problems.append(
+            Problem(
+                f"logits and counts of {len(member.class_names)} classes",
+                f"{network.fc.out_features} and {len(member.class_counts)}",
+                where,
+                "Give one logit and one count for each class.",
             )
-        sizes = {member.network.fc.out_features, len(member.class_counts), len(member.class_names)}
-        if len(sizes) > 1:
-            problems.append(
-                Problem(
-                    f"logits and counts of {len(member.class_names)} classes",
-                    f"{member.network.fc.out_features} and {len(member.class_counts)}",
-                    where,
-                    "Give one logit and one count for each class.",
-                )
-            )
-        if not all(tensor.isfinite().all() for tensor in member.network.state_dict().values()):
-            problems.append(
-                Problem("finite weights", "NaN or infinity", where, "Leave this site out.")
-            )
+        )
+    if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
+        problems.append(Problem("finite weights", "NaN or infinity", where, "Leave this site out."))
+    elif not answers_are_finite(network, image, member.kept.device):
+        remedy = "Leave this site out, and ask it to look at its training."
+        expected = "finite logits for noise images"
+        problems.append(Problem(expected, "NaN or infinity", where, remedy))
     return problems

@@ -28,6 +28,11 @@ class ClosedForm:
 
     prior_power: float = 1.0
 
+    @property
+    def streams(self) -> bool:
+        """Whether networks may stay in their files: none is asked."""
+        return True
+
     def fit(
         self,
         teachers: Teachers,

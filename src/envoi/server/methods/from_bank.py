@@ -25,8 +25,11 @@ from envoi.checkpoint import (
 from envoi.networks.classifier import device_of
 from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
-from envoi.server.bank import Bank, Source, filled_bank
+from envoi.server.bank import CHUNK, Bank, Source, filled_bank
 from envoi.server.distil import distillation_loss
+from envoi.server.patience import Patience
+from envoi.server.precision import computing
+from envoi.server.processes import current_processes
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
 
@@ -51,6 +54,11 @@ class FromBank:
     teacher: Callable[[Teachers], nn.Module]
     temperature: float = 1.0
 
+    @property
+    def streams(self) -> bool:
+        """Whether one network is asked after another: of `Consensus`, that is."""
+        return True
+
     def fit(
         self,
         teachers: Teachers,
@@ -64,12 +72,14 @@ class FromBank:
         """See `Method.fit`."""
         checkpoint = checkpoint or Checkpoint()
         job = _Job(self, student, budget, generator)
+        job.check()
         if saved := checkpoint.load():
             job.restore(saved)
         bank = job.fill(self.source(teachers), self.teacher(teachers))
-        while job.step < budget.bank_steps:
+        while not job.is_over:
             info = job.learn(bank)
-            checkpoint.offer(job.state)
+            if job.processes.first:
+                checkpoint.offer(job.state)
             on_step(info)  # may end the job
         return student.eval()
 
@@ -79,7 +89,7 @@ class FromBank:
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
         """See `Counted.flop`: a few images are answered on and learned once, and all are alike."""
-        draws, device = torch.Generator(), device_of(student)
+        draws, device, teachers = torch.Generator(), device_of(student), teachers.alike()
         with FlopCounterMode(display=False) as building:
             source, teacher = self.source(teachers), self.teacher(teachers)
         with FlopCounterMode(display=False) as answering:
@@ -99,34 +109,79 @@ class _Job:
     def __init__(
         self, method: FromBank, student: nn.Module, budget: Budget, generator: torch.Generator
     ) -> None:
-        self.step = 0
+        self.step, self.processes = 0, current_processes()
         self._method, self._student, self._budget = method, student.train(), budget
-        self._generator = generator
+        self._generator, self._device = generator, device_of(student)
         self._seed = int(torch.randint(2**62, (), generator=generator))
+        self._patience = Patience(budget.bank_patience, budget.bank_steps)
         self._optimiser = torch.optim.AdamW(
             student.parameters(), lr=budget.bank_rate, weight_decay=_WEIGHT_DECAY
         )
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are taken, or further ones would bring nothing."""
+        return self.step >= self._budget.bank_steps or self._patience.spent
+
+    def check(self) -> None:
+        """Whether every process has something to do."""
+        budget, processes = self._budget, self.processes
+        processes.require(budget.bank_batch, what="bank_batch")
+        if processes.count > 1:
+            processes.require(budget.bank_images, what="bank_images", least=CHUNK)
+
     def fill(self, source: Source, teacher: nn.Module) -> Bank:
-        draws = torch.Generator().manual_seed(self._seed)
-        device = device_of(self._student)
-        return filled_bank(source, teacher, self._budget.bank_images, draws, device)
+        draws, budget = torch.Generator().manual_seed(self._seed), self._budget
+        return filled_bank(
+            source,
+            teacher,
+            budget.bank_images,
+            draws,
+            self._device,
+            precision=budget.precision,
+            processes=self.processes,
+        )
 
     def learn(self, bank: Bank) -> StepInfo:
         """One step of the student."""
         budget = self._budget
         for group in self._optimiser.param_groups:
             group["lr"] = cycled_rate(self.step, budget.bank_steps, budget.bank_rate)
-        size = (budget.bank_batch,)
-        index = torch.randint(len(bank.images), size, generator=self._generator)
-        images, wanted = bank.batch(index, device_of(self._student))
-        loss = distillation_loss(self._student(images), wanted, self._method.temperature)
-        self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        learned = len(bank) - self._patience.held_out(len(bank))
+        index = torch.randint(learned, (budget.bank_batch,), generator=self._generator)
+        with self.processes.shared_batch_norm(self._student):
+            loss = self._divergence(bank, index)
+            self._optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+        self.processes.sum_gradients(self._student.parameters())
         self._optimiser.step()
         self.step += 1
-        losses = {"distillation": float(loss.detach())}
+        losses = {"distillation": float(self.processes.summed(loss.detach()))}
+        if self._patience.is_due(self.step):
+            losses["held_out"] = self._held_out(bank)
+            self._patience.note(losses["held_out"])
         return StepInfo(self._method.name, self.step, budget.bank_steps, losses)
+
+    def _divergence(self, bank: Bank, index: Tensor) -> Tensor:
+        """What this process' share adds to the mean over the images of `index`."""
+        own = self.processes.share(index)
+        images, wanted = bank.batch(own, self._device)
+        with computing(self._budget.precision, self._device):
+            answers = self._student(images)
+        loss = distillation_loss(answers.float(), wanted, self._method.temperature)
+        return loss * (len(own) / len(index))
+
+    @torch.no_grad()
+    def _held_out(self, bank: Bank) -> float:
+        """The mean divergence on the part that is never learned."""
+        held = torch.arange(len(bank))[-self._patience.held_out(len(bank)) :]
+        self._student.eval()
+        parts = [
+            self._divergence(bank, part) * (len(part) / len(held))
+            for part in torch.split(held, CHUNK)
+        ]
+        self._student.train()
+        return float(self.processes.summed(torch.stack(parts).sum()))
 
     def state(self) -> State:
         position = {
@@ -136,6 +191,7 @@ class _Job:
         }
         return {
             **position,
+            **pack("patience", self._patience.state()),
             **pack("student", self._student.state_dict()),
             **pack("optimiser", optimiser_state(self._optimiser)),
         }
@@ -143,6 +199,7 @@ class _Job:
     def restore(self, state: dict[str, Tensor]) -> None:
         restore_module(self._student, unpack("student", state))
         restore_optimiser(self._optimiser, unpack("optimiser", state))
+        self._patience.restore(unpack("patience", state))
         self._generator.set_state(state["generator"])
         self.step, self._seed = int(state["step"]), int(state["seed"])
 

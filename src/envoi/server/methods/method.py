@@ -3,6 +3,7 @@
 A method is a frozen dataclass with `fit`. Any object with that verb will do:
 `envoi server distil --method package.module:Name` takes an outsider's. One whose student learns
 from synthetic images says so by an attribute `synthesises`, and its runs show such images. One
+that asks one network after another says so by `streams`; others get all networks in memory. One
 that knows its arithmetic has `flop` (`Counted`); without it the tables say 0. One whose student
 learns the answers of a single classifier has `taught_by` (`Taught`), and its report shows both.
 """
@@ -84,3 +85,8 @@ def flop_of(method: object, teachers: Teachers, student: nn.Module, *, budget: B
 def synthesises(method: object) -> bool:
     """Whether a method's student learns from synthetic images; those that do not say so do not."""
     return bool(getattr(method, "synthesises", False))
+
+
+def streams(method: object) -> bool:
+    """Whether a method needs no more than one network at a time; those that do not say so do."""
+    return bool(getattr(method, "streams", False))

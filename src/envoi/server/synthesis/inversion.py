@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from envoi.checkpoint import State, optimiser_state, restore_optimiser
-from envoi.networks.classifier import batch_norm_layers, device_of
+from envoi.networks.classifier import batch_norm_layers
 from envoi.server.synthesis.losses import total_variation
 from envoi.server.synthesis.scene import Scene
 from envoi.server.synthesis.view import view_of
@@ -41,7 +41,7 @@ class Inversion:
     def __init__(self, teachers: Teachers, budget: Budget, generator: torch.Generator) -> None:
         spec = teachers.image
         size = (budget.batch_size, spec.channels, spec.size_px, spec.size_px)
-        device = device_of(teachers.members[0].network)
+        device = teachers.device
         noise = torch.randn(size, generator=generator).to(device)
         self.images = noise.contiguous(memory_format=torch.channels_last).requires_grad_()
         self.targets = cycling_targets(budget.batch_size, len(teachers.class_names)).to(device)

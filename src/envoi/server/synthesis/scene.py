@@ -15,7 +15,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from envoi.checkpoint import State
-from envoi.networks.classifier import device_of
 from envoi.server.synthesis.view import View, view_of
 from envoi.server.teacher import SiteLogits, Teachers, Weighting
 from envoi.settings import Budget
@@ -51,7 +50,7 @@ class Scene:
     @property
     def device(self) -> torch.device:
         """Of the teachers."""
-        return device_of(self.teachers.members[0].network)
+        return self.teachers.device
 
     def combined(self, logits: SiteLogits) -> Logits:
         """The one answer F(x) that the sites' logits make."""
