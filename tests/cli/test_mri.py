@@ -106,3 +106,103 @@ def test_a_shape_that_is_none_is_refused(command, shape):
     found = run(*command, "--shape", shape)
     assert found.exit_code == 2
     assert f"--shape: expected DEPTHxHEIGHTxWIDTH, found '{shape}'" in found.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "joint"
+    found = run(
+        "train", folder, "--out", out, "--steps", 2, "--batch", 1, "--held-out", 1
+    )  # fmt: skip
+    assert found.exit_code == 0, found.output
+    assert "2 brains of 3 to learn from, 1 held out." in found.output
+    assert (out / "model.safetensors").exists()
+    return out
+
+
+class TestModels:
+    """A tiny run on the phantoms: trained, drawn from, completed."""
+
+    def test_drawn_volumes_are_marked_and_lie_on_the_grid(self, folder, trained, tmp_path):
+        out = tmp_path / "drawn"
+        found = run("sample", trained, "--out", out, "--count", 2, "--steps", 2, "--age", 70)
+        assert found.exit_code == 0, found.output
+        real = load_brains(folder)[0].volume
+        for name in ("synthetic-0001_T1w", "synthetic-0002_T1w"):
+            image = nibabel.load(out / f"{name}.nii.gz")
+            np.testing.assert_allclose(image.affine, real.grid.affine)
+            told = json.loads((out / f"{name}.json").read_text())
+            assert told["Synthetic"] is True
+            assert told["Settings"]["Steps"] == 2
+        again = run("sample", trained, "--out", out, "--count", 1)
+        assert again.exit_code == 3
+        assert "a new or empty folder" in again.output
+
+    def test_given_slices_of_a_scan_are_kept(self, folder, trained, tmp_path):
+        scan = folder / "sub-01_T1w.nii.gz"
+        out = tmp_path / "whole.nii.gz"
+        found = run("complete", trained, "--given", scan, "--every", 4, "--out", out, "--steps", 2)
+        assert found.exit_code == 0, found.output
+        assert "around 8 slices" in found.output
+        real = load_brains(folder)[0].volume.voxels
+        made = nibabel.load(out).get_fdata().T
+        inside = made[::4] > 0
+        np.testing.assert_allclose(made[::4][inside], real[::4][inside], atol=1e-3)
+        assert inside.mean() > 0.5 * (real[::4] > 0).mean()
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "line"),
+        [
+            (["--slices", "30:60"], 2, "slices within 0:32"),
+            ([], 2, "found neither"),
+            (["--slices", "3", "--every", "2"], 2, "found both"),
+            (["--every", "2", "--plane", "slanted"], 2, "axial, coronal or sagittal"),
+            (["--every", "2", "--sex", "x"], 2, "female or male"),
+        ],
+    )
+    def test_what_cannot_be_completed_is_refused(
+        self, folder, trained, tmp_path, arguments, code, line
+    ):
+        out = tmp_path / "whole.nii.gz"
+        scan = folder / "sub-01_T1w.nii.gz"
+        found = run("complete", trained, "--given", scan, "--out", out, *arguments)
+        assert (found.exit_code, line in found.output) == (code, True), found.output
+        assert not out.exists()
+
+    def test_a_scan_of_another_grid_is_refused(self, trained, tmp_path):
+        other = tmp_path / "other"
+        made = run(
+            "phantom", "--subjects", 2, "--out", other, "--shape", "27x32x27", "--spacing-mm", 6
+        )
+        assert made.exit_code == 0, made.output
+        scan, out = other / "sub-01_T1w.nii.gz", tmp_path / "a.nii"
+        found = run("complete", trained, "--given", scan, "--every", 2, "--out", out)
+        assert found.exit_code == 3
+        assert "Prepare the scan as the model's brains were" in found.output
+
+    def test_a_folder_without_a_model_is_refused(self, tmp_path):
+        found = run("sample", tmp_path, "--out", tmp_path / "out")
+        assert found.exit_code == 3
+        assert "expected a trained model" in found.output
+        assert not (tmp_path / "out").exists()
+
+    def test_too_little_memory_for_any_plan_is_refused(self, folder, tmp_path):
+        found = run("train", folder, "--out", tmp_path / "run", "--memory-gib", 0.01)
+        assert found.exit_code == 2
+        assert "GiB to train at 32x32x32" in found.output
+        assert not (tmp_path / "run").exists()
+
+    def test_memory_is_predicted_and_fitted(self):
+        found = run("memory", "--size", 32)
+        assert found.exit_code == 0, found.output
+        assert [line.split(":")[0] for line in found.output.splitlines()] == [
+            "sample", "train", "Of tensors",
+        ]  # fmt: skip
+        fitted = run("memory", "--size", "32x40x32", "--memory-gib", 1)
+        assert "batches of 8, slabs of 16, fp32" in fitted.output
+
+    def test_a_dry_run_writes_nothing(self, folder, tmp_path):
+        found = run("train", folder, "--out", tmp_path / "run", "--dry-run")
+        assert found.exit_code == 0
+        assert "JointPlan" in found.output
+        assert not (tmp_path / "run").exists()

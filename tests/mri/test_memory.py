@@ -79,6 +79,7 @@ def test_half_precision_needs_less():
     assert half < 0.8 * whole
 
 
+@pytest.mark.slow
 def test_the_goals_for_memory_at_128_voxels_hold():
     """The issue's: ten times under full 3D, five under the paper, 0.5 GiB for inference."""
     shape = (128, 128, 128)

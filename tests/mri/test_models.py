@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from envoi.errors import MethodError
+from envoi.mri.given import Given
 from envoi.mri.joint import JointModel, coarse_given, coarse_of, masked_error, place
-from envoi.mri.model import Given
 from envoi.mri.slices import SlicesNetwork, SlicesPlan, distances
 from envoi.mri.whole import haar, inverse_haar
 from tests.mri.conftest import PLANS, SHAPE

@@ -5,7 +5,7 @@ import torch
 
 from envoi.checkpoint import Checkpoint
 from envoi.errors import SettingsError, StorageError
-from envoi.mri.modes import ModelCard, plan_of, read_model, write_model
+from envoi.mri.modes import ModelCard, plan_of, read_card, read_model, write_model
 from envoi.mri.run import fresh_model, train_in
 from envoi.mri.training import MriTraining, train
 from tests.mri.conftest import PLANS, SHAPE, subjects
@@ -118,7 +118,7 @@ def test_a_model_is_read_as_it_was_written(name, tmp_path):
     write_model(tmp_path / "a", model, card)
     write_model(tmp_path / "b", model, card)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    found, told = read_model(tmp_path / "a")
+    found, told = read_model(tmp_path / "a"), read_card(tmp_path / "a")
     assert same(model, found)
     assert told.grid == grid
     assert told.mode == name

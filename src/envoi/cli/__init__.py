@@ -13,6 +13,8 @@ from envoi.cli import bench, mri, server, site, study
 from envoi.cli.demo import demo, report
 from envoi.cli.distil import distil
 from envoi.cli.guard import Guarded
+from envoi.cli.mri_draw import complete, sample
+from envoi.cli.mri_models import memory, train
 from envoi.cli.predict import predict
 
 COMMANDS = {
@@ -32,6 +34,8 @@ app = typer.Typer(
     help="One-shot federated learning for medical images: every hospital sends one file, once.",
 )
 server.app.command()(distil)
+for _verb in (train, sample, complete, memory):
+    mri.app.command()(_verb)
 for _name, _commands in COMMANDS.items():
     app.add_typer(_commands, name=_name)
 app.command()(predict)

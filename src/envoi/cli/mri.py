@@ -42,7 +42,7 @@ def phantom(
         remedy = "Choose another --out, or move the old files away."
         raise StorageError(Problem("a new or empty folder", "a full one", out.name, remedy))
     settings = {"Shape": shape, "SpacingMM": spacing_mm}
-    drawn = draw_phantoms(subjects, seed, _sizes(shape), spacing_mm)
+    drawn = draw_phantoms(subjects, seed, sizes(shape), spacing_mm)
     for number, made in enumerate(drawn, start=1):
         sidecar = {
             "Model": "envoi.mri.phantoms",
@@ -80,7 +80,7 @@ def prepare(
     permissions = VolumePermissions(
         reorient=reorient,
         spacing_mm=spacing_mm,
-        shape=None if shape is None else _sizes(shape),
+        shape=None if shape is None else sizes(shape),
         allow_skull=allow_skull,
     )
     subjects = load_brains(
@@ -100,7 +100,7 @@ def _told(subject: "Subject") -> str:
     return f"{subject.name}: {subject.sex or 'sex unknown'}, {age}, brain {filled_ml:.0f} ml"
 
 
-def _sizes(text: str) -> tuple[int, int, int]:
+def sizes(text: str) -> tuple[int, int, int]:
     """48x56x48 as numbers."""
     from envoi.errors import Problem, SettingsError
 

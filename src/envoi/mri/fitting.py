@@ -28,6 +28,16 @@ class Fit:
     use: Use
     bytes: int
 
+    @property
+    def words(self) -> str:
+        """The way, for people."""
+        use = self.use
+        if use.phase == "sample":
+            return f"{use.slabs_at_once} slabs at once, {use.precision}"
+        again = ", maps computed again" if use.checkpointed else ""
+        thick = f", slabs of {self.plan.thickness}" if isinstance(self.plan, JointPlan) else ""
+        return f"batches of {use.batch}{thick}{again}, {use.precision}"
+
 
 def fitted(plan: Plan, phase: Phase, memory_bytes: float, precision: Precision = "fp32") -> Fit:
     """The first way that fits.
@@ -35,12 +45,12 @@ def fitted(plan: Plan, phase: Phase, memory_bytes: float, precision: Precision =
     Raises:
         SettingsError: None does; the least that would is named.
     """
-    least = float("inf")
-    for shape, use in _ways(plan, phase, precision):
+    ways = list(_ways(plan, phase, precision))
+    least = predicted_bytes(*ways[-1]) * _RESERVE
+    for shape, use in ways if least <= memory_bytes else ():
         fit = Fit(shape, use, predicted_bytes(shape, use))
         if fit.bytes * _RESERVE <= memory_bytes:
             return fit
-        least = min(least, fit.bytes * _RESERVE)
     raise SettingsError(
         Problem(
             f"at least {least / GIB:.2f} GiB to {phase} at {'x'.join(map(str, plan.shape))}",
@@ -52,7 +62,7 @@ def fitted(plan: Plan, phase: Phase, memory_bytes: float, precision: Precision =
 
 
 def _ways(plan: Plan, phase: Phase, precision: Precision) -> Iterator[tuple[Plan, Use]]:
-    """Plans and uses, the fastest first."""
+    """Plans and uses, the fastest first and the smallest last."""
     joint = isinstance(plan, JointPlan)
     if phase == "sample":
         for slabs in _BATCHES if joint else (1,):

@@ -6,8 +6,12 @@ any of the three planes (cDPM's window law, doi 10.1007/978-3-031-43993-3_2, has
 gives nothing in 70 % of the cases).
 """
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from envoi.errors import Problem, SettingsError
@@ -16,6 +20,19 @@ from envoi.mri.slabs import Plane, facing
 
 Mask = Float[Tensor, "depth height width"]
 NOTHING_GIVEN = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """Known voxels that a drawn volume has to keep.
+
+    Attributes:
+        voxels: From -1 to 1; only those under the mask are read.
+        mask: 1 where a voxel is known.
+    """
+
+    voxels: Tensor
+    mask: Mask
 
 
 def random_mask(
@@ -45,6 +62,37 @@ def random_mask(
         count = 1 + below(max(1, slices // 4), generator)
         known[torch.randperm(slices, generator=generator)[:count]] = 1
     return mask
+
+
+def given_slices(
+    voxels: Float[NDArray[np.float32], "depth height width"],
+    plane: Plane,
+    *,
+    slices: str | None = None,
+    every: int | None = None,
+) -> Given:
+    """The slices of a scan that are kept: those named, or every n-th.
+
+    Args:
+        voxels: Intensities from 0 to 1.
+        plane: Which slices are meant.
+        slices: Such as `40:60` or `3,7,12`.
+        every: Keep slices 0, n, 2n and so on.
+
+    Raises:
+        SettingsError: Neither or both are asked for, or slices lie outside the scan.
+    """
+    if (slices is None) == (every is None):
+        found = "neither" if slices is None else "both"
+        remedy = "Say --slices 40:60, or --every 4."
+        raise SettingsError(Problem("slices to keep, or every n-th", found, "slices", remedy))
+    mask = torch.zeros(voxels.shape)
+    known = facing(mask, plane)  # a view: what is written here is in the mask
+    if slices is not None:
+        known[slices_given(slices, len(known))] = 1
+    else:
+        known[::every] = 1
+    return Given(2 * torch.from_numpy(voxels) - 1, mask)
 
 
 def slices_given(words: str, slices: int) -> list[int]:

@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from envoi.mri.choices import below
 from envoi.mri.conditions import ConditionEmbedding, hidden
-from envoi.mri.given import random_mask
-from envoi.mri.model import Given, OnSample, VolumeModel, ignore_sample
+from envoi.mri.given import Given, random_mask
+from envoi.mri.model import OnSample, VolumeModel, ignore_sample
 from envoi.mri.paths import Path, PathName, integrate, random_times
 from envoi.mri.population import Persons, Population, Voxels
 from envoi.mri.slabs import Plane, cuts, facing, turned_back

@@ -2,12 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from envoi.mri.given import Mask
+from envoi.mri.given import Given
 from envoi.mri.population import Persons, Population, Voxels
 
 OnSample = Callable[[int, int], None]
@@ -15,19 +14,6 @@ OnSample = Callable[[int, int], None]
 
 def ignore_sample(done: int, steps: int) -> None:
     """The default callback: nobody listens."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Given:
-    """Known voxels that a drawn volume has to keep.
-
-    Attributes:
-        voxels: From -1 to 1; only those under the mask are read.
-        mask: 1 where a voxel is known.
-    """
-
-    voxels: Tensor
-    mask: Mask
 
 
 class VolumeModel(nn.Module, ABC):

@@ -93,8 +93,8 @@ def write_model(path: Path, model: VolumeModel, card: ModelCard) -> None:
     write_bytes(path, save(state, metadata={"model": canonical_json(asdict(card))}))
 
 
-def read_model(path: Path) -> tuple[VolumeModel, ModelCard]:
-    """The model of a file, in evaluation mode on the CPU.
+def read_card(path: Path) -> ModelCard:
+    """What the model of a file is.
 
     Raises:
         StorageError: The file cannot be read, or holds no model.
@@ -102,11 +102,27 @@ def read_model(path: Path) -> tuple[VolumeModel, ModelCard]:
     try:
         with safe_open(path, framework="pt") as file:
             told = (file.metadata() or {}).get("model", "")
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        card = TypeAdapter(ModelCard).validate_json(told)
-        model = model_of(plan_of(card.mode, card.grid.shape, card.plan))
-        model.load_state_dict(state)
-    except (SafetensorError, OSError, ValidationError, SettingsError, RuntimeError) as err:
-        found = f"{type(err).__name__}"
-        raise StorageError(Problem("a trained model", found, path.name, _REMEDY)) from err
-    return model.eval(), card
+        return TypeAdapter(ModelCard).validate_json(told)
+    except (SafetensorError, OSError, ValidationError) as err:
+        raise _no_model(path, err) from err
+
+
+def read_model(path: Path, *, slabs_at_once: int = 1) -> VolumeModel:
+    """The model of a file, in evaluation mode on the CPU.
+
+    Raises:
+        StorageError: The file cannot be read, or holds no model.
+    """
+    card = read_card(path)
+    try:
+        plan = plan_of(card.mode, card.grid.shape, card.plan)
+        model = model_of(plan, slabs_at_once=slabs_at_once)
+        with safe_open(path, framework="pt") as file:
+            model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    except (SafetensorError, OSError, SettingsError, RuntimeError) as err:
+        raise _no_model(path, err) from err
+    return model.eval()
+
+
+def _no_model(path: Path, err: Exception) -> StorageError:
+    return StorageError(Problem("a trained model", type(err).__name__, path.name, _REMEDY))

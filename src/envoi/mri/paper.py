@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from envoi.errors import MethodError, Problem
 from envoi.mri.diffusion import TIMES, Diffusion
-from envoi.mri.model import Given, OnSample, VolumeModel, ignore_sample
+from envoi.mri.given import Given
+from envoi.mri.model import OnSample, VolumeModel, ignore_sample
 from envoi.mri.population import Persons, Population, Voxels
 from envoi.mri.slices import Layout, SlicesNetwork, SlicesPlan, distances
 from envoi.mri.windows import SLOTS, Window, random_window, sampling_windows

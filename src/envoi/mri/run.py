@@ -16,7 +16,7 @@ import torch
 from envoi.checkpoint import Checkpoint
 from envoi.files import canonical_json, digest
 from envoi.mri.model import VolumeModel
-from envoi.mri.modes import Mode, ModelCard, Plan, model_of, read_model, write_model
+from envoi.mri.modes import Mode, ModelCard, Plan, model_of, read_card, read_model, write_model
 from envoi.mri.population import Population
 from envoi.mri.training import MriTraining, train
 from envoi.progress import OnStep, ignore_step, logged
@@ -62,7 +62,7 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
     }
     run.claim(decisive, what="the subjects and settings")
     if file.exists():
-        return read_model(file)
+        return read_model(file), read_card(file)
     model = fresh_model(plan, settings.seed, checkpointed=checkpointed)
     checkpoint = Checkpoint(
         folder / "training.safetensors", fingerprint=digest(canonical_json(decisive).encode())

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from envoi.errors import MethodError, Problem
-from envoi.mri.model import Given, OnSample, VolumeModel, ignore_sample
+from envoi.mri.given import Given
+from envoi.mri.model import OnSample, VolumeModel, ignore_sample
 from envoi.mri.paths import Path, integrate, random_times
 from envoi.mri.population import Persons, Population, Voxels
 

@@ -1,0 +1,170 @@
+"""`envoi mri sample` and `envoi mri complete`: volumes out of a trained model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from envoi.cli.device import DeviceOption, device_called
+from envoi.cli.mri_options import (
+    MemoryOption,
+    PrecisionOption,
+    SeedOption,
+    fitted_to,
+    one_of,
+    precision_called,
+)
+
+if TYPE_CHECKING:
+    from envoi.mri.given import Given
+    from envoi.mri.modes import ModelCard
+    from envoi.mri.slabs import Plane
+    from envoi.volumes import Sex, Volume
+
+RunArgument = Annotated[Path, typer.Argument(help="A folder that `envoi mri train` wrote.")]
+AgeOption = Annotated[
+    float | None, typer.Option("--age", min=0, max=120, help="In years; left out: any.")
+]
+SexOption = Annotated[str | None, typer.Option("--sex", help="female or male; left out: any.")]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Of the solver; 40, or the paper's 1000.")
+]
+_STEPS = 40
+
+
+def sample(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", help="The folder of the volumes; new or empty.")],
+    count: Annotated[int, typer.Option(min=1, help="How many volumes.")] = 1,
+    age: AgeOption = None,
+    sex: SexOption = None,
+    steps: StepsOption = None,
+    memory_gib: MemoryOption = None,
+    seed: SeedOption = 0,
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+) -> None:
+    """Draw volumes of people who do not exist; each file and its sidecar say so."""
+    from envoi.errors import Problem, StorageError
+    from envoi.mri.brain import as_volume
+
+    if out.is_dir() and any(out.iterdir()):
+        remedy = "Choose another --out, or move the old files away."
+        raise StorageError(Problem("a new or empty folder", "a full one", out.name, remedy))
+    drawing = _Drawing(run, memory_gib, steps, precision, device)
+    for number in range(1, count + 1):
+        voxels = drawing.one(age, sex, seed=seed, number=number)
+        name = f"synthetic-{number:04d}_T1w.nii.gz"
+        drawing.write(as_volume(voxels, drawing.card.grid), out / name, seed, number)
+        typer.echo(f"{number} of {count}: {name}")
+
+
+def complete(
+    run: RunArgument,
+    given: Annotated[Path, typer.Option("--given", help="A scan of the model's grid.")],
+    out: Annotated[Path, typer.Option("--out", help="The completed volume, .nii or .nii.gz.")],
+    slices: Annotated[
+        str | None, typer.Option("--slices", help="Kept slices: 40:60, or 3,7,12.")
+    ] = None,
+    every: Annotated[int | None, typer.Option("--every", min=1, help="Keep every n-th.")] = None,
+    plane: Annotated[str, typer.Option(help="axial, coronal or sagittal.")] = "axial",
+    age: AgeOption = None,
+    sex: SexOption = None,
+    steps: StepsOption = None,
+    memory_gib: MemoryOption = None,
+    seed: SeedOption = 0,
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+) -> None:
+    """Keep some slices of a scan and generate the others."""
+    from envoi.data.nifti import read_nifti
+    from envoi.mri.brain import as_volume
+    from envoi.mri.given import given_slices
+
+    drawing = _Drawing(run, memory_gib, steps, precision, device)
+    scan = _on_grid(read_nifti(given, where="--given"), drawing.card)
+    known = given_slices(scan.voxels, _plane(plane), slices=slices, every=every)
+    voxels = drawing.one(age, sex, seed=seed, number=1, given=known)
+    drawing.write(as_volume(voxels, drawing.card.grid), out, seed, 1)
+    kept = int(known.mask.flatten(1).any(dim=1).sum()) if plane == "axial" else None
+    typer.echo(f"Completed{'' if kept is None else f' around {kept} slices'}: {out.name}")
+
+
+class _Drawing:
+    """A trained model, ready to draw on a device."""
+
+    def __init__(
+        self,
+        run: Path,
+        memory_gib: float | None,
+        steps: int | None,
+        precision: str,
+        device: str,
+    ) -> None:
+        from envoi.mri.modes import plan_of, read_card, read_model
+
+        self._device, self._precision = device_called(device), precision_called(precision)
+        file, slabs = run / "model.safetensors", 1
+        self.card = read_card(file)
+        if memory_gib is not None:
+            plan = plan_of(self.card.mode, self.card.grid.shape, self.card.plan)
+            fit = fitted_to(plan, "sample", memory_gib, precision, self._device.type)
+            slabs = fit.use.slabs_at_once
+        self._model = read_model(file, slabs_at_once=slabs).to(self._device)
+        self.steps = steps or (1000 if self.card.mode == "paper" else _STEPS)
+
+    def one(
+        self,
+        age: float | None,
+        sex: str | None,
+        *,
+        seed: int,
+        number: int,
+        given: "Given | None" = None,
+    ) -> Any:  # noqa: ANN401  (an array; importing numpy here would slow --help)
+        """The intensities of one volume, about 0 to 1."""
+        from envoi.mri.population import intensities, person
+        from envoi.mri.precision import computing
+        from envoi.seeding import torch_generator
+
+        with computing(self._precision, self._device):
+            drawn = self._model.draw(
+                person(age, _sex(sex))[None],
+                steps=self.steps,
+                generator=torch_generator(seed, "mri", "sample", number),
+                given=given,
+            )
+        return intensities(drawn)[0]
+
+    def write(self, volume: "Volume", path: Path, seed: int, number: int) -> None:
+        """The file, and the sidecar that marks it as made."""
+        from envoi.data.nifti import write_nifti
+
+        sidecar = {
+            "Model": f"envoi.mri, mode {self.card.mode}",
+            "Seed": seed,
+            "Number": number,
+            "Settings": {"Steps": self.steps, "Plan": self.card.plan},
+        }
+        write_nifti(volume, path, sidecar)
+
+
+def _on_grid(scan: "Volume", card: "ModelCard") -> "Volume":
+    from envoi.errors import DataError, Problem
+
+    if (scan.grid.shape, scan.grid.spacing_mm) != (card.grid.shape, card.grid.spacing_mm):
+        expected = f"{card.grid.shape} voxels of {card.grid.spacing_mm} mm"
+        found = f"{scan.grid.shape} of {scan.grid.spacing_mm} mm"
+        remedy = "Prepare the scan as the model's brains were."
+        raise DataError(Problem(expected, found, "--given", remedy))
+    return scan
+
+
+def _sex(name: str | None) -> "Sex | None":
+    return None if name is None else cast("Sex", one_of(("female", "male"), name, "--sex"))
+
+
+def _plane(name: str) -> "Plane":
+    from envoi.mri.slabs import Plane
+
+    return Plane(one_of(("axial", "coronal", "sagittal"), name, "--plane"))

@@ -1,0 +1,148 @@
+"""`envoi mri train` and `envoi mri memory`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from envoi.cli.device import DeviceOption, device_called
+from envoi.cli.mri import ShapeOption, SpacingOption, sizes
+from envoi.cli.mri_options import (
+    GIB,
+    MemoryOption,
+    ModeOption,
+    PrecisionOption,
+    SeedOption,
+    fitted_to,
+    precision_called,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from envoi.mri.modes import Plan
+    from envoi.mri.training import MriTraining
+    from envoi.volumes import Grid
+
+
+ReorientOption = Annotated[bool, typer.Option("--reorient", help="Turn scans to RAS+.")]
+SkullOption = Annotated[bool, typer.Option("--allow-skull", help="Take heads with their skull.")]
+CacheOption = Annotated[
+    Path | None, typer.Option(help="Keep prepared volumes here.", metavar="DIR")
+]
+TrainStepsOption = Annotated[int, typer.Option("--steps", min=1, help="Training steps.")]
+MinutesOption = Annotated[
+    float, typer.Option(min=0, help="End after so many minutes, if steps are left; 0: never.")
+]
+BatchOption = Annotated[int, typer.Option(min=1, help="Slabs, windows or volumes of a step.")]
+HeldOutOption = Annotated[
+    int, typer.Option(min=0, help="Persons that training never sees, for `evaluate`.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what would run.")]
+
+
+def train(
+    folder: Annotated[Path, typer.Argument(help="Brains and participants.tsv, as for prepare.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder of this run.")],
+    mode: ModeOption = "joint",
+    steps: TrainStepsOption = 20_000,
+    minutes: MinutesOption = 0.0,
+    batch: BatchOption = 8,
+    held_out: HeldOutOption = 0,
+    memory_gib: MemoryOption = None,
+    reorient: ReorientOption = False,
+    spacing_mm: SpacingOption = None,
+    shape: ShapeOption = None,
+    allow_skull: SkullOption = False,
+    cache: CacheOption = None,
+    seed: SeedOption = 0,
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+    dry_run: DryRunOption = False,
+) -> None:
+    """Train a model of brains; may be interrupted and repeated."""
+    from envoi.cli.progress import following
+    from envoi.data.brains import load_brains, split_subjects
+    from envoi.data.nifti import VolumePermissions
+    from envoi.mri.run import train_in
+
+    chosen, asked = device_called(device), None if shape is None else sizes(shape)
+    permissions = VolumePermissions(
+        reorient=reorient, spacing_mm=spacing_mm, shape=asked, allow_skull=allow_skull
+    )
+    people = load_brains(folder, permissions, cache=cache)
+    training = split_subjects(people, held_out, seed)[0] if held_out else people
+    wanted = _Wanted(mode, steps, minutes, batch, seed, precision, memory_gib)
+    plan, settings, checkpointed = wanted.for_grid(training[0].volume.grid, chosen)
+    typer.echo(f"{len(training)} brains of {len(people)} to learn from, {held_out} held out.")
+    typer.echo(f"{training[0].volume!r}, mode {mode}, {settings}, on {chosen.type}")
+    if dry_run:
+        typer.echo(f"{plan}")
+        return
+    with following() as on_step:
+        _, card = train_in(
+            out,
+            training,
+            cast("Any", mode),
+            plan,
+            settings,
+            checkpointed=checkpointed,
+            device=chosen,
+            on_step=on_step,
+        )
+    typer.echo(f"Trained for {card.steps} steps: {out / 'model.safetensors'}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What was asked for, as it was typed."""
+
+    mode: str
+    steps: int
+    minutes: float
+    batch: int
+    seed: int
+    precision: str
+    memory_gib: float | None
+
+    def for_grid(self, grid: "Grid", device: "torch.device") -> "tuple[Plan, MriTraining, bool]":
+        """Plan, settings and whether maps are computed again, within the memory that was given."""
+        from envoi.mri.modes import plan_of
+        from envoi.mri.training import MriTraining
+
+        plan, batch, checkpointed = plan_of(self.mode, grid.shape, {}), self.batch, False
+        if self.memory_gib is not None:
+            fit = fitted_to(plan, "train", self.memory_gib, self.precision, device.type)
+            plan, batch = fit.plan, min(batch, fit.use.batch)
+            checkpointed = fit.use.checkpointed
+        settings = MriTraining(
+            steps=self.steps,
+            batch=batch,
+            seed=self.seed,
+            seconds=60 * self.minutes,
+            precision=precision_called(self.precision),
+        )
+        return plan, settings, checkpointed
+
+
+def memory(
+    size: Annotated[str, typer.Option("--size", help="128, or DEPTHxHEIGHTxWIDTH.")] = "128",
+    mode: ModeOption = "joint",
+    memory_gib: MemoryOption = None,
+    precision: PrecisionOption = "fp32",
+) -> None:
+    """Predict the peak memory of sampling one volume and of training with one item a step."""
+    from envoi.mri.memory import Use, predicted_bytes
+    from envoi.mri.modes import plan_of
+
+    shape = sizes(size if "x" in size else "x".join([size] * 3))
+    plan = plan_of(mode, shape, {})
+    for phase in ("sample", "train"):
+        if memory_gib is not None:
+            fit = fitted_to(plan, phase, memory_gib, precision, "cpu")
+            typer.echo(f"{phase}: {fit.bytes / GIB:.3f} GiB with {fit.words}")
+        else:
+            use = Use(cast("Any", phase), precision=precision_called(precision))
+            typer.echo(f"{phase}: {predicted_bytes(plan, use) / GIB:.3f} GiB")
+    typer.echo("Of tensors: libraries and the scratch space of kernels come on top.")

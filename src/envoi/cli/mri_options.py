@@ -1,0 +1,60 @@
+"""Options that several of the `envoi mri` commands share, and what their words mean."""
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from envoi.mri.fitting import Fit
+    from envoi.mri.modes import Plan
+    from envoi.mri.precision import Precision
+
+GIB = 2**30
+
+ModeOption = Annotated[str, typer.Option(help="joint, paper, full3d or wavelet3d.")]
+MemoryOption = Annotated[
+    float | None,
+    typer.Option("--memory-gib", min=0.01, metavar="N", help="Stay within this much memory."),
+]
+PrecisionOption = Annotated[
+    str, typer.Option(help="auto (bf16 on GPUs that are fast at it), fp32 or bf16.")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results.")]
+
+
+def fitted_to(plan: "Plan", phase: str, gib: float, precision: str, device: str) -> "Fit":
+    """The way to use a model that `--memory-gib` leaves.
+
+    Raises:
+        SettingsError: None fits.
+    """
+    import torch
+
+    from envoi.mri.fitting import fitted
+    from envoi.mri.precision import resolved_precision
+
+    chosen = resolved_precision(precision_called(precision), torch.device(device))
+    return fitted(plan, cast("Any", phase), gib * GIB, chosen)
+
+
+def precision_called(name: str) -> "Precision":
+    """The precision that `--precision` names.
+
+    Raises:
+        SettingsError: There is none of that name.
+    """
+    return cast("Precision", one_of(("auto", "fp32", "bf16"), name, "--precision"))
+
+
+def one_of(known: tuple[str, ...], name: str, where: str) -> str:
+    """The name, if it is known.
+
+    Raises:
+        SettingsError: It is not.
+    """
+    from envoi.errors import Problem, SettingsError
+
+    if name not in known:
+        expected = f"{', '.join(known[:-1])} or {known[-1]}"
+        raise SettingsError(Problem(expected, ascii(name)[:80], where, "Correct it."))
+    return name
