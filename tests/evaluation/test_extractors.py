@@ -54,7 +54,7 @@ def test_training_learns_plane_rotation_and_place(course):
     )
     assert first["pose"] == pytest.approx(np.log(12), abs=0.3)
     assert last["pose"] < 1.8  # an ellipsoid looks the same upside down: no less than ln 2
-    assert last["place"] < 0.2 * first["place"]
+    assert last["place"] < 0.5 * first["place"]
 
 
 def test_training_is_a_function_of_volumes_steps_and_seed(volumes):

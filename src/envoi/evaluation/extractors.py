@@ -51,10 +51,10 @@ class SliceNetwork(nn.Module):
         self, slices: Float[Tensor, "slice 1 side side"]
     ) -> Float[Tensor, "slice feature"]:
         """Averages of the last maps."""
-        maps = slices
-        for layer in self.layers:
-            maps = functional.avg_pool2d(layer(maps).relu(), 2)
-        return maps.mean(dim=(2, 3))
+        maps = self.layers[0](slices).relu()
+        for layer in self.layers[1:]:
+            maps = layer(functional.avg_pool2d(maps, 2)).relu()
+        return cast("Tensor", maps.mean(dim=(2, 3)))
 
     def forward(
         self, slices: Float[Tensor, "slice 1 side side"]
