@@ -1,6 +1,7 @@
-"""How good a classifier is: pure functions of its answers and the truth.
+"""How good a classifier is, and how real synthetic volumes are: pure functions of arrays.
 
-NumPy and SciPy only. This room knows no network, no file and no site.
+What is named here judges classifiers with NumPy and SciPy alone. Volumes have modules of their own,
+of which `similarity` and `extractors` load torch. This room knows no file and no site.
 """
 
 from envoi.evaluation.bootstrap import Statistic, bootstrap_interval
