@@ -2,7 +2,8 @@
 
 Bayes' rule takes a site's own class mix out of its network's answer: a_kc(x) = log p_k(c|x) -
 log pi_k(c) is the log-likelihood of class c, up to an offset b_k(x) that the site's classes share
-and that differs from site to site. Networks err more on classes that they saw less of, so
+and that differs from site to site. Answers are calibrated first where the site sent a temperature,
+and of a mix that training has taken out, only what is left is divided out. Networks err more on classes that they saw less of, so
 
     a_kc(x) = s_c(x) + b_k(x) + noise,  variance of the noise 1 / n_k(c),
 
@@ -19,9 +20,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from envoi.errors import MethodError, Problem
+from envoi.server.answers import calibrated, own_likelihoods
 from envoi.server.closed_form import DescriptorClassifier, log_prior
 from envoi.server.pooled import pooled_moments
-from envoi.server.teacher import Counts, SiteLogits, Teachers, site_logits
+from envoi.server.teacher import Teachers, site_logits
 
 # What the closed form weighs for each image behind it, and the power of the target prior: chosen
 # on skin28's validation images over five partitions of one seed; both are flat around the choice.
@@ -72,7 +74,7 @@ class Consensus(nn.Module):
             self.closed_form = DescriptorClassifier(pooled, teachers.image)
             said.append(moments_weight * counts.sum(dim=0, keepdim=True))
         self.networks = nn.ModuleList(member.network for member in teachers.members)
-        self.counts = learned
+        self.counts, self.temperatures = learned, teachers.temperatures
         self.register_buffer("operator", consensus_operator(torch.cat(said)))
         self.register_buffer("prior", log_prior(counts.sum(dim=0), prior_power))
         self.to(teachers.device).eval()
@@ -81,19 +83,12 @@ class Consensus(nn.Module):
         self, images: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch class"]:
         """Logits of normalised images."""
-        answers = own_likelihoods(site_logits(self.networks, images), self.counts)
+        logits = calibrated(site_logits(self.networks, images), self.temperatures)
+        answers = own_likelihoods(logits, self.counts)
         if self.closed_form is not None:
             answers = torch.cat([answers, self.closed_form(images)[None]])
         common: Tensor = torch.einsum("cke,kbe->bc", self.operator, answers)
         return common + self.prior
-
-
-def own_likelihoods(logits: SiteLogits, counts: Counts) -> SiteLogits:
-    """Log p_k(c|x) - log pi_k(c); zero where the site has no image of the class."""
-    shares = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
-    known = (counts > 0).to(logits.device)
-    prior = torch.where(counts > 0, shares, 1.0).log().to(logits.device)
-    return torch.where(known[:, None], logits.log_softmax(dim=-1) - prior[:, None], 0.0)
 
 
 def consensus_operator(
