@@ -6,7 +6,7 @@ from typing import Any
 from envoi.server.teacher import Teachers
 
 
-def with_members(teachers: Teachers, **changes: Any) -> Teachers:  # noqa: ANN401  (of any field)
+def with_members(teachers: Teachers, **changes: Any) -> Teachers:
     """The same teachers, each with `changes`."""
     members = tuple(replace(member, **changes) for member in teachers.members)
     return Teachers(members, teachers.image)

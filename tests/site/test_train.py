@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from envoi.calibration import fit_temperature
 from envoi.checkpoint import Checkpoint
 from envoi.errors import DataError, EnvoiWarning, SettingsError, StudyError
-from envoi.calibration import fit_temperature
 from envoi.site.course import Course, class_weights, log_mix
 from envoi.site.job import job_fingerprint
 from envoi.site.train import train

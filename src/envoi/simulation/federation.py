@@ -177,9 +177,7 @@ class Federation:
             class_counts=sent.class_counts,
             bytes_sent=sent.bytes,
             train_seconds=float(seconds.read_text()),
-            statement=tuple(
-                describe(sent.manifest, self.study.classes, asked=self.study.training)
-            ),
+            statement=tuple(describe(sent.manifest, self.study.classes, asked=self.study.training)),
         )
 
     def _train(

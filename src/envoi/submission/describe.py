@@ -94,6 +94,8 @@ def _counts(manifest: Manifest, class_names: Sequence[str]) -> list[str]:
         f"fewer than {policy.minimum_class_size} told as 0, others rounded to multiples of "
         f"{policy.count_rounding}"
     )
+    if policy.moment_rank:
+        rule += f", correlations by {policy.moment_rank} factors"
     asked = f"The study's statistics policy: {_listed(policy.release) or 'none'}; {rule}."
     if counts is None:
         return [asked, "No class counts: the study asks for none."]

@@ -1,9 +1,11 @@
 """Correlations by a few common factors, in a fraction of the bytes of all pairs.
 
-As in factor analysis (Lawley and Maxwell 1971), R ~ L L^T + diag(1 - diag(L L^T)): what features
-share is told by L, of as many columns as the study's `moment_rank`, and the rest of each feature
-is taken for its own. L holds the leading eigenvectors of R, each times the root of its eigenvalue.
-In a file it stands in int8 with one scale for each feature (`quantise`).
+As in factor analysis, R ~ L L^T + diag(1 - diag(L L^T)): what features share is told by L, of as
+many columns as the study's `moment_rank`, and the rest of each feature is taken for its own. L is
+the one of greatest likelihood (Lawley 1940; Joereskog 1967, Psychometrika 32) and not the leading
+eigenvectors of R: a discriminant divides by variances, so that small ones count, and eigenvectors
+spend L on large ones (benchmarks/moment_rank.py has both). In a file L stands in int8 with one
+scale for each feature (`quantise`); half precision would be no better.
 """
 
 from collections.abc import Mapping
@@ -15,16 +17,19 @@ from torch import Tensor
 from envoi.submission.layout import FACTOR_SCALES, FEATURE_FACTORS
 from envoi.submission.quantise import INT8_LIMIT, from_int8, to_int8
 
+# From then on, correlations of real images change in the third decimal. Each step is one
+# decomposition of a matrix of the features' size.
+_STEPS = 12
+_LEAST_OWN = 1e-3  # of a feature's variance; keeps near copies of one another apart
 
-def encoded_factors(
-    correlations: Float[Tensor, "feature feature"], rank: int
-) -> dict[str, Tensor]:
-    """The leading `rank` factors as tensors of a file."""
-    levels, scales = to_int8(_leading(correlations, rank))
+
+def encoded_factors(correlations: Float[Tensor, "feature feature"], rank: int) -> dict[str, Tensor]:
+    """`rank` factors as tensors of a file."""
+    levels, scales = to_int8(_fitted(correlations, rank))
     return {FEATURE_FACTORS: levels, FACTOR_SCALES: scales}
 
 
-def _leading(
+def _fitted(
     correlations: Float[Tensor, "feature feature"], rank: int
 ) -> Float[Tensor, "feature factor"]:
     """Zero for features that are unrelated; NaN, which no file takes, for what is not finite."""
@@ -33,8 +38,28 @@ def _leading(
         return torch.full((features, rank), torch.nan)
     if torch.equal(correlations, torch.eye(features)):
         return torch.zeros(features, rank)
-    values, vectors = torch.linalg.eigh(correlations.double())
-    return (vectors * values.clamp_min(0).sqrt())[:, -rank:].flip(1).float()
+    factors = common_factors(correlations, rank)
+    return (factors / _norms(factors).clamp_min(1)).float()
+
+
+def common_factors(
+    correlations: Float[Tensor, "feature feature"], rank: int
+) -> Float[Tensor, "feature factor"]:
+    """L of the greatest likelihood, by falling eigenvalue, in double precision.
+
+    With P the features' own variances (all at first), L is P^(1/2) U (V - 1)^(1/2) with the
+    leading eigenvectors U and eigenvalues V of P^(-1/2) R P^(-1/2); then P is diag(R - L L^T).
+    """
+    wide = correlations.double()
+    own = torch.ones(len(wide), dtype=torch.float64)
+    factors = wide[:, :rank]
+    for _ in range(_STEPS):
+        roots = own.sqrt()[:, None]
+        values, vectors = torch.linalg.eigh(wide / roots / roots.T)
+        strengths = (values[-rank:] - 1).clamp_min(0).sqrt()
+        factors = (roots * vectors[:, -rank:] * strengths).flip(1)
+        own = (1 - factors.square().sum(dim=1)).clamp_min(_LEAST_OWN)
+    return factors
 
 
 def completed(factors: Float[Tensor, "feature factor"]) -> Float[Tensor, "feature feature"]:
@@ -42,7 +67,7 @@ def completed(factors: Float[Tensor, "feature factor"]) -> Float[Tensor, "featur
 
     A feature whose common part is above one, as rounding may make it, has nothing of its own.
     """
-    common = factors / factors.square().sum(dim=1, keepdim=True).sqrt().clamp_min(1)
+    common = factors / _norms(factors).clamp_min(1)
     return (common @ common.T).clamp(-1, 1).fill_diagonal_(1)
 
 
@@ -63,3 +88,7 @@ def problem_of_factors(factors: Float[Tensor, "feature factor"]) -> tuple[str, s
     if largest > most:
         return f"common parts of at most {most:.3g} of a feature", f"{largest:.3g}"
     return None
+
+
+def _norms(factors: Float[Tensor, "feature factor"]) -> Float[Tensor, "feature 1"]:
+    return factors.square().sum(dim=1, keepdim=True).sqrt()
