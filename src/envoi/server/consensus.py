@@ -2,9 +2,9 @@
 
 Bayes' rule takes a site's own class mix out of its network's answer: a_kc(x) = log p_k(c|x) -
 log pi_k(c) is the log-likelihood of class c, up to an offset b_k(x) that the site's classes share
-and that differs from site to site. Where training has taken some of the mix out already, only the rest
-is divided out; where the site sent a temperature, its answers are calibrated first. Networks err
-more on classes that they saw less of, so
+and that differs from site to site. Where training has taken some of the mix out already, only the
+rest is divided out; where the site sent a temperature, its answers are calibrated first. Networks
+err more on classes that they saw less of, so
 
     a_kc(x) = s_c(x) + b_k(x) + noise,  variance of the noise 1 / n_k(c),
 
