@@ -28,14 +28,23 @@ def test_own_likelihoods_are_answers_without_the_sites_mix():
 
 def test_the_mix_that_training_took_out_can_be_put_back():
     found = under_own_mix(LOGITS, COUNTS, torch.tensor([0.25, 1.0]))
-    wanted = [0.75 * np.log(0.75), 1 + 0.75 * np.log(0.25), 2.0]
+    wanted = [0.75 * np.log(0.75), 1 + 0.75 * np.log(0.25), 2 + 0.75 * np.log(0.25)]
     torch.testing.assert_close(found[0, 0], torch.tensor(wanted, dtype=torch.float32))
     assert found[1].equal(LOGITS[1])
 
 
-def test_classes_without_images_have_a_mix_that_changes_nothing():
-    wanted = torch.tensor([[0.75, 0.25, 1.0], [1.0, 1.0, 1.0]]).log()
+def test_classes_told_as_none_have_one_image():
+    wanted = torch.tensor([[0.75, 0.25, 0.25], [1.0, 1.0, 1.0]]).log()
     torch.testing.assert_close(log_mix(COUNTS), wanted)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5])
+def test_a_suppressed_class_does_not_win_where_the_mix_is_put_back(power):
+    """Of 1,000 images nine are of a class told as 0; the network answers under the flat mix."""
+    mix = torch.tensor([0.991, 0.009])
+    answers = (power * mix.log()).expand(1, 1, 2)
+    found = under_own_mix(answers, torch.tensor([[1000.0, 0.0]]), torch.tensor([power]))
+    assert found.softmax(dim=-1)[0, 0, 1] < 0.01
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])

@@ -41,6 +41,9 @@ def under_own_mix(logits: SiteLogits, counts: Counts, powers: PerSite) -> SiteLo
 
 
 def log_mix(counts: Counts) -> Counts:
-    """Logarithm of each class's share at each site; 0 for classes without any image."""
-    shares = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
-    return torch.where(counts > 0, shares, 1.0).log()
+    """Logarithm of each class's share at each site, with one image at least.
+
+    A count of 0 may hide a few images, on which an adjusted network has learned to answer as on
+    any other class: taken for common, they would win everywhere.
+    """
+    return (counts.clamp_min(1) / counts.sum(dim=1, keepdim=True).clamp_min(1)).log()

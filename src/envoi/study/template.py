@@ -45,8 +45,8 @@ Check it with: envoi study check study.toml""",
     "parts of the description vary together.\nThe fewer it may have, the surer one can test "
     "whether a given image was among them.",
     "statistics.moment_rank": "Tell how parts of the description vary together by so many common "
-    "factors, in place of all pairs (0): fewer bytes, and less told of single images. 64 are a fifth "
-    "of the bytes; under 64 it costs accuracy.",
+    "factors, in place of all pairs (0): fewer bytes, and less told of single images.\n64 are a "
+    "fifth of the bytes; fewer cost accuracy.",
     "training": "How hospitals are asked to train.",
     "training.rate": "Learning rate of SGD.",
     "training.milestones": "The rate falls tenfold after these fractions of all epochs.",
