@@ -17,6 +17,17 @@ def test_the_temperature_behind_the_labels_is_found(temperature):
     )
 
 
+def test_a_class_mix_that_the_logits_lack_is_no_lack_of_confidence():
+    """Logits of a flat mix, labels of a skewed one: without the offsets another T looks right."""
+    rng = np.random.default_rng(3)
+    logits, mix = rng.normal(0, 2, (20_000, 3)), np.array([0.9, 0.08, 0.02])
+    chances = softmax(logits / 2 + np.log(mix), axis=1)
+    labels = (chances.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
+    assert fit_temperature(logits, labels, np.log(mix)) == pytest.approx(2, rel=0.05)
+    assert fit_temperature(logits, labels, np.log(mix) + 7) == pytest.approx(2, rel=0.05)
+    assert fit_temperature(logits, labels) > 3
+
+
 def test_scaling_the_logits_scales_the_temperature():
     rng = np.random.default_rng(1)
     logits, labels = rng.normal(0, 2, (500, 3)), rng.integers(0, 3, 500)

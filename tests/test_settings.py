@@ -88,6 +88,35 @@ def test_all_that_is_wrong_with_a_training_is_told_at_once():
     assert names == ["momentum", "weight_decay", "milestones", "patience"]
 
 
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
+def test_training_takes_out_a_part_of_the_class_mix_or_all_of_it(value):
+    with pytest.raises(SettingsError, match=r"^logit_adjustment: expected 0 to 1, found "):
+        TrainingSettings(logit_adjustment=value)
+
+
+def test_the_class_mix_is_taken_out_once():
+    message = (
+        "logit_adjustment: expected 0 beside class_weights, found 0.5. Choose one of the two: "
+        "each takes the class mix out of the answers."
+    )
+    with pytest.raises(SettingsError) as caught:
+        TrainingSettings(class_weights=True, logit_adjustment=0.5)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("values", "power"),
+    [
+        ({}, 1.0),
+        ({"class_weights": True}, 0.0),
+        ({"logit_adjustment": 1.0}, 0.0),
+        ({"logit_adjustment": 0.25}, 0.75),
+    ],
+)
+def test_what_is_left_of_the_class_mix(values, power):
+    assert TrainingSettings(**values).mix_power == power
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
 def test_the_validation_part_leaves_something_to_train_on(value):
     with pytest.raises(SettingsError, match=r"validation_fraction: expected 0 up to below 1"):

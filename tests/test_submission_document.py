@@ -21,6 +21,7 @@ from envoi.submission import (
     submission_bytes,
     write_submission,
 )
+from envoi.submission.layout import layout_of
 from envoi.types import ImageSpec
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "submission.md"
@@ -29,6 +30,7 @@ FORMATS = ("fp32", "fp16", "int8")
 KEY = generate_key()
 FEATURES = Descriptor(3, 28).dimension
 POLICY = StatisticsPolicy(release=("class_counts", "feature_moments", "temperature"))
+BY_FACTORS = POLICY.model_copy(update={"moment_rank": 64})
 
 
 def make_study(weight_format, architecture="resnet10-small", policy=POLICY):
@@ -44,9 +46,14 @@ def make_study(weight_format, architecture="resnet10-small", policy=POLICY):
     )
 
 
+@pytest.fixture(params=[POLICY, BY_FACTORS], ids=["all pairs", "factors"])
+def policy(request):
+    return request.param
+
+
 @pytest.fixture
-def submission(tmp_path, request):
-    study = make_study(request.param)
+def submission(tmp_path, policy, request):
+    study = make_study(request.param, policy=policy)
     state = {name: t for name, t in study.network().state_dict().items() if t.dim()}
     release = Release(
         architecture="resnet10-small",
@@ -112,6 +119,18 @@ def test_size_of_the_moments(weight_format):
     studies = (make_study(weight_format), make_study(weight_format, policy=bare))
     moments, none = (submission_bytes(study, "resnet10-small") for study in studies)
     assert f"{(moments - none) / 1000:.1f}" == kilobytes
+    factors, pairs = re.search(
+        r"64 of them take (\d+\.\d) kB for colour images in place of the (\d+\.\d) kB", text
+    ).groups()
+    bytes_of = {
+        policy.moment_rank: sum(
+            place.stop - place.start
+            for place in layout_of(make_study(weight_format, policy=policy), "vgg8").places
+            if "feature_factors" in place.name or "feature_correlations" in place.name
+        )
+        for policy in (POLICY, BY_FACTORS)
+    }
+    assert (f"{bytes_of[64] / 1000:.1f}", f"{bytes_of[0] / 1000:.1f}") == (factors, pairs)
     numbers = re.search(r"(\d+) for grey images and (\d+) for colour\nof (\d+) pixels", text)
     grey, colour, size = (int(number) for number in numbers.groups())
     for pixels in (size, 28, 224):

@@ -15,8 +15,10 @@ from envoi.errors import Problem, ShapeError
 TEMPERATURES = (0.05, 20.0)
 
 
-def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
-    """The T within 0.05..20 that makes the labels most likely under `softmax(logits / T)`.
+def fit_temperature(
+    logits: NDArray[Any], labels: NDArray[Any], offsets: NDArray[Any] | float = 0.0
+) -> float:
+    """The T within 0.05..20 that makes labels most likely under `softmax(logits / T + offsets)`.
 
     It is 1, so that the classifier stays as it is, where the answers do not tell: every answer
     is right (the likelihood grows without end as T falls) or all logits of an image are equal.
@@ -24,6 +26,9 @@ def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     Args:
         logits: `(image, class)`, finite, of images that did not train the classifier.
         labels: `(image,)`, integers, indices into the classes.
+        offsets: One for each class: the logarithm of what the labels' class mix is to that of
+            the logits. Without it a prior that training took out would pass for a lack of
+            confidence.
 
     Raises:
         ShapeError: There is no image, or not one label for each.
@@ -41,9 +46,11 @@ def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     margins = wide - np.take_along_axis(wide, labels[:, None], axis=1)
     if margins.max() <= 0:
         return 1.0
+    every = np.broadcast_to(np.asarray(offsets, dtype=np.float64), wide.shape)
+    shifts = every - np.take_along_axis(every, labels[:, None], axis=1)
 
     def loss(log_temperature: float) -> float:
-        scaled = margins * math.exp(-log_temperature)
+        scaled = margins * math.exp(-log_temperature) + shifts
         return float(np.logaddexp.reduce(scaled, axis=1).mean())
 
     # Convex in 1/T, hence one minimum in log T too.

@@ -66,6 +66,9 @@ class TrainingSettings:
         flip: With `augment`, mirror left and right at random. Training leaves it out where class
             names tell left from right.
         class_weights: Weigh each class by the inverse of the site's own count.
+        logit_adjustment: Power (tau) of the site's own class mix that the loss takes out of the
+            answers: it sees logits + tau log pi (arXiv:2007.07314); 1 is the balanced softmax
+            (arXiv:2007.10740). Not beside `class_weights`, which take out the whole mix.
 
     Raises:
         SettingsError: A value is wrong; all of them at once.
@@ -83,11 +86,17 @@ class TrainingSettings:
     augment: bool = False
     flip: bool = True
     class_weights: bool = False
+    logit_adjustment: float = 0.0
 
     def __post_init__(self) -> None:
         problems = _problems_of_training(self)
         if problems:
             raise SettingsError(*problems)
+
+    @property
+    def mix_power(self) -> float:
+        """Networks so trained answer as if their site's class mix were itself to this power."""
+        return 0.0 if self.class_weights else 1.0 - self.logit_adjustment
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -273,10 +282,17 @@ def _problems_of_training(settings: TrainingSettings) -> list[Problem]:
         "schedule": (settings.schedule in schedules, f"one of {', '.join(schedules)}"),
         "validation_fraction": (0 <= settings.validation_fraction < 1, "0 up to below 1"),
         "patience": (_is_whole(settings.patience, 0), "a whole number from 0 to below 1e9"),
+        "logit_adjustment": (
+            0 <= settings.logit_adjustment <= (0 if settings.class_weights else 1),
+            "0 beside class_weights" if settings.class_weights else "0 to 1",
+        ),
     }
     remedies = {
         "batch_size": "Use larger batches: batch norm has nothing to normalise by in one image.",
         "milestones": "Give fractions of all epochs, such as [0.5, 0.75], in place of epochs.",
+        "logit_adjustment": "Choose one of the two: each takes the class mix out of the answers."
+        if settings.class_weights
+        else None,
     }
     return [
         _wrong(settings, name, expected, remedies.get(name))

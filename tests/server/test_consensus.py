@@ -1,7 +1,5 @@
 """The experts' common answer: against plain least squares, and what Bayes' rule promises of it."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -12,10 +10,11 @@ from torch import nn
 from envoi.errors import MethodError
 from envoi.server import consensus
 from envoi.server.closed_form import DescriptorClassifier
-from envoi.server.consensus import Consensus, consensus_operator, own_likelihoods
+from envoi.server.consensus import Consensus, consensus_operator
 from envoi.server.pooled import pooled_moments
 from envoi.server.teacher import Teachers
 from tests.conftest import make_teachers
+from tests.server.changed import with_members
 
 quick = settings(deadline=None, max_examples=30)
 CLASSES = 4
@@ -113,15 +112,6 @@ def test_classes_of_no_expert_answer_as_the_others_on_average():
     found = common(weights, torch.where(weights[:, None] > 0, answers, 0.0))
     torch.testing.assert_close(found[:, 2], found[:, :2].mean(dim=1), atol=1e-4, rtol=1e-4)
     assert consensus_operator(torch.zeros(2, 3)).eq(0).all()
-
-
-def test_own_likelihoods_are_answers_without_the_sites_mix():
-    logits = torch.tensor([[[0.0, 1.0, 2.0]], [[1.0, 1.0, 5.0]]])
-    found = own_likelihoods(logits, torch.tensor([[3.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
-    answers = logits[0, 0].log_softmax(dim=0)
-    wanted = [answers[0] - np.log(0.75), answers[1] - np.log(0.25), 0.0]
-    torch.testing.assert_close(found[0, 0], torch.tensor(wanted))
-    assert not found[1].any()
 
 
 class Says(nn.Module):
@@ -241,14 +231,19 @@ def test_the_prior_is_the_pooled_counts_to_the_power(teachers, images):
     torch.testing.assert_close(half, consensus.PRIOR_POWER * wanted, atol=1e-3, rtol=1e-3)
 
 
-def test_a_network_trained_with_class_weights_keeps_its_flat_mix(teachers):
-    weighted = dataclasses.replace(
-        teachers,
-        members=tuple(dataclasses.replace(m, class_weighted=True) for m in teachers.members),
-    )
-    known = teachers.class_counts > 0
-    assert torch.equal(weighted.learned_counts, known.float())
-    assert torch.equal(teachers.learned_counts, teachers.class_counts)
-    images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    plain, flat = (Consensus(t, moments_weight=0.0)(images) for t in (teachers, weighted))
-    assert not torch.allclose(plain, flat)
+@pytest.mark.parametrize("power", [0.0, 0.3, 1.0])
+def test_only_what_training_left_of_the_mix_is_divided_out(images, power):
+    """One site: the flat answer is its own, less as much of its mix as it still has."""
+    teachers = with_members(make_teachers(((600, 10, 40),), moments=False), mix_power=power)
+    found = Consensus(teachers, prior_power=0.0)(images).log_softmax(dim=1)
+    own = teachers.members[0].network(images).log_softmax(dim=1)
+    wanted = (own - power * torch.tensor([600.0, 10, 40]).log()).log_softmax(dim=1)
+    torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
+
+
+def test_answers_are_calibrated_before_anything_else(images):
+    teachers = make_teachers(((600, 10, 40),), moments=False)
+    warm = with_members(teachers, temperature=2.5)
+    found = Consensus(warm, prior_power=1.0)(images).log_softmax(dim=1)
+    wanted = (teachers.members[0].network(images) / 2.5).log_softmax(dim=1)
+    torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)

@@ -9,23 +9,26 @@ from torch import nn
 
 from envoi.errors import MethodError
 from envoi.server import closed_form, gate
-from envoi.server.gate import SiteGate, abstaining, prior_corrected
+from envoi.server.answers import own_likelihoods
+from envoi.server.gate import LikelihoodEnsemble, SiteGate, abstaining, prior_corrected
 from envoi.server.pooled import pooled_moments
 from envoi.submission import Moments
 from tests.conftest import make_teachers
+from tests.server.changed import with_members
 
 RULES = [prior_corrected, abstaining]
 # Two sites, two classes: 3:1 at the first, the second alone at the other.
 COUNTS = torch.tensor([[30.0, 10.0], [0.0, 20.0]])
 LOGITS = torch.tensor([[[0.9, 0.1]], [[0.3, 0.7]]]).log()
+LIKELIHOODS = own_likelihoods(LOGITS, COUNTS)
 
 
 def test_prior_correction_by_hand():
     """a: n share 1, 0.9 / 0.75; b: 1/3 of 0.1 / 0.25 and 2/3 of 0.7 / 1."""
     wanted = torch.tensor([[1.0 * 0.9 / 0.75, 0.1 / 0.25 / 3 + 0.7 / 1 * 2 / 3]]).log()
-    torch.testing.assert_close(prior_corrected(LOGITS, COUNTS, 0.0), wanted)
+    torch.testing.assert_close(prior_corrected(LIKELIHOODS, COUNTS, 0.0), wanted)
     # 30 images of each class in all: the same prior whatever its power.
-    torch.testing.assert_close(prior_corrected(LOGITS, COUNTS, 1.0), wanted + np.log(30))
+    torch.testing.assert_close(prior_corrected(LIKELIHOODS, COUNTS, 1.0), wanted + np.log(30))
 
 
 def test_abstention_by_hand():
@@ -33,7 +36,7 @@ def test_abstention_by_hand():
     first = np.log([1.2, 0.4])
     around = first - first.mean()
     wanted = torch.tensor([[around[0], around[1] / 3]], dtype=torch.float32)
-    torch.testing.assert_close(abstaining(LOGITS, COUNTS, 0.0), wanted)
+    torch.testing.assert_close(abstaining(LIKELIHOODS, COUNTS, 0.0), wanted)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -41,22 +44,25 @@ def test_abstention_by_hand():
 def test_the_prior_is_that_of_the_pooled_counts(rule, power):
     counts = torch.tensor([[30.0, 10.0, 0.0], [5.0, 20.0, 40.0]])
     logits = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    likelihoods = own_likelihoods(logits, counts)
     prior = power * torch.tensor([35.0, 30.0, 40.0]).log()
-    found = rule(logits, counts, power) - rule(logits, counts, 0.0)
+    found = rule(likelihoods, counts, power) - rule(likelihoods, counts, 0.0)
     torch.testing.assert_close(found, prior.expand(4, 3), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_single_site_answers_itself_under_its_own_prior(rule):
     logits = torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(1))
-    found = rule(logits, torch.tensor([[30.0, 10.0, 5.0]]), 1.0)
+    counts = torch.tensor([[30.0, 10.0, 5.0]])
+    found = rule(own_likelihoods(logits, counts), counts, 1.0)
     torch.testing.assert_close(found.log_softmax(1), logits[0].log_softmax(1), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_classes_of_no_site_are_ruled_out_and_all_stays_finite(rule):
     logits = 20 * torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(2))
-    found = rule(logits, torch.tensor([[30.0, 10.0, 0.0], [5.0, 0.0, 0.0]]))
+    counts = torch.tensor([[30.0, 10.0, 0.0], [5.0, 0.0, 0.0]])
+    found = rule(own_likelihoods(logits, counts), counts)
     assert found.isfinite().all()
     assert (found.softmax(1)[:, 2] < 1e-6).all()
 
@@ -64,7 +70,18 @@ def test_classes_of_no_site_are_ruled_out_and_all_stays_finite(rule):
 def test_a_site_that_abstains_has_no_say_on_what_it_lacks():
     changed = LOGITS.clone()
     changed[1, :, 0] += 9
-    torch.testing.assert_close(abstaining(changed, COUNTS), abstaining(LOGITS, COUNTS))
+    found = abstaining(own_likelihoods(changed, COUNTS), COUNTS)
+    torch.testing.assert_close(found, abstaining(LIKELIHOODS, COUNTS))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_given_calibrated_likelihoods_under_the_mix_that_is_left(rule, images):
+    told = {"temperature": 2.0, "mix_power": 0.5}
+    teachers = with_members(make_teachers(moments=False), **told)
+    counts = teachers.class_counts
+    logits = torch.stack([member.network(images) / 2 for member in teachers.members])
+    wanted = rule(own_likelihoods(logits, counts.sqrt()), counts)
+    torch.testing.assert_close(LikelihoodEnsemble(teachers, rule)(images), wanted)
 
 
 # The gate, on images that are their own features and sites whose networks know the truth.
@@ -193,3 +210,12 @@ def test_with_one_site_the_gate_is_open(images):
     teachers = make_teachers(((30, 10, 5),))
     wanted = teachers.members[0].network(images).log_softmax(dim=1)
     torch.testing.assert_close(SiteGate(teachers)(images), wanted)
+
+
+@pytest.mark.parametrize(("temperature", "power"), [(1.0, 1.0), (2.0, 1.0), (1.0, 0.0), (4.0, 0.5)])
+def test_a_gate_mixes_calibrated_answers_under_the_sites_own_mix(images, temperature, power):
+    told = {"temperature": temperature, "mix_power": power}
+    teachers = with_members(make_teachers(((30, 10, 5),)), **told)
+    mix = torch.tensor([30.0, 10.0, 5.0]).log()
+    logits = teachers.members[0].network(images) / temperature + (1 - power) * mix
+    torch.testing.assert_close(SiteGate(teachers)(images), logits.log_softmax(dim=1))

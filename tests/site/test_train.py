@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from envoi.calibration import fit_temperature
 from envoi.checkpoint import Checkpoint
 from envoi.errors import DataError, EnvoiWarning, SettingsError, StudyError
-from envoi.site.course import class_weights
+from envoi.site.course import Course, class_weights, log_mix
 from envoi.site.job import job_fingerprint
 from envoi.site.train import train
 
@@ -190,6 +191,52 @@ def test_an_absent_class_has_no_weight_and_no_infinity(make_images, study):
     plain = train(images, study=study, seed=1)
     assert trained.network.fc.bias.isfinite().all()
     assert not torch.equal(trained.network.fc.bias, plain.network.fc.bias)
+
+
+def test_the_mix_of_a_site_leaves_absent_classes_alone():
+    assert log_mix((30, 10, 0)).exp().tolist() == pytest.approx([0.75, 0.25, 1])
+    assert log_mix((0, 0)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("tau", [0.5, 1.0])
+def test_the_adjusted_loss_is_that_of_logits_with_the_mix(make_images, study, tau):
+    images = make_images(labels=[0] * 30 + [1] * 10)
+    settings = settings_of(study, logit_adjustment=tau, validation_fraction=0.0)
+    course = Course(images, study, settings, (1, "site"), torch.device("cpu"))
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 0, 0, 1, 1, 0])
+    scaled = logits.exp() * torch.tensor([0.75**tau, 0.25**tau, 1.0])
+    chances = scaled / scaled.sum(dim=1, keepdim=True)
+    wanted = -chances[torch.arange(6), labels].log().mean()
+    torch.testing.assert_close(course._loss(logits, labels), wanted)
+
+
+def test_adjusted_training_favours_rare_classes_and_lowers_absent_ones(make_images, study):
+    images = make_images(labels=[0] * 60 + [1] * 4)
+    biases = {}
+    for tau in (0.0, 1.0):
+        settings = settings_of(study, logit_adjustment=tau, validation_fraction=0.0, rate=0.01)
+        trained = train(images, study=study, settings=settings, seed=1)
+        biases[tau] = trained.network.fc.bias.detach()
+        drift = biases[tau] - study.network().fc.bias
+        assert drift[2] < drift[:2].max()
+        assert trained.settings.mix_power == 1 - tau
+    gained = biases[1.0] - biases[0.0]
+    assert gained[1] > gained[0]
+
+
+@pytest.mark.parametrize("changes", [{"logit_adjustment": 0.7}, {"class_weights": True}])
+def test_the_temperature_is_fitted_under_the_mix_of_the_held_out_images(
+    make_images, study, changes
+):
+    images = make_images(labels=[0] * 60 + [1] * 24 + [2] * 12)
+    settings = settings_of(study, epochs=1, validation_fraction=0.5, **changes)
+    trained = train(images, study=study, settings=settings, seed=1)
+    course = Course(images, study, settings, (1, "site"), torch.device("cpu"))
+    logits, labels = (tensor.numpy() for tensor in course.held_out(trained.network))
+    mix = (1 - settings.mix_power) * log_mix((60, 24, 12)).numpy()
+    assert trained.temperature == fit_temperature(logits, labels, mix)
+    assert trained.temperature != fit_temperature(logits, labels)
 
 
 def test_networks_start_from_the_studys_own_weights(make_images, study):

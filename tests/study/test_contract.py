@@ -78,8 +78,9 @@ def test_digest_binds_every_part_of_the_policy(study):
         StatisticsPolicy(minimum_class_size=9),
         StatisticsPolicy(count_rounding=5),
         StatisticsPolicy(minimum_covariance_images=50),
+        StatisticsPolicy(moment_rank=64),
     ]
-    assert len({changed(study, statistics=policy).digest for policy in policies}) == 6
+    assert len({changed(study, statistics=policy).digest for policy in policies}) == 7
 
 
 def test_digest_binds_every_key(study, keys):
@@ -162,6 +163,9 @@ def test_two_sites_need_two_keys(study, keys):
         ({"minimum_covariance_images": 1}, "greater than or equal to 2"),
         ({"minimum_covariance_images": 10**7}, "less than or equal to 1000000"),
         ({"minimum_covariance_images": 99.0}, "a valid integer"),
+        ({"moment_rank": -1}, "greater than or equal to 0"),
+        ({"moment_rank": 129}, "less than or equal to 128"),
+        ({"moment_rank": 64.0}, "a valid integer"),
         ({"count_rounding": 0}, "greater than or equal to 1"),
         ({"count_rounding": 2.0}, "valid integer"),
         ({"minimum": 3}, "Extra inputs"),

@@ -49,6 +49,7 @@ values = st.fixed_dictionaries(
                 "minimum_class_size": st.integers(1, 100),
                 "count_rounding": st.integers(1, 100),
                 "minimum_covariance_images": st.integers(2, 1000),
+                "moment_rank": st.integers(0, 128),
             }
         ),
         "training": st.fixed_dictionaries(
@@ -57,6 +58,7 @@ values = st.fixed_dictionaries(
                 "rate": st.floats(1e-9, 10),
                 "milestones": st.lists(st.floats(0, 1), max_size=4).map(tuple),
                 "augment": st.booleans(),
+                "logit_adjustment": st.floats(0, 1),
             }
         ),
     }

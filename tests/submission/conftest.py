@@ -14,8 +14,10 @@ from envoi.networks.descriptor import Descriptor
 from envoi.study import StatisticsPolicy, Study
 from envoi.submission import Moments, Release, TrainingCard, generate_key, public_text
 from envoi.submission.layout import (
+    FACTOR_SCALES,
     FEATURE_CORRELATIONS,
     FEATURE_DEVIATIONS,
+    FEATURE_FACTORS,
     FEATURE_MEANS,
     Layout,
 )
@@ -25,6 +27,10 @@ from envoi.submission.write import bytes_of
 from envoi.types import ImageSpec
 
 ARCHITECTURE = "resnet10-small"
+BY_FACTORS = {
+    FEATURE_FACTORS: torch.tensor([[127, 0], [-64, 127], [0, 0]], dtype=torch.int8),
+    FACTOR_SCALES: torch.tensor([1 / 127, 0.004, 2**-126]),
+}
 CREATED = date(2026, 3, 4)
 TINY = Layout.of(
     [
@@ -215,3 +221,14 @@ class Forge:
 @pytest.fixture
 def forge(study, key, tmp_path):
     return Forge(study, key, tmp_path)
+
+
+@pytest.fixture
+def factor_forge(forge):
+    """The same, of files that tell correlations by two factors."""
+    kept = [(p.name, p.numbers, p.shape) for p in TINY.places if p.name != FEATURE_CORRELATIONS]
+    told = [(FEATURE_FACTORS, "I8", (3, 2)), (FACTOR_SCALES, "F32", (3,))]
+    forge.layout = Layout.of([*kept, *told], classes=3)
+    del forge.tensors[FEATURE_CORRELATIONS]
+    forge.tensors |= BY_FACTORS
+    return forge

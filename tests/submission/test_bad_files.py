@@ -17,7 +17,13 @@ import torch
 
 from envoi.errors import ReplayError, SignatureError, SubmissionError
 from envoi.submission import generate_key, open_submission
-from envoi.submission.layout import FEATURE_CORRELATIONS, FEATURE_DEVIATIONS, FEATURE_MEANS
+from envoi.submission.layout import (
+    FACTOR_SCALES,
+    FEATURE_CORRELATIONS,
+    FEATURE_DEVIATIONS,
+    FEATURE_FACTORS,
+    FEATURE_MEANS,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -582,6 +588,52 @@ def test_few_images_without_correlations_are_read(forge):
 def test_a_bad_file_is_refused(forge, name):
     make, fragment = FILES[name]
     assert fragment in str(the_refusal(forge, forge.path(make(forge))))
+
+
+FACTORS = {
+    "more than a feature": (
+        tensor_changed(FEATURE_FACTORS, 127, 127, 0, 0, 0, 0, dtype=torch.int8),
+        "expected common parts of at most 1.01 of a feature, found 2",
+    ),
+    "scale too large": (
+        tensor_changed(FACTOR_SCALES, 1e8, 0.004, 1e-3),
+        "expected common parts of at most 1.01 of a feature, found 1.61e+20",
+    ),
+    "scale is NaN": (
+        tensor_changed(FACTOR_SCALES, NAN, 0.004, 1e-3),
+        f"finite numbers in {FACTOR_SCALES}, found a NaN",
+    ),
+    "scale is infinite": (
+        tensor_changed(FACTOR_SCALES, INF, 0.004, 1e-3),
+        f"finite numbers in {FACTOR_SCALES}, found an infinity",
+    ),
+    "scale of zero": (
+        tensor_changed(FACTOR_SCALES, 0, 0.004, 1e-3),
+        f"scales above 0 in {FACTOR_SCALES}, found 0",
+    ),
+    "level of -128": (
+        tensor_changed(FEATURE_FACTORS, -128, 0, 0, 0, 0, 0, dtype=torch.int8),
+        f"levels from -127 to 127 in {FEATURE_FACTORS}, found -128",
+    ),
+    "factors of too few images": (
+        lambda f: with_counts(f, [0, 10, 85]),
+        "expected no correlations from fewer than 100 images, found some",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_bad_factors_are_refused(factor_forge, name):
+    make, fragment = FACTORS[name]
+    assert fragment in str(the_refusal(factor_forge, factor_forge.path(make(factor_forge))))
+
+
+def test_honest_factors_are_read(factor_forge):
+    _, tensors, _ = factor_forge.read(factor_forge.path(factor_forge.file()))
+    assert tensors.keys() == factor_forge.tensors.keys()
+    nothing = {FEATURE_FACTORS: torch.zeros(3, 2, dtype=torch.int8)}
+    few = with_counts(factor_forge, [0, 10, 85], tensors=nothing)
+    assert factor_forge.read(factor_forge.path(few))[0].class_counts == (0, 10, 85)
 
 
 def test_there_are_many():

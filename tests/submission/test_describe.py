@@ -1,3 +1,5 @@
+import re
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -5,7 +7,12 @@ import pytest
 from envoi.settings import TrainingSettings
 from envoi.study import StatisticsPolicy
 from envoi.submission import DifferentialPrivacy, Manifest, TrainingCard, describe, write_submission
-from envoi.submission.layout import FEATURE_CORRELATIONS, FEATURE_DEVIATIONS
+from envoi.submission.layout import (
+    FACTOR_SCALES,
+    FEATURE_CORRELATIONS,
+    FEATURE_DEVIATIONS,
+    FEATURE_FACTORS,
+)
 from envoi.types import ImageSpec
 
 
@@ -63,6 +70,7 @@ def test_all_fields_are_in_the_tests(manifest):
         ("minimum_class_size", 3),
         ("count_rounding", 7),
         ("minimum_covariance_images", 200),
+        ("moment_rank", 16),
     ],
 )
 def test_every_part_of_the_policy_is_told(manifest, field, value):
@@ -107,6 +115,7 @@ def test_every_part_of_the_guarantee_is_told(manifest, field):
 
 def test_all_parts_of_the_policy_are_in_the_test_above():
     names = {"release", "minimum_class_size", "count_rounding", "minimum_covariance_images"}
+    names |= {"moment_rank"}
     assert set(StatisticsPolicy.model_fields) == names
 
 
@@ -114,6 +123,41 @@ def test_moments_are_told_by_what_can_be_drawn_from_them(manifest):
     assert "can draw the coarse average image of each class" in told(manifest)
     assert "(only where at least 100 images stand behind it)" in told(manifest)
     assert "an image can test whether it was among them" in told(manifest)
+
+
+def test_factors_are_told_by_their_number_and_add_no_scale_of_weights(manifest):
+    policy = manifest.statistics.model_copy(update={"moment_rank": 16})
+    tensors = {name: text for name, text in manifest.tensors.items() if "correlat" not in name}
+    tensors |= dict.fromkeys((FEATURE_FACTORS, FACTOR_SCALES), "0" * 64)
+    text = told(manifest.model_copy(update={"statistics": policy, "tensors": tensors}))
+    assert "and the 16 strongest ways in which its parts vary together, in 8-bit numbers" in text
+    assert "(only where at least 100 images stand behind it)" in text
+    (scales,) = re.findall(r"and (\d+) tensors of such scales", told(manifest))
+    assert f"and {scales} tensors of such scales" in text
+
+
+def test_a_temperature_is_told_by_what_it_betrays(manifest):
+    assert "1.234. One number, fitted on the site's own validation images" in told(manifest)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "The network answers common classes more readily: how common each class is"),
+        ({"class_weights": True}, "as if all classes of the site were equally common"),
+        ({"logit_adjustment": 1.0}, "as if all classes of the site were equally common"),
+        ({"logit_adjustment": 0.75}, "(each share to the power 0.25): how common each class is"),
+    ],
+)
+def test_what_a_network_betrays_of_its_class_mix_is_told(manifest, changes, sentence):
+    settings = TrainingSettings(**changes)
+    own = manifest.model_copy(update={"card": replace(manifest.card, settings=settings)})
+    asked = manifest.model_copy(update={"card": replace(manifest.card, settings=None)})
+    assert sentence in told(own)
+    assert sentence in "\n".join(describe(asked, asked=settings))
+    assert sentence not in told(asked)
+    other = TrainingSettings(logit_adjustment=0.5)
+    assert sentence in "\n".join(describe(own, asked=other))
 
 
 @pytest.mark.parametrize("group", ["network/", "scale/", "statistics/feature_m", "statistics/fe"])

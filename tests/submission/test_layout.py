@@ -17,7 +17,14 @@ from envoi.submission import (
     network_bytes,
     submission_bytes,
 )
-from envoi.submission.layout import FEATURE_CORRELATIONS, NUMBER_BYTES, Layout, layout_of
+from envoi.submission.layout import (
+    FACTOR_SCALES,
+    FEATURE_CORRELATIONS,
+    FEATURE_FACTORS,
+    NUMBER_BYTES,
+    Layout,
+    layout_of,
+)
 from envoi.submission.manifest import COUNT_LIMIT, SEQUENCE_LIMIT
 from envoi.types import ImageSpec
 
@@ -71,6 +78,28 @@ def test_bytes_of_moments_are_those_of_the_descriptor(study, change, channels, a
     assert layouts[0] - layouts[1] == expected
 
 
+@pytest.mark.parametrize("rank", [1, 64, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bytes_of_factors_are_those_of_their_rank(study, change, channels, rank):
+    study = change(study, image=ImageSpec.of(channels, 28))
+    policy = study.statistics.model_copy(update={"moment_rank": rank})
+    layouts = [
+        layout_of(change(study, statistics=each), "vgg8")
+        for each in (policy, StatisticsPolicy(release=("class_counts",)))
+    ]
+    features = Descriptor(channels, 28).dimension
+    expected = 4 * features * (len(study.classes) + 1) + features * (rank + 4)
+    assert layouts[0].data_bytes - layouts[1].data_bytes == expected
+    names = {place.name for place in layouts[0].places}
+    assert {FEATURE_FACTORS, FACTOR_SCALES} < names
+    assert FEATURE_CORRELATIONS not in names
+
+
+def test_no_description_is_shorter_than_the_largest_rank():
+    sizes = [Descriptor(channels, size).dimension for channels in (1, 3) for size in (8, 28, 224)]
+    assert min(sizes) > 128
+
+
 def widest(layout, study, architecture):
     """The longest manifest that a valid study and a valid site can make."""
     settings = TrainingSettings(
@@ -84,6 +113,7 @@ def widest(layout, study, architecture):
         validation_fraction=LONG,
         patience=999_999_999,
         flip=False,
+        logit_adjustment=LONG,
     )
     return Manifest(
         study="0" * 64,
@@ -99,6 +129,7 @@ def widest(layout, study, architecture):
             minimum_class_size=10**6,
             count_rounding=10**6,
             minimum_covariance_images=10**6,
+            moment_rank=128,
         ),
         class_counts=(2 * COUNT_LIMIT,) * len(study.classes),
         temperature=1.2345678901234567,

@@ -24,7 +24,13 @@ from envoi.submission import (
     submission_bytes,
     write_submission,
 )
-from envoi.submission.layout import FEATURE_CORRELATIONS, FEATURE_DEVIATIONS, FEATURE_MEANS
+from envoi.submission.layout import (
+    FACTOR_SCALES,
+    FEATURE_CORRELATIONS,
+    FEATURE_DEVIATIONS,
+    FEATURE_FACTORS,
+    FEATURE_MEANS,
+)
 
 FORMATS = ["fp32", "fp16", "int8"]
 CREATED = date(2026, 3, 4)
@@ -64,6 +70,36 @@ def test_round_trip(write, make_release, change, study, weight_format, architect
     assert (submission.site, submission.sequence) == ("north", 1)
     assert submission.architecture == architecture
     assert submission.bytes == path.stat().st_size == submission_bytes(study, architecture)
+
+
+@pytest.mark.parametrize("rank", [1, 64])
+def test_correlations_travel_as_factors_where_the_study_says_so(
+    write, make_release, change, study, rank
+):
+    policy = study.statistics.model_copy(update={"moment_rank": rank})
+    study = change(study, statistics=policy)
+    release = make_release(study)
+    path, manifest = write(release, study)
+    assert path.stat().st_size == submission_bytes(study, "resnet10-small")
+    assert {FEATURE_FACTORS, FACTOR_SCALES} < set(manifest.tensors)
+    found = open_submission(path, study=study).moments
+    wanted = Moments.taken_from(release.moments.encoded(rank))
+    assert torch.equal(found.correlations, wanted.correlations)
+    assert found.has_correlations
+    few = make_release(study, class_counts=(4, 12, 87))
+    assert not open_submission(write(few, study)[0], study=study).moments.has_correlations
+
+
+def test_factors_of_what_is_not_finite_are_refused(write, make_release, change, study):
+    policy = study.statistics.model_copy(update={"moment_rank": 2})
+    study = change(study, statistics=policy)
+    release = make_release(study)
+    wrong = release.moments.correlations.clone()
+    wrong[0, 1] = wrong[1, 0] = math.nan
+    moments = replace(release.moments, correlations=wrong)
+    with pytest.raises(SubmissionError, match=f"^{FACTOR_SCALES}: expected finite numbers") as told:
+        write(make_release(study, moments=moments), study)
+    assert "Compute the feature moments of the images again." in str(told.value)
 
 
 def test_fp32_is_exact(write, make_release, study):

@@ -86,7 +86,7 @@ def submit(
         file, finished.release, study=study, site=site, sequence=number, key=private
     )
     typer.echo("This leaves the hospital, and nothing else:\n")
-    for line in describe(manifest, study.classes):
+    for line in describe(manifest, study.classes, asked=study.training):
         typer.echo(f"  - {line}")
     typer.echo(f"\n{cost_of_format(finished, study)}")
     typer.echo(f"Wrote {file}: {file.stat().st_size} bytes, sha256 {file_digest(file)}.")

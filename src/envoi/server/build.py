@@ -207,8 +207,8 @@ def _inputs(teachers: Teachers, student: nn.Module) -> list[Any]:
         digest(b"".join(t.numpy().tobytes() for t in told.encoded().values()))
         for told in teachers.moments or []
     ]
-    counts = [teachers.class_counts.tolist(), teachers.learned_counts.tolist()]
-    return [*weights, *moments, *counts, asdict(teachers.image)]
+    told = (teachers.class_counts, teachers.learned_counts, teachers.temperatures)
+    return [*weights, *moments, *(each.tolist() for each in told), asdict(teachers.image)]
 
 
 def _weights(network: nn.Module) -> str:

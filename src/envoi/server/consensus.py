@@ -2,7 +2,9 @@
 
 Bayes' rule takes a site's own class mix out of its network's answer: a_kc(x) = log p_k(c|x) -
 log pi_k(c) is the log-likelihood of class c, up to an offset b_k(x) that the site's classes share
-and that differs from site to site. Networks err more on classes that they saw less of, so
+and that differs from site to site. Where training has taken some of the mix out already, only the
+rest is divided out; where the site sent a temperature, its answers are calibrated first. Networks
+err more on classes that they saw less of, so
 
     a_kc(x) = s_c(x) + b_k(x) + noise,  variance of the noise 1 / n_k(c),
 
@@ -22,11 +24,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from envoi.errors import MethodError, Problem
+from envoi.server.answers import calibrated, own_likelihoods
 from envoi.server.closed_form import DescriptorClassifier, log_prior
 from envoi.server.kept import Shelf
 from envoi.server.pooled import pooled_moments
 from envoi.server.precision import exactly
-from envoi.server.teacher import Counts, SiteLogits, Teachers
+from envoi.server.teacher import Teachers
 
 # What the closed form weighs for each image behind it, and the power of the target prior: chosen
 # on skin28's validation images over five partitions of one seed; both are flat around the choice.
@@ -77,7 +80,7 @@ class Consensus(nn.Module):
             self.closed_form = DescriptorClassifier(pooled, teachers.image)
             said.append(moments_weight * counts.sum(dim=0, keepdim=True))
         self.networks: nn.ModuleList | Shelf = teachers.networks if networks else nn.ModuleList()
-        self.counts = learned
+        self.counts, self.temperatures = learned, teachers.temperatures
         self.register_buffer("operator", consensus_operator(torch.cat(said)))
         self.register_buffer("prior", log_prior(counts.sum(dim=0), prior_power))
         self.to(teachers.device).eval()
@@ -105,7 +108,8 @@ class Consensus(nn.Module):
         network = self.networks[expert]
         logits = torch.cat([network(images) for images in batches]).float()
         with exactly(logits.device):
-            own = own_likelihoods(logits[None], self.counts[[expert]])[0]
+            answers = calibrated(logits[None], self.temperatures[[expert]])
+            own = own_likelihoods(answers, self.counts[[expert]])[0]
             shares: Tensor = own @ self.operator[:, expert].T
         return shares
 
@@ -116,14 +120,6 @@ class Consensus(nn.Module):
         with exactly(images.device):
             told: Tensor = self.closed_form(images)
             return prior + told @ self.operator[:, -1].T
-
-
-def own_likelihoods(logits: SiteLogits, counts: Counts) -> SiteLogits:
-    """Log p_k(c|x) - log pi_k(c); zero where the site has no image of the class."""
-    shares = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
-    known = (counts > 0).to(logits.device)
-    prior = torch.where(counts > 0, shares, 1.0).log().to(logits.device)
-    return torch.where(known[:, None], logits.log_softmax(dim=-1) - prior[:, None], 0.0)
 
 
 def consensus_operator(

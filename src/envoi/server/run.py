@@ -157,6 +157,6 @@ def _site_result(submission: Submission, study: Study) -> SiteResult:
         class_counts=submission.class_counts,
         bytes_sent=submission.bytes,
         train_seconds=0.0,
-        statement=tuple(describe(submission.manifest, study.classes)),
+        statement=tuple(describe(submission.manifest, study.classes, asked=study.training)),
         network_bytes=network_bytes(study, submission.architecture),
     )

@@ -21,6 +21,7 @@ from envoi.types import ImageSpec
 
 SiteLogits = Float[Tensor, "site batch class"]
 Counts = Float[Tensor, "site class"]
+PerSite = Float[Tensor, " site"]
 Weighting = Callable[[SiteLogits, Counts], Float[Tensor, "batch class"]]
 
 _PROBES = 4
@@ -37,8 +38,9 @@ class Teacher:
         class_names: The label map its logits follow.
         class_counts: Images of each class as released; 0 means none or too few to tell.
         moments: Of its images, or None if the study releases none.
-        class_weighted: Whether it was trained with class weights, so that its answers have a
-            flat class mix and not the site's.
+        temperature: Divides its logits for calibrated probabilities; 1 if the site sent none.
+        mix_power: The class mix behind its answers is the site's own to this power: 1 by plain
+            training, 0 (flat) with class weights, in between with logit adjustment.
     """
 
     site: str
@@ -47,7 +49,8 @@ class Teacher:
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
     moments: Moments | None = None
-    class_weighted: bool = False
+    temperature: float = 1.0
+    mix_power: float = 1.0
 
     @property
     def network(self) -> Classifier:
@@ -146,11 +149,22 @@ class Teachers:
         return torch.tensor(counts, dtype=torch.float32, device=self.device)
 
     @property
+    def mix_powers(self) -> PerSite:
+        """To which power of its site's class mix each network answers."""
+        powers = [member.mix_power for member in self.members]
+        return torch.tensor(powers, dtype=torch.float32, device=self.device)
+
+    @property
     def learned_counts(self) -> Counts:
-        """The class mix that each network's answers have: its site's, or flat if weighted."""
+        """The class mix behind each network's answers: its site's, to the network's power."""
         counts = self.class_counts
-        flat = torch.tensor([member.class_weighted for member in self.members])
-        return torch.where(flat.to(counts.device)[:, None], (counts > 0).to(counts), counts)
+        return torch.where(counts > 0, counts ** self.mix_powers[:, None], 0.0)
+
+    @property
+    def temperatures(self) -> PerSite:
+        """What divides each network's logits for calibrated probabilities."""
+        temperatures = [member.temperature for member in self.members]
+        return torch.tensor(temperatures, dtype=torch.float32, device=self.device)
 
     @property
     def moments(self) -> list[Moments] | None:
@@ -257,7 +271,8 @@ def _teacher(submission: Submission, study: Study, kept: Kept) -> Teacher:
         tuple(study.classes),
         tuple(submission.class_counts),
         submission.moments,
-        (submission.manifest.card.settings or study.training).class_weights,
+        submission.temperature or 1.0,
+        (submission.manifest.card.settings or study.training).mix_power,
     )
 
 

@@ -178,7 +178,7 @@ class Federation:
             class_counts=sent.class_counts,
             bytes_sent=sent.bytes,
             train_seconds=float(seconds.read_text()),
-            statement=tuple(describe(sent.manifest, self.study.classes)),
+            statement=tuple(describe(sent.manifest, self.study.classes, asked=self.study.training)),
             network_bytes=network_bytes(self.study, sent.architecture),
             origin=self._origin(site),
         )

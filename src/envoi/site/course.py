@@ -38,7 +38,7 @@ class Course:
     Args:
         images: All images of the site.
         study: Its image specification.
-        settings: Batches, rate, augmentation, class weights and the split.
+        settings: Batches, rate, augmentation, what becomes of the class mix, and the split.
         stream: Seed and name that select the random streams; the name is the phase as well.
         device: Where the network is.
 
@@ -61,6 +61,7 @@ class Course:
         self.validation = torch.from_numpy(parts.validation)
         self._inputs = Inputs(images, study.image)
         self._weights = class_weights(images.class_counts) if settings.class_weights else None
+        self._log_mix = log_mix(images.class_counts)
 
     @property
     def validates(self) -> bool:
@@ -127,7 +128,10 @@ class Course:
         if not self.validates:
             return None, None
         logits, labels = self.held_out(network)
-        return _accuracy(logits, labels), fit_temperature(logits.numpy(), labels.numpy())
+        # Held-out images have the site's own class mix; what training took of it is given back.
+        restored = (1 - self._settings.mix_power) * self._log_mix
+        temperature = fit_temperature(logits.numpy(), labels.numpy(), restored.numpy())
+        return _accuracy(logits, labels), temperature
 
     def _batches(self, epoch: int) -> list[Index]:
         order = torch.randperm(len(self._training), generator=self._stream("order", epoch))
@@ -142,7 +146,8 @@ class Course:
 
     def _loss(self, logits: Float[Tensor, "batch class"], labels: Tensor) -> Float[Tensor, ""]:
         weights = None if self._weights is None else self._weights.to(logits.device)
-        return cross_entropy(logits, labels, weight=weights)
+        mix = self._settings.logit_adjustment * self._log_mix.to(logits.device)
+        return cross_entropy(logits + mix, labels, weight=weights)
 
     def _rate(self, state: TrainingState, steps: int) -> float:
         step = state.epoch * steps + state.step
@@ -183,6 +188,18 @@ def class_weights(counts: tuple[int, ...]) -> Float[Tensor, " class"]:
     images = torch.tensor(counts, dtype=torch.float32)
     present = images > 0
     return torch.where(present, images.sum() / (present.sum() * images.clamp_min(1)), 0.0)
+
+
+def log_mix(counts: tuple[int, ...]) -> Float[Tensor, " class"]:
+    """Logarithm of each class's share of the images; 0 for a class without any.
+
+    By the letter that were minus infinity, and the loss would leave such a class out: its logit
+    would be whatever training makes of it on images of others, and could win. With 0 the loss
+    lowers it as plain training does: a network gives no chance to what its site never saw,
+    whatever the adjustment.
+    """
+    images = torch.tensor(counts, dtype=torch.float32)
+    return torch.where(images > 0, images.clamp_min(1) / images.sum().clamp_min(1), 1.0).log()
 
 
 def diverged(expected: str, found: str, name: str) -> SettingsError:

@@ -42,6 +42,8 @@ class StatisticsPolicy(BaseModel):
         count_rounding: Counts are rounded to multiples of this.
         minimum_covariance_images: A site with fewer images tells how far each part of the
             description varies, and not how parts vary together.
+        moment_rank: How parts vary together is told by so many common factors, the rest of each
+            part taken for its own; 0 tells all pairs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +52,8 @@ class StatisticsPolicy(BaseModel):
     minimum_class_size: Annotated[StrictInt, Field(ge=1, le=10**6)] = 10
     count_rounding: Annotated[StrictInt, Field(ge=1, le=10**6)] = 1
     minimum_covariance_images: Annotated[StrictInt, Field(ge=2, le=10**6)] = 1000
+    # Above half the description's length, factors take as many numbers as all pairs.
+    moment_rank: Annotated[StrictInt, Field(ge=0, le=128)] = 0
 
     @field_validator("release")
     @classmethod

@@ -36,13 +36,17 @@ Check it with: envoi study check study.toml""",
     "statistics.release": "class_counts: how many images of each class (the best ensembles need "
     "them).\nfeature_moments: mean and covariance of a fixed description of the images, from "
     "which the coarse average image of each class can be drawn (method envoi needs them).\n"
-    "temperature: one number that calibrates the network.",
+    "temperature: one number that calibrates the network; it tells how far the network is too "
+    "sure of itself on images that it has not learned from.",
     "statistics.minimum_class_size": "A class with fewer images than this is told as 0, and its "
     "mean is left out.",
     "statistics.count_rounding": "Counts are rounded to multiples of this.",
     "statistics.minimum_covariance_images": "A hospital with fewer images does not tell how "
     "parts of the description vary together.\nThe fewer it may have, the surer one can test "
     "whether a given image was among them.",
+    "statistics.moment_rank": "Tell how parts of the description vary together by so many common "
+    "factors, in place of all pairs (0): fewer bytes, and less told of single images.\n64 are a "
+    "fifth of the bytes; fewer cost accuracy.",
     "training": "How hospitals are asked to train.",
     "training.rate": "Learning rate of SGD.",
     "training.milestones": "The rate falls tenfold after these fractions of all epochs.",
@@ -51,7 +55,11 @@ Check it with: envoi study check study.toml""",
     "training.patience": "Stop after so many epochs without progress; 0 never stops early.",
     "training.augment": "Random shifts, and flips as the next line says.",
     "training.flip": "With augment, mirror left and right; not done where classes tell the side.",
-    "training.class_weights": "Weigh rare classes more, by the hospital's own counts.",
+    "training.class_weights": "Weigh rare classes more, by the hospital's own counts. Answers "
+    "then tell little of how common a class is there.",
+    "training.logit_adjustment": "0 to 1: take this power of the hospital's own class mix out of "
+    "the answers, in the loss. At 1 they tell little of how common a class is there, at 0 they "
+    "tell it. Not beside class_weights.",
     "sites": "The hospitals. Each makes its key with `envoi site keygen` and sends you the line\n"
     "that it prints; compare the fingerprint on the telephone. For example:\n"
     'north-clinic = "ed25519:<44 characters>"',

@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from envoi.submission.layout import FEATURE_CORRELATIONS, FEATURE_MEANS, NETWORK, SCALE
+from envoi.settings import TrainingSettings
+from envoi.study import StatisticsPolicy
+from envoi.submission.layout import (
+    FACTOR_SCALES,
+    FEATURE_CORRELATIONS,
+    FEATURE_FACTORS,
+    FEATURE_MEANS,
+    NETWORK,
+    SCALE,
+)
 from envoi.submission.manifest import Manifest
 from envoi.types import ImageSpec
 
@@ -13,12 +22,19 @@ _FORMATS = {
 }
 
 
-def describe(manifest: Manifest, class_names: Sequence[str] = ()) -> list[str]:
+def describe(
+    manifest: Manifest,
+    class_names: Sequence[str] = (),
+    *,
+    asked: TrainingSettings | None = None,
+) -> list[str]:
     """One sentence for each thing that a submission holds; nothing in the file is left out.
 
     Args:
         manifest: Of the submission.
         class_names: The study's, in order; without them classes are numbered.
+        asked: The training that the study asks for; without it a site that trained so is not
+            told what its network betrays of its class mix.
     """
     proof = (
         f"A checksum (SHA-256) of each of the {len(manifest.tensors)} tensors above, and the "
@@ -29,7 +45,7 @@ def describe(manifest: Manifest, class_names: Sequence[str] = ()) -> list[str]:
         *_network(manifest),
         *_counts(manifest, class_names),
         *_statistics(manifest),
-        *_training(manifest),
+        *_training(manifest, asked),
         _privacy(manifest),
         proof,
         "No image, no patient identifier, and no path, host or user name is in the file.",
@@ -49,7 +65,7 @@ def _who(manifest: Manifest) -> list[str]:
 def _network(manifest: Manifest) -> list[str]:
     names = [name for name in manifest.tensors if name.startswith(NETWORK)]
     norms = [name for name in names if name.endswith((".running_mean", ".running_var"))]
-    scales = sum(name.startswith(SCALE) for name in manifest.tensors)
+    scales = sum(name.startswith(SCALE) for name in manifest.tensors if name != FACTOR_SCALES)
     network = (
         f"A trained {manifest.architecture} network: {len(names) - len(norms)} tensors of "
         f"weights {_FORMATS[manifest.weight_format]}"
@@ -78,6 +94,8 @@ def _counts(manifest: Manifest, class_names: Sequence[str]) -> list[str]:
         f"fewer than {policy.minimum_class_size} told as 0, others rounded to multiples of "
         f"{policy.count_rounding}"
     )
+    if policy.moment_rank:
+        rule += f", correlations by {policy.moment_rank} factors"
     asked = f"The study's statistics policy: {_listed(policy.release) or 'none'}; {rule}."
     if counts is None:
         return [asked, "No class counts: the study asks for none."]
@@ -96,18 +114,28 @@ def _statistics(manifest: Manifest) -> list[str]:
             "classes under the minimum size)."
         )
     if FEATURE_CORRELATIONS in manifest.tensors:
-        minimum = manifest.statistics.minimum_covariance_images
-        lines.append(
-            "How far this description varies within classes, and how its parts vary together "
-            f"(only where at least {minimum} images stand behind it). Whoever has the file and an "
-            "image can test whether it was among them; the fewer there are, the surer."
-        )
+        lines.append(_together(manifest.statistics, "how its parts vary together"))
+    if FEATURE_FACTORS in manifest.tensors:
+        factors = f"the {manifest.statistics.moment_rank} strongest ways in which its parts vary"
+        lines.append(_together(manifest.statistics, f"{factors} together, in 8-bit numbers"))
     if manifest.temperature is not None:
-        lines.append(f"The temperature that calibrates the network: {manifest.temperature:g}.")
+        lines.append(
+            f"The temperature that calibrates the network: {manifest.temperature:g}. One number, "
+            "fitted on the site's own validation images: above 1, the network was too sure of "
+            "itself on images that it had not learned from; under 1, not sure enough."
+        )
     return lines or ["No feature moments and no temperature."]
 
 
-def _training(manifest: Manifest) -> list[str]:
+def _together(policy: StatisticsPolicy, what: str) -> str:
+    return (
+        f"How far this description varies within classes, and {what} (only where at least "
+        f"{policy.minimum_covariance_images} images stand behind it). Whoever has the file and an "
+        "image can test whether it was among them; the fewer there are, the surer."
+    )
+
+
+def _training(manifest: Manifest, asked: TrainingSettings | None) -> list[str]:
     card = manifest.card
     accuracy = card.validation_accuracy
     told = "unknown" if accuracy is None else f"{accuracy:.2f} (two decimals)"
@@ -115,12 +143,30 @@ def _training(manifest: Manifest) -> list[str]:
         f"How it was trained: {card.epochs} epochs on {card.images} images (by the counts "
         f"above); accuracy on the site's own validation images: {told}."
     )
+    trained = card.settings or asked
+    mix = [] if trained is None else [_class_mix(trained.mix_power)]
     if card.settings is None:
-        return [line, "Training settings: as the study asks."]
+        return [line, "Training settings: as the study asks.", *mix]
     given = ", ".join(
         f"{name} {getattr(card.settings, name)}" for name in card.settings.__dataclass_fields__
     )
-    return [line, f"Training settings of the site: {given}."]
+    return [line, f"Training settings of the site: {given}.", *mix]
+
+
+def _class_mix(power: float) -> str:
+    """What a network's answers tell of how common each class is at its site."""
+    tells = "how common each class is at the site can be estimated from its answers"
+    if power == 1:
+        return f"The network answers common classes more readily: {tells}."
+    if power == 0:
+        return (
+            "The network is trained to answer as if all classes of the site were equally common: "
+            "its answers tell which classes the site has, and little of how common they are."
+        )
+    return (
+        "The network is trained to answer as if the site's classes were less unlike in number "
+        f"(each share to the power {power:g}): {tells}, once that power is known."
+    )
 
 
 def _privacy(manifest: Manifest) -> str:

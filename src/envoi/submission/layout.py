@@ -22,6 +22,8 @@ SCALE = "scale/"
 FEATURE_MEANS = "statistics/feature_means"
 FEATURE_DEVIATIONS = "statistics/feature_deviations"
 FEATURE_CORRELATIONS = "statistics/feature_correlations"
+FEATURE_FACTORS = "statistics/feature_factors"
+FACTOR_SCALES = f"{SCALE}feature_factors"
 
 LENGTH_BYTES = 8
 # Upper bounds: the manifest without counts and tensor digests, escaped, with its signature; one
@@ -117,7 +119,7 @@ def layout_of(study: Study, architecture: str) -> Layout:
         study.image.size_px,
         len(study.classes),
         study.weight_format,
-        "feature_moments" in study.statistics.release,
+        study.statistics.moment_rank if "feature_moments" in study.statistics.release else None,
     )
 
 
@@ -161,7 +163,7 @@ def _layout(
     size_px: int,
     classes: int,
     weight_format: WeightFormat,
-    moments: bool,  # noqa: FBT001  (a key of the cache)
+    moment_rank: int | None,
 ) -> Layout:
     from envoi.networks.descriptor import Descriptor  # noqa: PLC0415  (loads torch)
     from envoi.networks.initialisation import state_shapes  # noqa: PLC0415
@@ -174,12 +176,19 @@ def _layout(
         tensors.append((NETWORK + name, numbers, shape))
         if numbers == "I8":
             tensors.append((SCALE + name, "F32", shape[:1]))
-    if moments:
+    if moment_rank is not None:
         features = Descriptor(channels, size_px).dimension
         tensors.append((FEATURE_MEANS, "F32", (classes, features)))
         tensors.append((FEATURE_DEVIATIONS, "F32", (features,)))
-        tensors.append((FEATURE_CORRELATIONS, "F16", (features * (features - 1) // 2,)))
+        tensors += _correlations(features, moment_rank)
     return Layout.of(tensors, classes=classes)
+
+
+def _correlations(features: int, rank: int) -> list[tuple[str, NumberType, tuple[int, ...]]]:
+    """All of them, or as factors of so small a rank."""
+    if rank == 0:
+        return [(FEATURE_CORRELATIONS, "F16", (features * (features - 1) // 2,))]
+    return [(FEATURE_FACTORS, "I8", (features, rank)), (FACTOR_SCALES, "F32", (features,))]
 
 
 def _dumped(value: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 The features are those of `envoi.networks.descriptor`, which every site computes alike. In a file
 the covariance stands as deviations (fp32) and as the lower triangle of the correlations without
-its diagonal (fp16, row after row), a quarter of the bytes of a square in fp32.
+its diagonal (fp16, row after row), a quarter of the bytes of a square in fp32; or, where the
+study's `moment_rank` says so, as a few `factors` of the correlations.
 
 What they tell of single images stands in docs/submission.md, under its known limits.
 """
@@ -14,7 +15,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from envoi.submission.layout import FEATURE_CORRELATIONS, FEATURE_DEVIATIONS, FEATURE_MEANS
+from envoi.submission.factors import (
+    completed,
+    encoded_factors,
+    problem_of_factors,
+    stored_factors,
+)
+from envoi.submission.layout import (
+    FACTOR_SCALES,
+    FEATURE_CORRELATIONS,
+    FEATURE_DEVIATIONS,
+    FEATURE_FACTORS,
+    FEATURE_MEANS,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,14 +50,17 @@ class Moments:
         """Whether the site told how features vary together."""
         return bool((self.correlations != torch.eye(len(self.deviations))).any())
 
-    def encoded(self) -> dict[str, Tensor]:
-        """As tensors of a file."""
-        rows, columns = _triangle(len(self.deviations))
-        return {
+    def encoded(self, rank: int = 0) -> dict[str, Tensor]:
+        """As tensors of a file: all correlations, or `rank` factors of them."""
+        plain = {
             FEATURE_MEANS: self.means.detach().float().cpu().contiguous(),
             FEATURE_DEVIATIONS: self.deviations.detach().float().cpu().contiguous(),
-            FEATURE_CORRELATIONS: self.correlations.detach().cpu()[rows, columns].half(),
         }
+        correlations = self.correlations.detach().cpu()
+        if rank:
+            return {**plain, **encoded_factors(correlations, rank)}
+        rows, columns = _triangle(len(self.deviations))
+        return {**plain, FEATURE_CORRELATIONS: correlations[rows, columns].half()}
 
     @classmethod
     def taken_from(cls, tensors: dict[str, Tensor]) -> "Moments | None":
@@ -52,8 +68,12 @@ class Moments:
         if FEATURE_MEANS not in tensors:
             return None
         deviations = tensors.pop(FEATURE_DEVIATIONS)
-        packed = tensors.pop(FEATURE_CORRELATIONS)
-        return cls(tensors.pop(FEATURE_MEANS), deviations, square(packed, len(deviations)))
+        if FEATURE_FACTORS in tensors:
+            correlations = completed(stored_factors(tensors))
+            del tensors[FEATURE_FACTORS], tensors[FACTOR_SCALES]
+        else:
+            correlations = square(tensors.pop(FEATURE_CORRELATIONS), len(deviations))
+        return cls(tensors.pop(FEATURE_MEANS), deviations, correlations)
 
 
 def square(packed: Float[Tensor, " pair"], features: int) -> Float[Tensor, "feature feature"]:
@@ -82,10 +102,12 @@ def problem_of_moments(
         return "deviations of zero where every class is under the minimum size", "others"
     if bool((deviations < 0).any()):
         return "deviations of at least 0", f"{float(deviations.min()):.3g}"
-    packed = tensors[FEATURE_CORRELATIONS].float()
-    if sum(class_counts) < minimum_images and bool(packed.any()):
+    told = tensors[FEATURE_FACTORS if FEATURE_FACTORS in tensors else FEATURE_CORRELATIONS]
+    if sum(class_counts) < minimum_images and bool(told.any()):
         return f"no correlations from fewer than {minimum_images} images", "some"
-    return _problem_of_correlations(packed, len(deviations))
+    if FEATURE_FACTORS in tensors:
+        return problem_of_factors(stored_factors(tensors))
+    return _problem_of_correlations(told.float(), len(deviations))
 
 
 def _problem_of_correlations(

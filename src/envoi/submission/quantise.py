@@ -29,7 +29,7 @@ def encoded(state: Mapping[str, Tensor], weight_format: WeightFormat) -> dict[st
         elif weight_format == "fp16":
             tensors[NETWORK + name] = exact.to(torch.float16)
         else:
-            tensors[NETWORK + name], tensors[SCALE + name] = _to_int8(exact)
+            tensors[NETWORK + name], tensors[SCALE + name] = to_int8(exact)
     return tensors
 
 
@@ -44,7 +44,7 @@ def decoded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if key.startswith(NETWORK):
             name, stored = key.removeprefix(NETWORK), tensors.pop(key)
             scale = tensors.pop(SCALE + name, None)
-            state[name] = stored.to(torch.float32) if scale is None else _scaled(stored, scale)
+            state[name] = stored.to(torch.float32) if scale is None else from_int8(stored, scale)
     return state
 
 
@@ -57,9 +57,10 @@ def quantised(state: Mapping[str, Tensor], weight_format: WeightFormat) -> dict[
     return {name: back[name] for name in state}
 
 
-def _to_int8(
+def to_int8(
     weights: Float[Tensor, "output ..."],
 ) -> tuple[Int8[Tensor, "output ..."], Float[Tensor, " output"]]:
+    """Levels and one scale for each index of the first axis."""
     # A channel of zeros takes the smallest scale: scales stay above zero.
     smallest = torch.finfo(torch.float32).tiny
     scale = weights.flatten(1).abs().amax(dim=1).div(INT8_LIMIT).clamp(min=smallest)
@@ -67,9 +68,10 @@ def _to_int8(
     return levels.clamp(-INT8_LIMIT, INT8_LIMIT).to(torch.int8), scale
 
 
-def _scaled(
+def from_int8(
     levels: Int8[Tensor, "output ..."], scale: Float[Tensor, " output"]
 ) -> Float[Tensor, "output ..."]:
+    """What levels and scales stand for."""
     return levels.to(torch.float32).mul_(_over_channels(scale, levels.dim()))
 
 

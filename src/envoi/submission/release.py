@@ -91,7 +91,7 @@ def released_moments(release: Release, policy: StatisticsPolicy) -> dict[str, Te
         deviations = torch.zeros_like(deviations)
     if sum(counts) < policy.minimum_covariance_images:
         correlations = torch.eye(len(deviations))
-    return Moments(means, deviations, correlations).encoded()
+    return Moments(means, deviations, correlations).encoded(policy.moment_rank)
 
 
 def problems_of_release(release: Release, study: Study, layout: Layout) -> list[Problem]:
@@ -156,7 +156,7 @@ def _problems_of_moments(release: Release, layout: Layout) -> list[Problem]:
         return [Problem("feature moments", "nothing", "moments", remedy)]
     wanted = {place.name: place.shape for place in layout.places}
     (features,) = wanted[FEATURE_DEVIATIONS]
-    wanted[FEATURE_CORRELATIONS] = (features, features)  # a triangle of it leaves
+    wanted[FEATURE_CORRELATIONS] = (features, features)  # a triangle or factors of it leave
     given = {
         FEATURE_MEANS: tuple(release.moments.means.shape),
         FEATURE_DEVIATIONS: tuple(release.moments.deviations.shape),

@@ -14,7 +14,7 @@ from envoi.errors import Problem, SignatureError, StudyError, SubmissionError
 from envoi.files import writing
 from envoi.study import Study
 from envoi.submission.keys import public_text, sign
-from envoi.submission.layout import Layout, layout_of
+from envoi.submission.layout import FACTOR_SCALES, Layout, layout_of
 from envoi.submission.manifest import (
     SEQUENCE_LIMIT,
     SIGNING_DOMAIN,
@@ -169,7 +169,7 @@ def _tensors(release: Release, study: Study, layout: Layout) -> dict[str, Tensor
 
 
 def _remedy(name: str, weight_format: str) -> str:
-    if name.startswith("statistics"):
+    if name.startswith("statistics") or name == FACTOR_SCALES:
         return "Compute the feature moments of the images again."
     return f"Look at the training, or at the weight format ({weight_format})."
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from envoi.errors import MethodError, Problem
 from envoi.server.consensus import Consensus
-from envoi.server.gate import SiteGate, abstaining, prior_corrected
+from envoi.server.gate import LikelihoodEnsemble, SiteGate, abstaining, prior_corrected
 from envoi.server.methods.closed_form import ClosedForm
 from envoi.server.methods.coboost import coboost
 from envoi.server.methods.dafl import dafl
@@ -24,8 +24,8 @@ from envoi.server.teacher import WEIGHTINGS, Teachers
 
 ENSEMBLES: dict[str, Callable[[Teachers], nn.Module]] = {
     **{name: weighted(rule) for name, rule in WEIGHTINGS.items()},
-    "prior_corrected": weighted(prior_corrected),
-    "abstaining": weighted(abstaining),
+    "prior_corrected": partial(LikelihoodEnsemble, rule=prior_corrected),
+    "abstaining": partial(LikelihoodEnsemble, rule=abstaining),
     "site_gate": SiteGate,
     "consensus_networks": partial(Consensus, moments_weight=0.0),
     "consensus": Consensus,
