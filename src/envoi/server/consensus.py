@@ -11,7 +11,10 @@ site that never saw a class has no say on it, neither for nor against; sites tha
 are linked through them. The closed-form classifier on the pooled moments (no offset between
 classes, all classes known) joins as one more expert and links what no site links.
 
-s(x) is linear in the answers, with coefficients that depend on the counts alone.
+s(x) is linear in the answers, with coefficients that depend on the counts alone, as long as a class
+looks alike everywhere. Where moments say that it does not (`shift`), n_k(c) is the number of
+images of the class that site k can speak for near x, and the closed form is that of a mixture of
+sites: a network that has never seen such an image has no say on it.
 """
 
 import torch
@@ -21,6 +24,7 @@ from torch import Tensor, nn
 from envoi.errors import MethodError, Problem
 from envoi.server.closed_form import DescriptorClassifier, log_prior
 from envoi.server.pooled import pooled_moments
+from envoi.server.shift import Local, SiteDiscriminant, shifted_moments
 from envoi.server.teacher import Counts, SiteLogits, Teachers, site_logits
 
 # What the closed form weighs for each image behind it, and the power of the target prior: chosen
@@ -39,7 +43,8 @@ class Consensus(nn.Module):
         moments_weight: Weight of the closed form for each image; 0 leaves it out.
         networks: Whether the sites' networks have a say.
 
-    Memory: one network's activations at a time.
+    Memory: one network's activations at a time; where sites differ, a system of equations for each
+    image, 8 (sites + classes) (sites x classes) bytes.
 
     Raises:
         MethodError: Neither networks nor moments have a say.
@@ -65,11 +70,14 @@ class Consensus(nn.Module):
         if moments is None and not networks:
             remedy = "Let networks answer, or let the study release feature_moments."
             raise MethodError(Problem("networks or moments", "neither", "consensus", remedy))
-        said = [counts * float(networks)]
+        self._networks_weight, self._moments_weight = float(networks), moments_weight
+        said = [counts * self._networks_weight]
         self.closed_form: nn.Module | None = None
+        self.shift: SiteDiscriminant | None = None
         if moments is not None:
-            pooled = pooled_moments(moments, counts)
+            shifted, pooled = shifted_moments(moments, counts), pooled_moments(moments, counts)
             self.closed_form = DescriptorClassifier(pooled, teachers.image)
+            self.shift = SiteDiscriminant(shifted, teachers.image) if shifted.differ else None
             said.append(moments_weight * counts.sum(dim=0, keepdim=True))
         self.networks = nn.ModuleList(member.network for member in teachers.members)
         self.counts = learned
@@ -82,10 +90,21 @@ class Consensus(nn.Module):
     ) -> Float[Tensor, "batch class"]:
         """Logits of normalised images."""
         answers = own_likelihoods(site_logits(self.networks, images), self.counts)
+        if self.shift is not None:
+            return self._near(self.shift(images), answers) + self.prior
         if self.closed_form is not None:
             answers = torch.cat([answers, self.closed_form(images)[None]])
         common: Tensor = torch.einsum("cke,kbe->bc", self.operator, answers)
         return common + self.prior
+
+    def _near(self, local: Local, answers: SiteLogits) -> Float[Tensor, "batch class"]:
+        """The common log-likelihoods where each image has counts of its own."""
+        networks = self._networks_weight * local.counts
+        closed_form = self._moments_weight * local.counts.sum(dim=1, keepdim=True)
+        operator = consensus_operator(torch.cat([networks, closed_form], dim=1))
+        answers = torch.cat([answers, local.likelihoods[None]])
+        common: Tensor = torch.einsum("bcke,kbe->bc", operator, answers)
+        return common
 
 
 def own_likelihoods(logits: SiteLogits, counts: Counts) -> SiteLogits:
@@ -97,8 +116,8 @@ def own_likelihoods(logits: SiteLogits, counts: Counts) -> SiteLogits:
 
 
 def consensus_operator(
-    weights: Float[Tensor, "expert class"],
-) -> Float[Tensor, "class expert class"]:
+    weights: Float[Tensor, "*image expert class"],
+) -> Float[Tensor, "*image class expert class"]:
     """The matrix that takes all experts' log-likelihoods to the common ones.
 
     Minimises sum_kc w_kc (s_c + b_k - a_kc)^2 plus a small ridge, which settles the offset that
@@ -106,22 +125,25 @@ def consensus_operator(
     are taken from each expert's mean, or else the ridge would see its offset, and rare classes
     would pay for it. A class that no expert knows answers as the others do on average.
     """
-    experts, classes = weights.shape
-    wide = weights.double() / weights.double().max().clamp_min(1e-12)
-    normal = torch.zeros(classes + experts, classes + experts, dtype=torch.float64)
-    normal[:classes, :classes] = torch.diag(wide.sum(dim=0))
-    normal[classes:, classes:] = torch.diag(wide.sum(dim=1))
-    normal[:classes, classes:], normal[classes:, :classes] = wide.T, wide
-    normal += _RIDGE * torch.eye(classes + experts)
+    experts, classes = weights.shape[-2:]
+    several, size = weights.shape[:-2], classes + experts
+    wide = weights.double()
+    wide = wide / wide.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
+    normal = wide.new_zeros(*several, size, size)
+    normal[..., :classes, :classes] = torch.diag_embed(wide.sum(dim=-2))
+    normal[..., classes:, classes:] = torch.diag_embed(wide.sum(dim=-1))
+    normal[..., :classes, classes:], normal[..., classes:, :classes] = wide.mT, wide
+    normal += _RIDGE * torch.eye(size, device=wide.device)
     # Right-hand side of answer (k, c): w_kc in row c and in row classes + k.
-    sides = torch.zeros(classes + experts, experts, classes, dtype=torch.float64)
+    sides = wide.new_zeros(*several, size, experts, classes)
     for expert in range(experts):
-        sides[:classes, expert] = torch.diag(wide[expert])
-        sides[classes + expert, expert] = wide[expert]
-    solved: Tensor = torch.linalg.solve(normal, sides.flatten(1))[:classes]
-    operator = solved.reshape(classes, experts, classes)
-    own = wide / wide.sum(dim=1, keepdim=True).clamp_min(1e-12)
-    operator = operator - operator.sum(dim=2, keepdim=True) * own
-    shares = wide.sum(dim=0) / wide.sum().clamp_min(1e-12)
-    average = torch.einsum("c,cke->ke", shares, operator)
-    return torch.where((shares > 0)[:, None, None], operator, average).float()
+        sides[..., :classes, expert, :] = torch.diag_embed(wide[..., expert, :])
+        sides[..., classes + expert, expert, :] = wide[..., expert, :]
+    solved: Tensor = torch.linalg.solve(normal, sides.flatten(-2))[..., :classes, :]
+    operator = solved.reshape(*several, classes, experts, classes)
+    own = wide / wide.sum(dim=-1, keepdim=True).clamp_min(1e-12)
+    operator = operator - operator.sum(dim=-1, keepdim=True) * own[..., None, :, :]
+    shares = wide.sum(dim=-2) / wide.sum(dim=(-2, -1))[..., None].clamp_min(1e-12)
+    average = torch.einsum("...c,...cke->...ke", shares, operator)
+    known = (shares > 0)[..., None, None]
+    return torch.where(known, operator, average[..., None, :, :]).float()
