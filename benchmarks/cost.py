@@ -9,7 +9,7 @@ both methods in turn in one process:
 
 - `envoi` at budget `smoke` runs whole. At `full` an image is charged what one took at `smoke`,
   and a few steps are timed and multiplied.
-- FedISCA at its published setting (`full`: 100 epochs of 500 steps of 256 images) takes days on
+- FedISCA at its published setting (`full`: 100 epochs of 500 steps of 256 images) takes hours on
   one core. A few steps are timed after a first one, and multiplied: an extrapolation, of a loop
   whose steps are all alike.
 

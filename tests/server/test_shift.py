@@ -82,7 +82,7 @@ def test_offsets_are_kept_as_far_as_chance_does_not_explain_them():
         chance = np.trace(np.linalg.solve(ridged, within)) * (1 / count - 1 / 350)
         kept = 1 - 2 * chance / distance
         assert kept > 0.9
-        assert found.kept[site, 0].item() == pytest.approx(kept, rel=1e-6)
+        assert found.ratios[site, 0].item() == pytest.approx(distance / chance, rel=1e-6)
         torch.testing.assert_close(
             found.means[site, 0], torch.from_numpy(pooled + kept * offset), atol=1e-5, rtol=1e-5
         )
@@ -91,7 +91,7 @@ def test_offsets_are_kept_as_far_as_chance_does_not_explain_them():
 def test_a_class_of_one_site_has_the_mean_it_has():
     found = shifted()
     assert found.differ
-    assert not found.kept[:, 2].any()
+    assert not found.ratios[:, 2].any()
     moments, _ = drawn_moments(COUNTS, CENTRES)
     torch.testing.assert_close(found.means[1, 2], moments[1].means[2].double())
 
