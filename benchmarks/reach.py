@@ -93,6 +93,7 @@ def main() -> None:
         found.append(told(case, result))
         print(case.name, found[-1]["rows"]["envoi"], flush=True)
         write_json(options.out, {**report, "cases": found})
+    print(as_markdown(found))
 
 
 def results(
@@ -130,6 +131,16 @@ def told(case: Case, result: StudyResult) -> dict[str, Any]:
     }
 
 
+def as_markdown(cases: list[dict[str, Any]]) -> str:
+    """Accuracy / balanced accuracy in % of every row of every case, for docs/method.md."""
+    columns = ("pooled", "best_site", *METHODS)
+    lines = [f"| | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
+    for case in cases:
+        cells = [_cell(case["rows"][name]) for name in columns]
+        lines.append(f"| {case['case']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def best_site(rows: Mapping[str, MethodResult]) -> MethodResult:
     """The site whose network has the best balanced accuracy."""
     local = [row for name, row in rows.items() if name.startswith("local/")]
@@ -150,6 +161,10 @@ def _row(row: MethodResult, pooled: MethodResult) -> dict[str, Any]:
         "server_flop": row.server_flop,
         "bytes_per_site": row.bytes_per_site,
     }
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return " / ".join(f"{100 * row[name][0]:.1f}" for name in ("accuracy", "balanced_accuracy"))
 
 
 def _interval(measured: Interval) -> list[float]:
