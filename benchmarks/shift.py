@@ -1,10 +1,10 @@
-"""How far class means of sites are from one another, in units of what chance explains.
+"""How far sites are from one another, in units of what chance explains.
 
     python benchmarks/shift.py skin28.npz pneumoniamnist.npz --out benchmarks/results/shift.json
 
-Told is the largest D/E over sites and classes (`envoi.server.shift`), for splits of one source by
-label and for the sites that a table's own column names (`--table`, read at 32 pixels, grey). The
-method believes in differences from 2 on.
+Told is the largest D/E over sites (`envoi.server.shift`), for splits of one source by label and
+for the sites that a table's own column names (`--table`, read at 32 pixels, grey). The method
+believes in differences from 2 on.
 """
 
 import argparse

@@ -11,10 +11,10 @@ site that never saw a class has no say on it, neither for nor against; sites tha
 are linked through them. The closed-form classifier on the pooled moments (no offset between
 classes, all classes known) joins as one more expert and links what no site links.
 
-s(x) is linear in the answers, with coefficients that depend on the counts alone, as long as a class
-looks alike everywhere. Where moments say that it does not (`shift`), n_k(c) is the number of
+s(x) is linear in the answers, with coefficients that depend on the counts alone, as long as images
+look alike everywhere. Where moments say that they do not (`shift`), n_k(c) is the number of
 images of the class that site k can speak for near x, and the closed form is that of a mixture of
-sites: a network that has never seen such an image has no say on it.
+sites: a network has less say on images of a look that it has never seen.
 """
 
 import torch
@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from envoi.errors import MethodError, Problem
 from envoi.server.closed_form import DescriptorClassifier, log_prior
 from envoi.server.pooled import pooled_moments
-from envoi.server.shift import Local, SiteDiscriminant, shifted_moments
+from envoi.server.shift import SiteDiscriminant, shifted_moments
 from envoi.server.teacher import Counts, SiteLogits, Teachers, site_logits
+from envoi.server.two_way import normal_matrix
 
 # What the closed form weighs for each image behind it, and the power of the target prior: chosen
 # on skin28's validation images over five partitions of one seed; both are flat around the choice.
@@ -91,19 +92,21 @@ class Consensus(nn.Module):
         """Logits of normalised images."""
         answers = own_likelihoods(site_logits(self.networks, images), self.counts)
         if self.shift is not None:
-            return self._near(self.shift(images), answers) + self.prior
+            return self._near(self.shift, images, answers) + self.prior
         if self.closed_form is not None:
             answers = torch.cat([answers, self.closed_form(images)[None]])
         common: Tensor = torch.einsum("cke,kbe->bc", self.operator, answers)
         return common + self.prior
 
-    def _near(self, local: Local, answers: SiteLogits) -> Float[Tensor, "batch class"]:
+    def _near(
+        self, shift: SiteDiscriminant, images: Tensor, answers: SiteLogits
+    ) -> Float[Tensor, "batch class"]:
         """The common log-likelihoods where each image has counts of its own."""
-        networks = self._networks_weight * local.counts
-        closed_form = self._moments_weight * local.counts.sum(dim=1, keepdim=True)
-        operator = consensus_operator(torch.cat([networks, closed_form], dim=1))
+        local = shift(images)
+        closed_form = self._moments_weight * shift.counts.sum(dim=0).expand(len(images), 1, -1)
+        said = torch.cat([self._networks_weight * local.counts, closed_form], dim=1)
         answers = torch.cat([answers, local.likelihoods[None]])
-        common: Tensor = torch.einsum("bcke,kbe->bc", operator, answers)
+        common: Tensor = torch.einsum("bcke,kbe->bc", consensus_operator(said), answers)
         return common
 
 
@@ -129,11 +132,7 @@ def consensus_operator(
     several, size = weights.shape[:-2], classes + experts
     wide = weights.double()
     wide = wide / wide.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
-    normal = wide.new_zeros(*several, size, size)
-    normal[..., :classes, :classes] = torch.diag_embed(wide.sum(dim=-2))
-    normal[..., classes:, classes:] = torch.diag_embed(wide.sum(dim=-1))
-    normal[..., :classes, classes:], normal[..., classes:, :classes] = wide.mT, wide
-    normal += _RIDGE * torch.eye(size, device=wide.device)
+    normal = normal_matrix(wide, _RIDGE)
     # Right-hand side of answer (k, c): w_kc in row c and in row classes + k.
     sides = wide.new_zeros(*several, size, experts, classes)
     for expert in range(experts):
