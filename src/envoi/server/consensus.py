@@ -14,10 +14,15 @@ are linked through them. The closed-form classifier on the pooled moments (no of
 classes, all classes known) joins as one more expert and links what no site links.
 
 s(x) is linear in the answers, with coefficients that depend on the counts alone: experts may be
-asked one after another, and only the sum of their shares is kept.
+asked one after another, and only the sum of their shares is kept. So it is as long as images look
+alike everywhere. Where moments say that they do not (`shift`), n_k(c) is the number of images of
+the class that site k can speak for near x, and the closed form is that of a mixture of sites: a
+network has less say on images of a look that it has never seen. Each image then has coefficients
+of its own, which depend on the moments and not on the networks.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -29,13 +34,17 @@ from envoi.server.closed_form import DescriptorClassifier, log_prior
 from envoi.server.kept import Shelf
 from envoi.server.pooled import pooled_moments
 from envoi.server.precision import exactly
+from envoi.server.shift import SiteDiscriminant, shifted_moments
 from envoi.server.teacher import Teachers
+from envoi.server.two_way import normal_matrix
 
 # What the closed form weighs for each image behind it, and the power of the target prior: chosen
 # on skin28's validation images over five partitions of one seed; both are flat around the choice.
 MOMENTS_WEIGHT = 1.0
 PRIOR_POWER = 0.8
 _RIDGE = 1e-6
+# Of all images, or of each.
+Operator = Float[Tensor, "*image class expert class"]
 
 
 class Consensus(nn.Module):
@@ -47,7 +56,8 @@ class Consensus(nn.Module):
         moments_weight: Weight of the closed form for each image; 0 leaves it out.
         networks: Whether the sites' networks have a say.
 
-    Memory: one network's activations at a time, and one network where they lie in files.
+    Memory: one network's activations at a time, and one network where they lie in files; where
+    sites differ, coefficients of each image, 4 (sites + 1) classes^2 bytes.
 
     Raises:
         MethodError: Neither networks nor moments have a say.
@@ -73,11 +83,14 @@ class Consensus(nn.Module):
         if moments is None and not networks:
             remedy = "Let networks answer, or let the study release feature_moments."
             raise MethodError(Problem("networks or moments", "neither", "consensus", remedy))
-        said = [counts * float(networks)]
+        self._networks_weight, self._moments_weight = float(networks), moments_weight
+        said = [counts * self._networks_weight]
         self.closed_form: nn.Module | None = None
+        self.shift: SiteDiscriminant | None = None
         if moments is not None:
-            pooled = pooled_moments(moments, counts)
+            shifted, pooled = shifted_moments(moments, counts), pooled_moments(moments, counts)
             self.closed_form = DescriptorClassifier(pooled, teachers.image)
+            self.shift = SiteDiscriminant(shifted, teachers.image) if shifted.differ else None
             said.append(moments_weight * counts.sum(dim=0, keepdim=True))
         self.networks: nn.ModuleList | Shelf = teachers.networks if networks else nn.ModuleList()
         self.counts, self.temperatures = learned, teachers.temperatures
@@ -98,33 +111,60 @@ class Consensus(nn.Module):
 
         A network that lies in a file is read once, and gone before the next one is read.
         """
-        total = torch.cat([self._without_networks(images) for images in batches])
+        near = [self._near(images) for images in batches]
+        total = torch.cat([self.prior + one.without_networks for one in near])
         for expert in range(len(self.networks)):
-            total += self._shares(expert, batches)
+            total += self._shares(expert, batches, [one.operator for one in near])
         return total
 
-    def _shares(self, expert: int, batches: Iterable[Tensor]) -> Float[Tensor, "image class"]:
+    def _shares(
+        self, expert: int, batches: Iterable[Tensor], operators: list[Operator]
+    ) -> Float[Tensor, "image class"]:
         """What one site's answers add to the common ones."""
-        network = self.networks[expert]
-        logits = torch.cat([network(images) for images in batches]).float()
-        with exactly(logits.device):
-            answers = calibrated(logits[None], self.temperatures[[expert]])
-            own = own_likelihoods(answers, self.counts[[expert]])[0]
-            shares: Tensor = own @ self.operator[:, expert].T
-        return shares
+        network, shares = self.networks[expert], []
+        for images, operator in zip(batches, operators, strict=True):
+            logits = network(images).float()
+            with exactly(logits.device):
+                answers = calibrated(logits[None], self.temperatures[[expert]])
+                own = own_likelihoods(answers, self.counts[[expert]])[0]
+                shares.append(_applied(operator[..., expert, :], own))
+        return torch.cat(shares)
 
-    def _without_networks(self, images: Tensor) -> Float[Tensor, "batch class"]:
-        prior = self.prior.expand(len(images), -1)
-        if self.closed_form is None:
-            return prior
+    def _near(self, images: Tensor) -> "_Near":
+        """The coefficients for images, and what is known of them without the networks."""
         with exactly(images.device):
-            told: Tensor = self.closed_form(images)
-            return prior + told @ self.operator[:, -1].T
+            if self.shift is not None:
+                local = self.shift(images)
+                totals = self._moments_weight * self.shift.counts.sum(dim=0)
+                said = [self._networks_weight * local.counts, totals.expand(len(images), 1, -1)]
+                operator = consensus_operator(torch.cat(said, dim=1))
+                return _Near(operator, _applied(operator[..., -1, :], local.likelihoods))
+            if self.closed_form is None:
+                return _Near(self.operator, self.prior.new_zeros(len(images), len(self.prior)))
+            told = self.closed_form(images)
+            return _Near(self.operator, _applied(self.operator[..., -1, :], told))
+
+
+class _Near(NamedTuple):
+    """What holds for some images: coefficients, and the closed form's share."""
+
+    operator: Operator
+    without_networks: Float[Tensor, "batch class"]
+
+
+def _applied(
+    coefficients: Float[Tensor, "*image class class"], answers: Float[Tensor, "batch class"]
+) -> Float[Tensor, "batch class"]:
+    """One expert's share, by the coefficients of all images or of each."""
+    if coefficients.ndim == 2:
+        return answers @ coefficients.T
+    share: Tensor = torch.einsum("bce,be->bc", coefficients, answers)
+    return share
 
 
 def consensus_operator(
-    weights: Float[Tensor, "expert class"],
-) -> Float[Tensor, "class expert class"]:
+    weights: Float[Tensor, "*image expert class"],
+) -> Float[Tensor, "*image class expert class"]:
     """The matrix that takes all experts' log-likelihoods to the common ones.
 
     Minimises sum_kc w_kc (s_c + b_k - a_kc)^2 plus a small ridge, which settles the offset that
@@ -132,22 +172,21 @@ def consensus_operator(
     are taken from each expert's mean, or else the ridge would see its offset, and rare classes
     would pay for it. A class that no expert knows answers as the others do on average.
     """
-    experts, classes = weights.shape
-    wide = weights.double() / weights.double().max().clamp_min(1e-12)
-    normal = torch.zeros(classes + experts, classes + experts, dtype=torch.float64)
-    normal[:classes, :classes] = torch.diag(wide.sum(dim=0))
-    normal[classes:, classes:] = torch.diag(wide.sum(dim=1))
-    normal[:classes, classes:], normal[classes:, :classes] = wide.T, wide
-    normal += _RIDGE * torch.eye(classes + experts)
+    experts, classes = weights.shape[-2:]
+    several, size = weights.shape[:-2], classes + experts
+    wide = weights.double()
+    wide = wide / wide.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
+    normal = normal_matrix(wide, _RIDGE)
     # Right-hand side of answer (k, c): w_kc in row c and in row classes + k.
-    sides = torch.zeros(classes + experts, experts, classes, dtype=torch.float64)
+    sides = wide.new_zeros(*several, size, experts, classes)
     for expert in range(experts):
-        sides[:classes, expert] = torch.diag(wide[expert])
-        sides[classes + expert, expert] = wide[expert]
-    solved: Tensor = torch.linalg.solve(normal, sides.flatten(1))[:classes]
-    operator = solved.reshape(classes, experts, classes)
-    own = wide / wide.sum(dim=1, keepdim=True).clamp_min(1e-12)
-    operator = operator - operator.sum(dim=2, keepdim=True) * own
-    shares = wide.sum(dim=0) / wide.sum().clamp_min(1e-12)
-    average = torch.einsum("c,cke->ke", shares, operator)
-    return torch.where((shares > 0)[:, None, None], operator, average).float()
+        sides[..., :classes, expert, :] = torch.diag_embed(wide[..., expert, :])
+        sides[..., classes + expert, expert, :] = wide[..., expert, :]
+    solved: Tensor = torch.linalg.solve(normal, sides.flatten(-2))[..., :classes, :]
+    operator = solved.reshape(*several, classes, experts, classes)
+    own = wide / wide.sum(dim=-1, keepdim=True).clamp_min(1e-12)
+    operator = operator - operator.sum(dim=-1, keepdim=True) * own[..., None, :, :]
+    shares = wide.sum(dim=-2) / wide.sum(dim=(-2, -1))[..., None].clamp_min(1e-12)
+    average = torch.einsum("...c,...cke->...ke", shares, operator)
+    known = (shares > 0)[..., None, None]
+    return torch.where(known, operator, average[..., None, :, :]).float()

@@ -47,7 +47,7 @@ def pooled_moments(
     means = (weights[..., None] * own).sum(dim=0) / totals.clamp_min(1)[:, None]
     offsets = (own - means) * weights.sqrt()[..., None]
     between = torch.einsum("kcf,kcg->fg", offsets, offsets)
-    within = _within(moments, weights.sum(dim=1))
+    within = scatter_within(moments, weights.sum(dim=1))
     return PooledMoments(totals, means, (between + within) / totals.sum().clamp_min(1))
 
 
@@ -62,7 +62,10 @@ def site_covariances(
     ]
 
 
-def _within(moments: Sequence[Moments], sizes: Float[Tensor, " site"]) -> Tensor:
+def scatter_within(
+    moments: Sequence[Moments], sizes: Float[Tensor, " site"]
+) -> Float[Tensor, "feature feature"]:
+    """Scatter of all images about the class means of their own sites."""
     covariances = site_covariances(moments, sizes)
     return torch.stack([n * own for n, own in zip(sizes, covariances, strict=True)]).sum(dim=0)
 
