@@ -14,6 +14,7 @@ from envoi.cli.demo import demo, report
 from envoi.cli.distil import distil
 from envoi.cli.guard import Guarded
 from envoi.cli.mri_draw import complete, sample
+from envoi.cli.mri_evaluate import evaluate
 from envoi.cli.mri_models import memory, train
 from envoi.cli.predict import predict
 
@@ -34,7 +35,7 @@ app = typer.Typer(
     help="One-shot federated learning for medical images: every hospital sends one file, once.",
 )
 server.app.command()(distil)
-for _verb in (train, sample, complete, memory):
+for _verb in (train, sample, complete, evaluate, memory):
     mri.app.command()(_verb)
 for _name, _commands in COMMANDS.items():
     app.add_typer(_commands, name=_name)
