@@ -24,7 +24,16 @@ FLOORS = (
     ("envoi",),  # the names alone, which are looked up when they are used
     ("errors",),
     ("types", "volumes", "seeding", "files"),
-    ("settings", "results", "transforms", "checkpoint", "progress", "calibration", "meter"),
+    (
+        "settings",
+        "results",
+        "precision",
+        "transforms",
+        "checkpoint",
+        "progress",
+        "calibration",
+        "meter",
+    ),
     ("networks",),
     ("study",),
     ("submission",),
@@ -35,7 +44,7 @@ FLOORS = (
     ("__main__",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-NEIGHBOURS = {("progress", "results")}
+NEIGHBOURS = {("progress", "results"), ("precision", "settings")}
 
 
 def room_of(module: str) -> str:

@@ -124,7 +124,7 @@ class _Drawing:
     ) -> Any:  # noqa: ANN401  (an array; importing numpy here would slow --help)
         """The intensities of one volume, about 0 to 1."""
         from envoi.mri.population import intensities, person
-        from envoi.mri.precision import computing
+        from envoi.precision import computing
         from envoi.seeding import torch_generator
 
         with computing(self._precision, self._device):

@@ -7,7 +7,7 @@ import typer
 if TYPE_CHECKING:
     from envoi.mri.fitting import Fit
     from envoi.mri.modes import Plan
-    from envoi.mri.precision import Precision
+    from envoi.settings import Precision
 
 GIB = 2**30
 
@@ -31,10 +31,10 @@ def fitted_to(plan: "Plan", phase: str, gib: float, precision: str, device: str)
     import torch
 
     from envoi.mri.fitting import fitted
-    from envoi.mri.precision import resolved_precision
+    from envoi.precision import is_lowered
 
-    chosen = resolved_precision(precision_called(precision), torch.device(device))
-    return fitted(plan, cast("Any", phase), gib * GIB, chosen)
+    lowered = is_lowered(precision_called(precision), torch.device(device))
+    return fitted(plan, cast("Any", phase), gib * GIB, "bf16" if lowered else "fp32")
 
 
 def precision_called(name: str) -> "Precision":

@@ -12,7 +12,7 @@ from envoi.errors import Problem, SettingsError
 from envoi.mri.joint import JointPlan
 from envoi.mri.memory import Phase, Use, predicted_bytes
 from envoi.mri.modes import Plan
-from envoi.mri.precision import Precision
+from envoi.settings import Precision
 
 GIB = 2**30
 _RESERVE = 1.15

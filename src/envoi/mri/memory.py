@@ -19,7 +19,8 @@ from torch.utils._pytree import tree_leaves
 
 from envoi.mri.modes import Plan, model_of
 from envoi.mri.population import Population
-from envoi.mri.precision import Precision, computing
+from envoi.precision import computing
+from envoi.settings import Precision
 
 Phase = Literal["sample", "train"]
 _STEPS = 1

@@ -22,10 +22,11 @@ from envoi.checkpoint import (
 from envoi.errors import Problem, SettingsError
 from envoi.mri.model import VolumeModel
 from envoi.mri.population import Population
-from envoi.mri.precision import Precision, computing
+from envoi.precision import computing
 from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
 from envoi.seeding import torch_generator
+from envoi.settings import Precision
 
 _WEIGHT_DECAY = 1e-4
 _BETAS = (0.9, 0.99)
@@ -44,7 +45,7 @@ class MriTraining:
         warm_up: Steps over which it rises.
         seed: Of weights, batches and noise.
         seconds: Wall time after which training ends before its last step; 0 is no limit.
-        precision: Of the networks; see `envoi.mri.precision`.
+        precision: Of the networks; see `envoi.precision`.
 
     Raises:
         SettingsError: A value is wrong.

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from envoi.server.precision import computing
+from envoi.precision import computing
 from envoi.server.processes import Processes
 from envoi.server.synthesis.moment_images import Drawn
 from envoi.settings import Precision

@@ -29,11 +29,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from envoi.errors import MethodError, Problem
+from envoi.precision import exactly
 from envoi.server.answers import calibrated, own_likelihoods
 from envoi.server.closed_form import DescriptorClassifier, log_prior
 from envoi.server.kept import Shelf
 from envoi.server.pooled import pooled_moments
-from envoi.server.precision import exactly
 from envoi.server.shift import SiteDiscriminant, shifted_moments
 from envoi.server.teacher import Teachers
 from envoi.server.two_way import normal_matrix

@@ -23,12 +23,12 @@ from envoi.checkpoint import (
     unpack,
 )
 from envoi.networks.classifier import device_of
+from envoi.precision import computing
 from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
 from envoi.server.bank import CHUNK, Bank, Source, filled_bank
 from envoi.server.distil import distillation_loss
 from envoi.server.patience import Patience
-from envoi.server.precision import computing
 from envoi.server.processes import current_processes
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from envoi.networks import build
+from envoi.precision import computing, exactly, is_lowered
 from envoi.server.bank import filled_bank
 from envoi.server.consensus import Consensus
 from envoi.server.methods import envoi
-from envoi.server.precision import computing, exactly, is_lowered
 from envoi.server.synthesis.moment_images import MomentImages
 from envoi.settings import Budget
 
