@@ -29,7 +29,7 @@ from envoi.types import DataSet, ImageSpec
 PHANTOM = "phantom"
 _WEIGHT_FORMATS = ("fp32", "fp16", "int8")
 # A small network on a CPU wants fewer, larger steps than the paper's 100 epochs at 1e-3.
-_TRAINING = TrainingSettings(
+TRAINING = TrainingSettings(
     epochs=12, batch_size=32, rate=0.05, schedule="one-cycle", augment=True
 )
 
@@ -109,7 +109,7 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
 
 def _runs(plan: Plan, training: dict[str, Any]) -> Iterator[tuple[str, FederationSettings]]:
     flags = {} if plan.epochs is None else {"epochs": plan.epochs}
-    resolved_training = resolved(_TRAINING, training, flags, where="[training]")
+    resolved_training = resolved(TRAINING, training, flags, where="[training]")
     if plan.weight_format not in _WEIGHT_FORMATS:
         raise _unknown(" or ".join(_WEIGHT_FORMATS), plan.weight_format, "--weight-format")
     for seed in plan.seeds:
