@@ -2,8 +2,8 @@
 
     python benchmarks/fewer_bytes.py skin28.npz --out benchmarks/results/fewer_bytes.json
 
-Runs are those of the method table (`envoi bench run ... --epochs 8 --budget smoke`) with other formats,
-and go on where they were stopped. Test images; nothing is chosen on them.
+Runs are those of the method table (`envoi bench run ... --epochs 8 --budget smoke`) in other
+formats, and go on where they were stopped. Test images; nothing is chosen on them.
 """
 
 import argparse
