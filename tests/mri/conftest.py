@@ -16,13 +16,29 @@ PLANS = {
     "joint": JointPlan(
         shape=SHAPE, thickness=4, overlap=1, widths=(8, 16), blocks=1, coarse_widths=(8, 16)
     ),
+    "joint, data": JointPlan(
+        shape=SHAPE,
+        thickness=4,
+        overlap=1,
+        widths=(8, 16),
+        blocks=1,
+        coarse_widths=(8, 16),
+        path="cosine",
+        predicts="data",
+    ),
     "paper": PaperPlan(
         shape=SHAPE, network=SlicesPlan(width=32, multipliers=(1, 1), attention=(1,)), slots=6
     ),
     "full3d": WholePlan(shape=SHAPE, widths=(16, 32)),
     "wavelet3d": WholePlan(shape=SHAPE, wavelets=True, widths=(16, 32)),
 }
-KINDS = {"joint": JointModel, "paper": PaperModel, "full3d": WholeModel, "wavelet3d": WholeModel}
+KINDS = {
+    "joint": JointModel,
+    "joint, data": JointModel,
+    "paper": PaperModel,
+    "full3d": WholeModel,
+    "wavelet3d": WholeModel,
+}
 
 
 @pytest.fixture(params=list(PLANS))

@@ -39,6 +39,22 @@ def test_the_velocity_points_to_the_data(name, pair):
     torch.testing.assert_close(path.data(mixed, velocity, 0.7), data, atol=1e-5, rtol=0)
 
 
+@paths
+def test_predicted_data_stand_for_the_velocity_that_leads_to_them(name, pair):
+    data, noise = pair
+    path, times = Path(name), torch.tensor([0.0, 0.2, 0.5, 0.8, 0.99])
+    mixed = path.mixed(data, noise, times)
+    found = path.towards(mixed, data, times)
+    torch.testing.assert_close(found, path.velocity(data, noise, times), atol=1e-3, rtol=1e-3)
+
+
+def test_the_end_of_the_path_is_never_divided_by_nothing(pair):
+    data, noise = pair
+    end = torch.ones(5)
+    assert Path("flow").towards(noise, data, end, least=0.05).abs().max() < 200
+    assert Path("cosine").towards(noise, data, end, least=0.05).isfinite().all()
+
+
 @pytest.mark.parametrize("steps", [1, 7, 30])
 def test_steps_sum_to_exactly_one(steps):
     start = torch.zeros((), dtype=torch.float64)

@@ -29,9 +29,7 @@ from envoi.types import DataSet, ImageSpec
 PHANTOM = "phantom"
 _WEIGHT_FORMATS = ("fp32", "fp16", "int8")
 # A small network on a CPU wants fewer, larger steps than the paper's 100 epochs at 1e-3.
-TRAINING = TrainingSettings(
-    epochs=12, batch_size=32, rate=0.05, schedule="one-cycle", augment=True
-)
+TRAINING = TrainingSettings(epochs=12, batch_size=32, rate=0.05, schedule="one-cycle", augment=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

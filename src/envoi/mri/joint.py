@@ -12,6 +12,7 @@ Memory: for sampling, four volumes and one slab's maps; 2D maps are a `1/thickne
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -30,7 +31,11 @@ from envoi.mri.unet import UNet, UNetPlan
 Slabs = Float[Tensor, "batch slice row column"]
 Coarse = Float[Tensor, "batch coarse_depth coarse_height coarse_width"]
 
+Prediction = Literal["velocity", "data"]
+
 _HIDDEN = 0.1
+# Least share of noise in the losses of networks that predict data.
+_LEAST_NOISE = 0.05
 # Noise on the coarse context: drawn up to the first in training, the second when sampling, so that
 # the slab network forgives what the coarse network gets wrong (arXiv:2106.15282, section 4).
 _CONTEXT_NOISE = 0.3
@@ -51,6 +56,7 @@ class JointPlan:
         coarse_factor: Voxels along an axis that make one coarse voxel.
         coarse_widths: Channels of the coarse network's levels.
         path: From noise to data.
+        predicts: What the networks say: the velocity, or the data that it leads to.
     """
 
     shape: tuple[int, int, int]
@@ -61,6 +67,7 @@ class JointPlan:
     coarse_factor: int = 4
     coarse_widths: tuple[int, ...] = (48, 96)
     path: PathName = "flow"
+    predicts: Prediction = "velocity"
 
 
 class JointModel(VolumeModel):
@@ -132,7 +139,8 @@ class JointModel(VolumeModel):
         start = self._noise(known[:, :1].shape, generator)
 
         def velocity(state: Tensor, time: float) -> Tensor:
-            return self._coarse_velocity(state, torch.full((1,), time), told, known)
+            times = torch.full((1,), time)
+            return self._as_velocity(self._coarse_says(state, times, told, known), state, times)
 
         return integrate(velocity, start, steps)[:, 0]
 
@@ -189,7 +197,8 @@ class JointModel(VolumeModel):
                 torch.tensor([place(start, thickness, slices) for start in starts]),
                 plane,
             )
-            velocity = self._slab_velocity(shown, known, around, values)
+            found = self._slab_says(shown, known, around, values)
+            velocity = self._as_velocity(found, shown, torch.tensor(time))
             for start, own, weight in zip(starts, velocity, cut.weights[first:], strict=False):
                 total[start : start + thickness] += own * weight.to(own)[:, None, None]
         return total
@@ -225,7 +234,8 @@ class JointModel(VolumeModel):
             torch.tensor([place(start, plan.thickness, slices) for start in starts]),
             plane,
         )
-        found = self._slab_velocity(torch.where(known > 0, clean, mixed), known, around, values)
+        found = self._slab_says(torch.where(known > 0, clean, mixed), known, around, values)
+        found = self._as_velocity(found, mixed, times, least=_LEAST_NOISE)
         wanted = self.path.velocity(clean, start, times.to(self.device))
         return masked_error(found, wanted, known)
 
@@ -240,17 +250,24 @@ class JointModel(VolumeModel):
         start = self._noise(clean.shape, generator)
         mixed = self.path.mixed(clean, start, times.to(self.device))
         told = hidden(persons, _HIDDEN, generator)
-        found = self._coarse_velocity(mixed, times, told, known)
+        found = self._coarse_says(mixed, times, told, known)
+        found = self._as_velocity(found, mixed, times, least=_LEAST_NOISE)
         return functional.mse_loss(found, self.path.velocity(clean, start, times.to(self.device)))
 
-    def _coarse_velocity(
-        self, mixed: Tensor, times: Tensor, persons: Persons, known: Tensor
+    def _as_velocity(
+        self, said: Tensor, mixed: Tensor, times: Tensor, *, least: float = 1e-3
     ) -> Tensor:
+        """The velocity that a network's answer stands for."""
+        if self.plan.predicts == "velocity":
+            return said
+        return self.path.towards(mixed, said, times.to(said.device), least=least)
+
+    def _coarse_says(self, mixed: Tensor, times: Tensor, persons: Persons, known: Tensor) -> Tensor:
         values = torch.cat([_signed(times)[:, None].to(persons.device), persons], dim=1)
         found: Tensor = self.coarse(torch.cat([mixed, known], dim=1), values.to(self.device))
         return found
 
-    def _slab_velocity(self, shown: Slabs, known: Slabs, context: Slabs, values: Tensor) -> Slabs:
+    def _slab_says(self, shown: Slabs, known: Slabs, context: Slabs, values: Tensor) -> Slabs:
         found: Tensor = self.slab(torch.cat([shown, known, context], dim=1), values)
         return found
 

@@ -43,6 +43,23 @@ class Path:
             return data - noise
         return _TURN * (torch.cos(_TURN * time) * data - torch.sin(_TURN * time) * noise)
 
+    def towards(self, mixed: Tensor, data: Tensor, time: Tensor, *, least: float = 1e-3) -> Tensor:
+        """The velocity at x_t of the path that ends at `data`: for networks that predict it.
+
+        Args:
+            mixed: x_t.
+            data: What x_1 is predicted to be.
+            time: Of each item, or one for all.
+            least: Share of noise that is divided by at the least. A loss on velocities would
+                otherwise weigh the end of the path without bound (arXiv:2511.13720).
+        """
+        time = _over(data, time)
+        if self.name == "flow":
+            return (data - mixed) / (1 - time).clamp_min(least)
+        signal, share = torch.sin(_TURN * time), torch.cos(_TURN * time)
+        noise = (mixed - signal * data) / share.clamp_min(least)
+        return _TURN * (share * data - signal * noise)
+
     def data(self, mixed: Tensor, velocity: Tensor, time: float) -> Tensor:
         """The x_1 that a velocity at x_t points to."""
         if self.name == "flow":
