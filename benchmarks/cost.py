@@ -35,6 +35,7 @@ from envoi.networks import build
 from envoi.networks.descriptor import Descriptor
 from envoi.results import StepInfo
 from envoi.seeding import torch_generator
+from envoi.server.kept import Held
 from envoi.server.methods import Method
 from envoi.server.methods.data_free import DataFree
 from envoi.server.methods.envoi import envoi
@@ -133,7 +134,8 @@ def make_teachers(images: ImageSet, network: str) -> Teachers:
         )
         counts = tuple(np.bincount(labels, minlength=classes).tolist())
         model = build(network, channels=spec.channels, classes=classes, seed=0)
-        members.append(Teacher(f"site-{site}", network, model, images.class_names, counts, moments))
+        kept = Held(model)
+        members.append(Teacher(f"site-{site}", network, kept, images.class_names, counts, moments))
     return Teachers(tuple(members), spec)
 
 

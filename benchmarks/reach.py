@@ -9,18 +9,19 @@ after each case.
 
 import argparse
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from envoi.cli.bench_runs import TRAINING
 from envoi.data import load_medmnist
 from envoi.files import write_json
 from envoi.meter import environment
 from envoi.results import Interval, MethodResult, StudyResult
 from envoi.server.methods import method_called
-from envoi.settings import Budget, TrainingSettings
+from envoi.settings import Budget
 from envoi.simulation.bench import run_bench
 from envoi.simulation.federation import FederationSettings
 from envoi.simulation.partition import parse_partition
@@ -173,9 +174,7 @@ def _interval(measured: Interval) -> list[float]:
 
 
 def _settings(case: Case, *, epochs: int, seed: int) -> FederationSettings:
-    training = TrainingSettings(
-        epochs=epochs, batch_size=32, rate=0.05, schedule="one-cycle", augment=True
-    )
+    training = replace(TRAINING, epochs=epochs)
     return FederationSettings(
         partition=parse_partition(case.partition),
         sites=case.sites,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from envoi.cli.bench_runs import TRAINING
 from envoi.data import load_medmnist
 from envoi.evaluation import evaluate
 from envoi.files import write_json
@@ -26,7 +27,7 @@ from envoi.study import StatisticsPolicy
 from envoi.types import DataSet
 
 ROWS = ("consensus_networks", "consensus", "class_count", "site_gate")
-TRAINING = TrainingSettings(batch_size=32, rate=0.05, schedule="one-cycle", augment=True)
+
 POLICY = StatisticsPolicy(
     release=("class_counts", "feature_moments"), minimum_covariance_images=100
 )

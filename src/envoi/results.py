@@ -193,7 +193,7 @@ class MethodResult:
         site_seconds: Wall time, summed over sites, of the training that it alone asked of them;
             0 where the sites' submissions were enough.
         distillation: It beside its teacher; None where it has no one teacher, or was not tested.
-        says: Whom its teacher listens to; empty where the answer is not a sum over experts.
+        says: Whom its teacher listens to; empty where the answer is no weighted sum over experts.
     """
 
     method: str

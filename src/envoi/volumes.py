@@ -6,7 +6,7 @@ This module loads no torch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -32,6 +32,11 @@ class Grid:
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def is_like(self, other: "Grid") -> bool:
+        """Whether shapes agree, and spacings to a micrometre (files hold them in fp32)."""
+        apart = np.abs(np.subtract(self.spacing_mm, other.spacing_mm))
+        return self.shape == other.shape and bool((apart < 1e-3).all())
 
     @property
     def affine(self) -> NDArray[np.float64]:
@@ -90,10 +95,10 @@ class Subject:
         sex: None where it is not known.
     """
 
-    name: str
+    name: str = field(repr=False)
     volume: Volume
-    age_years: float | None = None
-    sex: Sex | None = None
+    age_years: float | None = field(default=None, repr=False)
+    sex: Sex | None = field(default=None, repr=False)
 
 
 def stacked(
@@ -104,9 +109,11 @@ def stacked(
     Raises:
         DataError: There is no subject, or grids differ in shape or spacing.
     """
-    grids = {(subject.volume.grid.shape, subject.volume.grid.spacing_mm) for subject in subjects}
-    if len(grids) != 1:
-        raise _refused("subjects of one shape and spacing", f"{len(grids)} kinds of grid")
+    grids = [subject.volume.grid for subject in subjects]
+    others = sum(not grid.is_like(grids[0]) for grid in grids)
+    if others or not grids:
+        found = f"{others} of {len(grids)} on another grid than the first"
+        raise _refused("subjects of one shape and spacing", found)
     return np.stack([subject.volume.voxels for subject in subjects])
 
 

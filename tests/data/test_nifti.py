@@ -112,10 +112,14 @@ def test_voxels_that_are_no_numbers_are_refused(path):
     assert "found 1 that are NaN or infinite" in refusal(save(path, voxels))
 
 
-def test_what_lies_below_zero_is_outside(path):
-    voxels = np.where(brain() > 450, brain(), -brain())
+def test_a_little_below_zero_is_outside_and_standardised_scans_are_refused(path):
+    voxels = brain()
+    dark = np.argwhere(voxels > 0)[:5]
+    voxels[tuple(dark.T)] = -1
     volume = read_nifti(save(path, voxels))
     assert ((volume.voxels > 0) == (voxels.T > 0)).all()
+    standardised = np.where(brain() > 450, brain(), -brain())
+    assert "found many below 0. Give the scan as it was" in refusal(save(path, standardised))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from envoi.mri.fitting import GIB, fitted
 from envoi.mri.memory import Ledger, Use, predicted_bytes
 from envoi.mri.modes import model_of, plan_of
 from envoi.mri.population import Population
+from envoi.mri.slabs import Plane
 from tests.mri.conftest import PLANS
 
 every_plan = pytest.mark.parametrize("name", list(PLANS))
@@ -54,6 +55,23 @@ def test_training_for_real_takes_what_was_predicted(name):
         terms = model.heaviest_losses(population, 2, torch.Generator().manual_seed(0))
         torch.stack(list(terms.values())).sum().backward()
     assert ledger.peak_bytes == pytest.approx(predicted_bytes(plan, Use("train", 2)), rel=0.05)
+
+
+def test_the_largest_plane_of_a_flat_volume_counts():
+    """Slabs of the axial plane are larger than the others here; any plane may be drawn."""
+    plan = plan_of("joint", (8, 48, 48), {"thickness": 4, "overlap": 1, "widths": (8, 16)})
+    peaks = []
+    for plane in Plane:
+        model, ledger = model_of(plan), Ledger()
+        model.planes = (plane,)
+        for tensor in [*model.parameters(), *model.buffers()]:
+            ledger.count(tensor)
+        with ledger:
+            draws = torch.Generator().manual_seed(0)
+            model.eval().draw(torch.zeros(1, 2), steps=1, generator=draws)
+        peaks.append(ledger.peak_bytes)
+    assert max(peaks) > 1.1 * min(peaks)
+    assert predicted_bytes(plan, Use("sample")) == pytest.approx(max(peaks), rel=0.02)
 
 
 def test_a_prediction_allocates_nothing_that_it_counts():

@@ -30,6 +30,13 @@ def test_a_window_holds_different_slices_of_the_volume_within_its_slots(windows)
         assert 0 <= min(window.slices) <= max(window.slices) < 128
 
 
+@pytest.mark.parametrize("slices", [1, 7, 20])
+def test_a_volume_of_few_slices_is_one_window(slices, generator):
+    for _ in range(20):
+        window = random_window(slices, generator)
+        assert set(window.slices) <= set(range(slices))
+
+
 def test_a_comb_has_equal_gaps_but_for_rounding(generator):
     for _ in range(300):
         numbers = comb(128, generator)

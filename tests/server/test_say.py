@@ -69,3 +69,25 @@ def test_the_say_is_the_effect_of_an_answer_on_the_teachers():
 
 def test_other_teachers_do_not_tell():
     assert says_of(Ensemble(make_teachers(), mean_logits), SITES) == ()
+
+
+def test_where_hospitals_look_different_the_say_is_the_mean_over_their_looks():
+    teacher = Consensus(make_teachers())
+    shares = teacher.prior.new_tensor([0.5, 0.25, 0.25])
+    counts = torch.tensor([[30.0, 10, 0], [5, 20, 20], [0, 10, 40]])
+
+    class Looks:
+        def __init__(self):
+            self.shares = shares
+
+        def counts_by_look(self):
+            return counts * (0.25 + 0.75 * torch.eye(3) / shares)[..., None]
+
+    alike = says_of(teacher, SITES)
+    teacher.__dict__["shift"] = Looks()
+    differ = says_of(teacher, SITES)
+    assert [say.expert for say in differ] == [*SITES, CLOSED_FORM]
+    for column in zip(*(say.shares for say in differ), strict=True):
+        assert sum(column) == pytest.approx(1, abs=1e-4)
+    assert differ[0].shares != pytest.approx(alike[0].shares, abs=1e-3)
+    assert differ[0].shares[2] == 0

@@ -175,10 +175,11 @@ def test_an_empty_layout_has_no_data():
     assert replace(Layout.of([], classes=2), header_bytes=16).file_bytes == 24
 
 
+@pytest.mark.parametrize("rank", [0, 64])
 @pytest.mark.parametrize("weight_format", ["fp32", "fp16", "int8"])
-def test_moments_are_no_bytes_of_the_network(study, change, weight_format):
+def test_moments_are_no_bytes_of_the_network(study, change, weight_format, rank):
     plain = change(study, weight_format=weight_format, statistics=StatisticsPolicy())
-    told = StatisticsPolicy(release=("class_counts", "feature_moments"))
+    told = StatisticsPolicy(release=("class_counts", "feature_moments"), moment_rank=rank)
     telling = change(plain, statistics=told)
     ours = network_bytes(plain, "resnet10-small")
     assert network_bytes(telling, "resnet10-small") == ours

@@ -1,11 +1,13 @@
 """`envoi mri`: volumes of the brain, made and prepared."""
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from envoi.data.nifti import VolumePermissions
     from envoi.volumes import Subject
 
 app = typer.Typer(no_args_is_help=True, help="Make and prepare 3D images of the brain.")
@@ -20,6 +22,8 @@ SpacingOption = Annotated[
     float | None,
     typer.Option("--spacing-mm", metavar="MM", help="Resample to cubic voxels of this size."),
 ]
+ReorientOption = Annotated[bool, typer.Option("--reorient", help="Turn scans to RAS+.")]
+SkullOption = Annotated[bool, typer.Option("--allow-skull", help="Take heads with their skull.")]
 
 
 @app.command()
@@ -63,28 +67,24 @@ def phantom(
 def prepare(
     folder: Annotated[Path, typer.Argument(help="Holds .nii or .nii.gz and participants.tsv.")],
     *,
-    reorient: Annotated[bool, typer.Option("--reorient", help="Turn scans to RAS+.")] = False,
+    reorient: ReorientOption = False,
     spacing_mm: SpacingOption = None,
     shape: ShapeOption = None,
-    allow_skull: Annotated[
-        bool, typer.Option("--allow-skull", help="Take heads with their skull.")
-    ] = False,
+    allow_skull: SkullOption = False,
     cache: Annotated[
         Path | None, typer.Option(help="Keep what is prepared in this folder.", metavar="DIR")
     ] = None,
 ) -> None:
     """Read, check and prepare a folder of brains; nothing is done to a scan unasked."""
     from envoi.data.brains import load_brains
-    from envoi.data.nifti import VolumePermissions
 
-    permissions = VolumePermissions(
-        reorient=reorient,
-        spacing_mm=spacing_mm,
-        shape=None if shape is None else sizes(shape),
-        allow_skull=allow_skull,
-    )
+    permissions = permitted(reorient, spacing_mm, shape, allow_skull)
+    numbers = itertools.count(1)
     subjects = load_brains(
-        folder, permissions, cache=cache, on_subject=lambda subject: typer.echo(_told(subject))
+        folder,
+        permissions,
+        cache=cache,
+        on_subject=lambda subject: typer.echo(f"scan {next(numbers)}: {_filled(subject)}"),
     )
     known = [subject.age_years for subject in subjects if subject.age_years is not None]
     ages = f", ages {min(known):g} to {max(known):g}" if known else ""
@@ -94,10 +94,31 @@ def prepare(
 
 
 def _told(subject: "Subject") -> str:
-    """One line on a subject, with the pseudonym that the table gives."""
+    """One line on somebody who does not exist."""
     age = "age unknown" if subject.age_years is None else f"{subject.age_years:g} years"
+    return f"{subject.name}: {subject.sex or 'sex unknown'}, {age}, {_filled(subject)}"
+
+
+def _filled(subject: "Subject") -> str:
     filled_ml = float((subject.volume.voxels > 0).sum()) * subject.volume.grid.voxel_ml
-    return f"{subject.name}: {subject.sex or 'sex unknown'}, {age}, brain {filled_ml:.0f} ml"
+    return f"brain {filled_ml:.0f} ml"
+
+
+def permitted(
+    reorient: bool,
+    spacing_mm: float | None,
+    shape: str | None,
+    allow_skull: bool,
+) -> "VolumePermissions":
+    """What the options permit to be done to scans."""
+    from envoi.data.nifti import VolumePermissions
+
+    return VolumePermissions(
+        reorient=reorient,
+        spacing_mm=spacing_mm,
+        shape=None if shape is None else sizes(shape),
+        allow_skull=allow_skull,
+    )
 
 
 def sizes(text: str) -> tuple[int, int, int]:

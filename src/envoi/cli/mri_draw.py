@@ -1,11 +1,13 @@
 """`envoi mri sample` and `envoi mri complete`: volumes out of a trained model."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from envoi.cli.device import DeviceOption, device_called
+from envoi.cli.mri import ReorientOption, ShapeOption, SkullOption, SpacingOption, permitted
 from envoi.cli.mri_options import (
     MemoryOption,
     PrecisionOption,
@@ -55,7 +57,8 @@ def sample(
     for number in range(1, count + 1):
         voxels = drawing.one(age, sex, seed=seed, number=number)
         name = f"synthetic-{number:04d}_T1w.nii.gz"
-        drawing.write(as_volume(voxels, drawing.card.grid), out / name, seed, number)
+        volume = as_volume(voxels, drawing.card.grid)
+        drawing.write(volume, out / name, seed, number, {"Age": age, "Sex": sex})
         typer.echo(f"{number} of {count}: {name}")
 
 
@@ -75,19 +78,37 @@ def complete(
     seed: SeedOption = 0,
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
+    reorient: ReorientOption = False,
+    spacing_mm: SpacingOption = None,
+    shape: ShapeOption = None,
+    allow_skull: SkullOption = False,
 ) -> None:
     """Keep some slices of a scan and generate the others."""
     from envoi.data.nifti import read_nifti
-    from envoi.mri.brain import as_volume
+    from envoi.mri.brain import completed
     from envoi.mri.given import given_slices
 
+    _check_new(out)
     drawing = _Drawing(run, memory_gib, steps, precision, device)
-    scan = _on_grid(read_nifti(given, where="--given"), drawing.card)
+    permissions = permitted(reorient, spacing_mm, shape, allow_skull)
+    scan = _on_grid(read_nifti(given, permissions, where="--given"), drawing.card)
     known = given_slices(scan.voxels, _plane(plane), slices=slices, every=every)
     voxels = drawing.one(age, sex, seed=seed, number=1, given=known)
-    drawing.write(as_volume(voxels, drawing.card.grid), out, seed, 1)
-    kept = int(known.mask.flatten(1).any(dim=1).sum()) if plane == "axial" else None
-    typer.echo(f"Completed{'' if kept is None else f' around {kept} slices'}: {out.name}")
+    volume = completed(voxels, scan, known.mask.numpy() > 0)
+    kept = slices if every is None else f"every {every}"
+    real = {"PartlyReal": True, "RealSlices": kept, "Plane": plane}
+    drawing.write(volume, out, seed, 1, {"Age": age, "Sex": sex}, real)
+    typer.echo(f"Completed around {plane} slices {kept} of the scan: {out.name}")
+
+
+def _check_new(out: Path) -> None:
+    """Refuse a file that exists, or one that cannot be written, before anything is computed."""
+    from envoi.data.nifti import stem_of
+    from envoi.errors import Problem, StorageError
+
+    stem_of(out)
+    if out.exists():
+        raise StorageError(Problem("a new file", "one that exists", "--out", "Choose another."))
 
 
 class _Drawing:
@@ -122,11 +143,20 @@ class _Drawing:
         number: int,
         given: "Given | None" = None,
     ) -> Any:  # noqa: ANN401  (an array; importing numpy here would slow --help)
-        """The intensities of one volume, about 0 to 1."""
+        """The intensities of one volume, about 0 to 1.
+
+        Raises:
+            SettingsError: Age or sex is given to a model that is not told either.
+        """
+        from envoi.errors import Problem, SettingsError
         from envoi.mri.population import intensities, person
         from envoi.precision import computing
         from envoi.seeding import torch_generator
 
+        if self.card.mode != "joint" and (age is not None or sex is not None):
+            remedy = "Leave them out, or use a model of mode joint."
+            where = f"mode {self.card.mode}"
+            raise SettingsError(Problem("no --age and no --sex", "some", where, remedy))
         with computing(self._precision, self._device):
             drawn = self._model.draw(
                 person(age, _sex(sex))[None],
@@ -136,15 +166,29 @@ class _Drawing:
             )
         return intensities(drawn)[0]
 
-    def write(self, volume: "Volume", path: Path, seed: int, number: int) -> None:
-        """The file, and the sidecar that marks it as made."""
+    def write(
+        self,
+        volume: "Volume",
+        path: Path,
+        seed: int,
+        number: int,
+        person: "Mapping[str, object]",
+        more: "Mapping[str, object] | None" = None,
+    ) -> None:
+        """The file, and the sidecar that marks it as made and says how to make it again."""
         from envoi.data.nifti import write_nifti
 
         sidecar = {
             "Model": f"envoi.mri, mode {self.card.mode}",
             "Seed": seed,
             "Number": number,
-            "Settings": {"Steps": self.steps, "Plan": self.card.plan},
+            "Settings": {
+                "Steps": self.steps,
+                "Plan": self.card.plan,
+                "Precision": self._precision,
+                **person,
+            },
+            **(more or {}),
         }
         write_nifti(volume, path, sidecar)
 
@@ -152,7 +196,7 @@ class _Drawing:
 def _on_grid(scan: "Volume", card: "ModelCard") -> "Volume":
     from envoi.errors import DataError, Problem
 
-    if (scan.grid.shape, scan.grid.spacing_mm) != (card.grid.shape, card.grid.spacing_mm):
+    if not scan.grid.is_like(card.grid):
         expected = f"{card.grid.shape} voxels of {card.grid.spacing_mm} mm"
         found = f"{scan.grid.shape} of {scan.grid.spacing_mm} mm"
         remedy = "Prepare the scan as the model's brains were."

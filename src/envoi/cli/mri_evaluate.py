@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from envoi.cli.mri import ReorientOption, ShapeOption, SkullOption, SpacingOption, permitted
 from envoi.cli.mri_options import SeedOption
 
 if TYPE_CHECKING:
@@ -33,13 +34,14 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", help="The file of all scores, .json.")],
     held_out: Annotated[
         int, typer.Option(min=2, help="Persons that training did not see, as for `train`.")
-    ] = 12,
+    ],
     cache: Annotated[
         Path | None, typer.Option(help="Keep prepared volumes here.", metavar="DIR")
     ] = None,
-    spacing_mm: Annotated[
-        float | None, typer.Option("--spacing-mm", metavar="MM", help="As for `train`.")
-    ] = None,
+    reorient: ReorientOption = False,
+    spacing_mm: SpacingOption = None,
+    shape: ShapeOption = None,
+    allow_skull: SkullOption = False,
     seed: SeedOption = 0,
 ) -> None:
     """Score a folder of made volumes; `held-out` is what a perfect model would score.
@@ -50,12 +52,11 @@ def evaluate(
 
     from envoi.cli.progress import following
     from envoi.data.brains import load_brains, split_subjects
-    from envoi.data.nifti import VolumePermissions
     from envoi.evaluation.volumes import EvaluationSettings, compare_volumes
     from envoi.files import write_json
     from envoi.volumes import stacked
 
-    permissions = VolumePermissions(spacing_mm=spacing_mm)
+    permissions = permitted(reorient, spacing_mm, shape, allow_skull)
     people = load_brains(real, permissions, cache=cache)
     training, unseen = split_subjects(people, held_out, seed)
     grid = training[0].volume.grid
@@ -75,16 +76,19 @@ def _made(folder: Path, grid: "Grid") -> "np.ndarray":
     """The voxels of every volume of a folder, on the grid of the real ones."""
     import numpy as np
 
-    from envoi.data.nifti import read_nifti
+    from envoi.data.nifti import VolumePermissions, read_nifti
     from envoi.errors import DataError, Problem
 
     files = sorted(folder.glob("*.nii*"))
     if len(files) < 2:
         remedy = "Draw some with `envoi mri sample`."
         raise DataError(Problem("two volumes at least", f"{len(files)}", "--synthetic", remedy))
-    volumes = [read_nifti(file, where=f"--synthetic, file {n}") for n, file in enumerate(files, 1)]
+    made = VolumePermissions(allow_skull=True)  # a grainy corner is the model's fault, no skull
+    volumes = [
+        read_nifti(file, made, where=f"--synthetic, file {n}") for n, file in enumerate(files, 1)
+    ]
     for number, volume in enumerate(volumes, 1):
-        if (volume.grid.shape, volume.grid.spacing_mm) != (grid.shape, grid.spacing_mm):
+        if not volume.grid.is_like(grid):
             remedy = "Evaluate with the brains and the spacing that the model learned from."
             raise DataError(
                 Problem(f"{grid}", f"{volume.grid}", f"--synthetic, file {number}", remedy)

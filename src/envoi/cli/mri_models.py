@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from envoi.cli.device import DeviceOption, device_called
-from envoi.cli.mri import ShapeOption, SpacingOption, sizes
+from envoi.cli.mri import (
+    ReorientOption,
+    ShapeOption,
+    SkullOption,
+    SpacingOption,
+    permitted,
+    sizes,
+)
 from envoi.cli.mri_options import (
     GIB,
     MemoryOption,
@@ -26,8 +33,6 @@ if TYPE_CHECKING:
     from envoi.volumes import Grid
 
 
-ReorientOption = Annotated[bool, typer.Option("--reorient", help="Turn scans to RAS+.")]
-SkullOption = Annotated[bool, typer.Option("--allow-skull", help="Take heads with their skull.")]
 CacheOption = Annotated[
     Path | None, typer.Option(help="Keep prepared volumes here.", metavar="DIR")
 ]
@@ -64,13 +69,10 @@ def train(
     """Train a model of brains; may be interrupted and repeated."""
     from envoi.cli.progress import following
     from envoi.data.brains import load_brains, split_subjects
-    from envoi.data.nifti import VolumePermissions
     from envoi.mri.run import train_in
 
-    chosen, asked = device_called(device), None if shape is None else sizes(shape)
-    permissions = VolumePermissions(
-        reorient=reorient, spacing_mm=spacing_mm, shape=asked, allow_skull=allow_skull
-    )
+    chosen = device_called(device)
+    permissions = permitted(reorient, spacing_mm, shape, allow_skull)
     people = load_brains(folder, permissions, cache=cache)
     training = split_subjects(people, held_out, seed)[0] if held_out else people
     wanted = _Wanted(mode, steps, minutes, batch, seed, precision, memory_gib)
@@ -118,6 +120,9 @@ class _Wanted:
             checkpointed = fit.use.checkpointed
         settings = MriTraining(
             steps=self.steps,
+            # The paper's, and ours.
+            rate=1e-4 if self.mode == "paper" else 3e-4,
+            average=0.9999 if self.mode == "paper" else 0.999,
             batch=batch,
             seed=self.seed,
             seconds=60 * self.minutes,

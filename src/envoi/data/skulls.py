@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from envoi.errors import Problem
 
+# Share of voxels below 0 that a resampler's ringing may leave.
+LARGEST_NEGATIVE = 0.01
 LEAST_EMPTY_FACE = 0.8
 LEAST_EMPTY_BOX = 0.25
 LARGEST_BRAIN_ML = 2500
@@ -35,6 +37,11 @@ def problems_of_voxels(
         found = f"{low:g} alone" if low == high else f"{low:g} to {high:g}"
         remedy = "Check that the file holds a scan; tissue must be above 0."
         yield Problem("voxels above 0 that differ", found, where, remedy)
+    elif np.count_nonzero(voxels < 0) > LARGEST_NEGATIVE * np.count_nonzero(voxels):
+        remedy = "Give the scan as it was before its intensities were standardised."
+        yield Problem(
+            "intensities from 0 on, 0 outside of the brain", "many below 0", where, remedy
+        )
     elif not allow_skull and (found := signs_of_a_skull(voxels, affine)):
         remedy = (
             "Remove the skull first (HD-BET and SynthStrip do), "

@@ -152,7 +152,7 @@ def compare_volumes(
         check_volumes(volumes, name, least=LEAST_SET)
         check_same_shape(volumes, training, name)
     reference = prepare_reference(training, held_out, settings, on_step=on_step)
-    group = min(len(held_out), len(synthetic))
+    group = min(len(training), len(held_out), len(synthetic))
     sets = {
         "synthetic": synthetic,
         "held-out": held_out,

@@ -24,7 +24,9 @@ class Diffusion:
 
     def __init__(self, visited: int = TIMES) -> None:
         kept = np.cumprod(1 - np.linspace(1e-4, 0.02, TIMES))
-        self.times: NDArray[np.int64] = np.linspace(0, TIMES - 1, visited).round().astype(np.int64)
+        self.times: NDArray[np.int64] = (
+            np.linspace(TIMES - 1, 0, visited).round().astype(np.int64)[::-1].copy()
+        )
         self._signal = kept[self.times]
         self._before = np.concatenate([[1.0], self._signal[:-1]])
         self._betas = 1 - self._signal / self._before

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from envoi.errors import Problem, SettingsError
 from envoi.mri.choices import below
 from envoi.mri.conditions import ConditionEmbedding, hidden
 from envoi.mri.given import Given, random_mask
@@ -57,6 +58,9 @@ class JointPlan:
         coarse_widths: Channels of the coarse network's levels.
         path: From noise to data.
         predicts: What the networks say: the velocity, or the data that it leads to.
+
+    Raises:
+        SettingsError: Slabs do not fit the volume.
     """
 
     shape: tuple[int, int, int]
@@ -68,6 +72,12 @@ class JointPlan:
     coarse_widths: tuple[int, ...] = (48, 96)
     path: PathName = "flow"
     predicts: Prediction = "velocity"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < self.thickness <= min(self.shape):
+            expected = f"overlap below thickness, and thickness at most {min(self.shape)}"
+            found, remedy = f"{self.overlap} and {self.thickness}", "Choose thinner slabs."
+            raise SettingsError(Problem(expected, found, "thickness", remedy))
 
 
 class JointModel(VolumeModel):
@@ -84,6 +94,7 @@ class JointModel(VolumeModel):
     ) -> None:
         super().__init__()
         self.plan, self.slabs_at_once, self.path = plan, slabs_at_once, Path(plan.path)
+        self.planes = tuple(Plane)
         self.slab = _Told(
             UNetPlan(
                 dimensions=2,
@@ -161,7 +172,7 @@ class JointModel(VolumeModel):
             nonlocal calls
             calls += 1
             on_sample(calls, steps)
-            plane = list(Plane)[below(len(Plane), generator)]
+            plane = self.planes[below(len(self.planes), generator)]
             shown = torch.where(given.mask > 0, given.voxels, state)
             volumes = [facing(maps, plane) for maps in (shown, given.mask, context)]
             return turned_back(self._blended(volumes, plane, time, told, generator), plane)
@@ -200,14 +211,14 @@ class JointModel(VolumeModel):
             found = self._slab_says(shown, known, around, values)
             velocity = self._as_velocity(found, shown, torch.tensor(time))
             for start, own, weight in zip(starts, velocity, cut.weights[first:], strict=False):
-                total[start : start + thickness] += own * weight.to(own)[:, None, None]
+                total[start : start + thickness] += own.to(total) * weight.to(total)[:, None, None]
         return total
 
     def _slab_loss(
         self, volumes: Voxels, persons: Persons, generator: torch.Generator
     ) -> Float[Tensor, ""]:
         plan, batch = self.plan, len(volumes)
-        plane = list(Plane)[below(len(Plane), generator)]
+        plane = self.planes[below(len(self.planes), generator)]
         slices = plan.shape[plane.axis]
         masks = torch.stack([random_mask(plan.shape, generator) for _ in range(batch)])
         sureness = _CONTEXT_NOISE * torch.rand(batch, generator=generator)

@@ -17,8 +17,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from envoi.mri.joint import JointModel, JointPlan
 from envoi.mri.modes import Plan, model_of
 from envoi.mri.population import Population
+from envoi.mri.slabs import Plane
 from envoi.precision import computing
 from envoi.settings import Precision
 
@@ -93,8 +95,18 @@ def predicted_bytes(plan: Plan, use: Use) -> int:
     Training holds the weights' average and AdamW's two moments beside the weights, and all
     gradients at its end.
     """
+    cube = len(set(plan.shape)) == 1
+    every = [(plane,) for plane in Plane][: 1 if cube else 3]
+    planes = every if isinstance(plan, JointPlan) else [()]
+    return max(_peak_bytes(plan, use, only) for only in planes)
+
+
+def _peak_bytes(plan: Plan, use: Use, planes: tuple[Plane, ...]) -> int:
+    """The peak if all slabs lie in these planes; their sizes differ where volumes are no cubes."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = model_of(plan, checkpointed=use.checkpointed, slabs_at_once=use.slabs_at_once)
+        if isinstance(model, JointModel):
+            model.planes = planes
         ledger = Ledger()
         weights = [*model.parameters(), *model.buffers()]
         beside = [torch.empty_like(weight) for weight in model.parameters() for _ in range(3)]

@@ -4,7 +4,7 @@ A model's file is safetensors; its metadata has one key, `model`: a `ModelCard` 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from envoi.mri.joint import JointModel, JointPlan
 from envoi.mri.model import VolumeModel
 from envoi.mri.paper import PaperModel, PaperPlan
 from envoi.mri.whole import WholeModel, WholePlan
+from envoi.settings import problems_of
 from envoi.volumes import Grid
 
 Mode = Literal["joint", "paper", "full3d", "wavelet3d"]
@@ -60,15 +61,16 @@ def plan_of(mode: str, shape: tuple[int, int, int], changes: Mapping[str, Any]) 
         raise SettingsError(
             Problem(f"one of {', '.join(_PLANS)}", repr(mode)[:80], "mode", "Choose a known mode.")
         )
+    kind = _PLANS[mode]
+    known = [field.name for field in fields(kind)]
     fixed = {"shape": shape, **({"wavelets": mode == "wavelet3d"} if mode in _WHOLE else {})}
+    if unknown := [key for key in changes if key not in known]:
+        remedy = f"Choose among {', '.join(known)}."
+        raise SettingsError(Problem("known settings", ", ".join(unknown), f"mode {mode}", remedy))
     try:
-        plan: Plan = TypeAdapter(_PLANS[mode]).validate_python({**changes, **fixed})
+        plan: Plan = TypeAdapter(kind).validate_python({**changes, **fixed})
     except ValidationError as err:
-        first = err.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or mode
-        raise SettingsError(
-            Problem(first["msg"], repr(first["input"])[:80], key, f"Correct {key}.")
-        ) from err
+        raise SettingsError(*problems_of(err, where=f"mode {mode}", known=known)) from err
     return plan
 
 

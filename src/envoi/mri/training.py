@@ -4,7 +4,9 @@ The average (EMA) is what samples are drawn with. Its decay grows with the steps
 forgets the start (arXiv:2312.02696 discusses why the length matters).
 """
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +21,7 @@ from envoi.checkpoint import (
     restore_optimiser,
     unpack,
 )
-from envoi.errors import Problem, SettingsError
+from envoi.errors import MethodError, Problem, SettingsError
 from envoi.mri.model import VolumeModel
 from envoi.mri.population import Population
 from envoi.precision import computing
@@ -31,7 +33,6 @@ from envoi.settings import Precision
 _WEIGHT_DECAY = 1e-4
 _BETAS = (0.9, 0.99)
 _LARGEST_NORM = 1.0
-_LONGEST_AVERAGE = 0.999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class MriTraining:
         seed: Of weights, batches and noise.
         seconds: Wall time after which training ends before its last step; 0 is no limit.
         precision: Of the networks; see `envoi.precision`.
+        average: Decay of the weights' average, once steps suffice for it.
 
     Raises:
         SettingsError: A value is wrong.
@@ -58,13 +60,15 @@ class MriTraining:
     seed: int = 0
     seconds: float = 0.0
     precision: Precision = "auto"
+    average: float = 0.999
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("batch", 1), ("warm_up", 0), ("seconds", 0)):
             if not getattr(self, name) >= least:
                 raise _wrong(name, f"{least} or more", getattr(self, name))
-        if not 0 < self.rate < 1:
-            raise _wrong("rate", "a value above 0 and below 1", self.rate)
+        for name in ("rate", "average"):
+            if not 0 < getattr(self, name) < 1:
+                raise _wrong(name, "a value above 0 and below 1", getattr(self, name))
 
 
 def train(
@@ -88,12 +92,20 @@ def train(
     began = time.monotonic() - checkpoint.earlier_seconds
     while training.step < settings.steps:
         losses = training.learn(population)
+        _check_losses(losses, training.step)
         checkpoint.offer(training.state)
         on_step(StepInfo(name, training.step, settings.steps, losses))  # may end the job
         if settings.seconds and time.monotonic() - began >= settings.seconds:
             break
     training.finish()
     return training.step
+
+
+def _check_losses(losses: Mapping[str, float], step: int) -> None:
+    broken = [name for name, loss in losses.items() if not math.isfinite(loss)]
+    if broken:
+        where, remedy = f"training, step {step}", "Lower the rate, and look at the volumes."
+        raise MethodError(Problem("finite losses", f"NaN in {', '.join(broken)}", where, remedy))
 
 
 class _Training:
@@ -147,7 +159,7 @@ class _Training:
         restore_optimiser(self._optimiser, unpack("optimiser", state))
 
     def _follow(self) -> None:
-        decay = min(_LONGEST_AVERAGE, (1 + self.step) / (10 + self.step))
+        decay = min(self._settings.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, value in _parameters(self._model):
                 self._average[name].lerp_(value, 1 - decay)

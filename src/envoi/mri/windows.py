@@ -46,7 +46,7 @@ def random_window(slices: int, generator: torch.Generator, *, slots: int = SLOTS
         side = known if below(2, generator) else wanted
         taken = {*known, *wanted}
         more = [number for number in comb(slices, generator, slots=slots) if number not in taken]
-        if len(taken) + len(more) > slots:
+        if len(taken) == slices or len(taken) + len(more) > slots:
             return Window(tuple(sorted(known)), tuple(sorted(wanted)))
         side += more
 

@@ -118,16 +118,19 @@ def class_pairs(pair: Taught, class_names: Sequence[str]) -> Chart:
 
 def recalls_of_all(pair: Taught, result: StudyResult) -> Chart:
     """Recall of each class by teacher, student, every site's own network, and pooled training."""
-    known = {"teacher": pair.teacher, "student": pair.student}
+    known = [("teacher", pair.teacher), ("student", pair.student)]
+    last: list[tuple[str, Metrics]] = []
     for name, method in result.methods.items():
-        if method.metrics and (name.startswith(LOCAL) or name == "pooled"):
-            title = "all together" if name == "pooled" else name.removeprefix(LOCAL)
-            known[title] = method.metrics
-    order = sorted(known, key=lambda title: title == "all together")
+        if method.metrics and name.startswith(LOCAL):
+            known.append((name.removeprefix(LOCAL), method.metrics))
+        elif method.metrics and name == "pooled":
+            last.append(("all together", method.metrics))
+    known += last
+    order = [title for title, _ in known]
     labels = row_labels(result.class_names)
     worded = len(order) <= WORDED_COLUMNS
     rows = [
-        (label, [_tile(known[title].confusion[index], index, worded=worded) for title in order])
+        (label, [_tile(own.confusion[index], index, worded=worded) for _, own in known])
         for index, label in enumerate(labels)
     ]
     svg = heat_map(
@@ -137,12 +140,9 @@ def recalls_of_all(pair: Taught, result: StudyResult) -> Chart:
         row_height=max(min(280 / len(rows), 36), 14),
         columns=order,
     )
+    end = ", all images together" if last else ""
     columns = (
-        ""
-        if worded
-        else (
-            " Columns: teacher, student, the sites in the order of the tables, all images together."
-        )
+        "" if worded else f" Columns: teacher, student, the sites in the order of the tables{end}."
     )
     reading = (
         "A row is a class; the stronger a cell's colour, the more of its test images are "

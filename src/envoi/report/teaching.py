@@ -124,7 +124,8 @@ def _largest(names: Sequence[str], shares: Sequence[float]) -> list[tuple[str, f
 def _numbered_by_order(reading: str, names: Sequence[str]) -> str:
     if len(names) <= WORDED_COLUMNS:
         return reading
-    return f"{reading} Columns are the sites in the order of the table above."
+    last = ", then the closed form" if names[-1] == CLOSED_FORM else ""
+    return f"{reading} Columns are the sites in the order of the table above{last}."
 
 
 def _listed(names: Sequence[str]) -> str:

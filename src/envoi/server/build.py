@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from envoi.checkpoint import Checkpoint
 from envoi.errors import DataError, MethodError, Problem
@@ -22,6 +23,7 @@ from envoi.networks.classifier import Classifier, chosen_device
 from envoi.progress import OnStep, ignore_step
 from envoi.results import MethodResult, Metrics, StepInfo
 from envoi.seeding import torch_generator
+from envoi.server.bank import Streaming
 from envoi.server.methods import Method
 from envoi.server.methods.method import flop_of, streams
 from envoi.server.processes import current_processes
@@ -180,12 +182,27 @@ def predict(
     here = next((tensor.device for tensor in held), torch.device("cpu"))
     device = here if device is None else chosen_device(device)
     there = network if device == here else copy.deepcopy(network).to(device)
-    rows = []
+    inputs = _Inputs(pixels, spec, batch_size, device)
     with torch.inference_mode():
-        for start in range(0, len(pixels), batch_size):
-            inputs = normalise(pixels[start : start + batch_size], spec)
-            rows.append(there(inputs.to(device)).double().softmax(dim=1).cpu().numpy())
-    return np.concatenate(rows)
+        if isinstance(there, Streaming):
+            logits = there.over(inputs)
+        else:
+            logits = torch.cat([there(images) for images in inputs])
+    return logits.double().softmax(dim=1).cpu().numpy()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Inputs:
+    """Stored pixels as inputs, some at a time, as often as asked for."""
+
+    pixels: NDArray[np.uint8]
+    spec: ImageSpec
+    batch_size: int
+    device: torch.device
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for start in range(0, len(self.pixels), self.batch_size):
+            yield normalise(self.pixels[start : start + self.batch_size], self.spec).to(self.device)
 
 
 def _check_losses(info: StepInfo) -> None:

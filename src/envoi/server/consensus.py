@@ -84,6 +84,7 @@ class Consensus(nn.Module):
             remedy = "Let networks answer, or let the study release feature_moments."
             raise MethodError(Problem("networks or moments", "neither", "consensus", remedy))
         self._networks_weight, self._moments_weight = float(networks), moments_weight
+        self._totals = counts.sum(dim=0)
         said = [counts * self._networks_weight]
         self.closed_form: nn.Module | None = None
         self.shift: SiteDiscriminant | None = None
@@ -135,14 +136,24 @@ class Consensus(nn.Module):
         with exactly(images.device):
             if self.shift is not None:
                 local = self.shift(images)
-                totals = self._moments_weight * self.shift.counts.sum(dim=0)
-                said = [self._networks_weight * local.counts, totals.expand(len(images), 1, -1)]
-                operator = consensus_operator(torch.cat(said, dim=1))
+                operator = self._operators(local.counts)
                 return _Near(operator, _applied(operator[..., -1, :], local.likelihoods))
             if self.closed_form is None:
                 return _Near(self.operator, self.prior.new_zeros(len(images), len(self.prior)))
             told = self.closed_form(images)
             return _Near(self.operator, _applied(self.operator[..., -1, :], told))
+
+    def by_look(self) -> tuple[Float[Tensor, " look"], Operator]:
+        """Shares of the sites' looks, and the coefficients for images of each; one if all agree."""
+        if self.shift is None:
+            return self.prior.new_ones(1), self.operator[None]
+        return self.shift.shares, self._operators(self.shift.counts_by_look())
+
+    def _operators(self, counts: Float[Tensor, "image site class"]) -> Operator:
+        """The coefficients where sites can speak for so many images."""
+        totals = self._moments_weight * self._totals.to(counts)
+        said = [self._networks_weight * counts, totals.expand(len(counts), 1, -1)]
+        return consensus_operator(torch.cat(said, dim=1))
 
 
 class _Near(NamedTuple):

@@ -2,7 +2,8 @@
 
 The consensus is linear in its experts' answers, so what an expert's answer on a class weighs in
 the teacher's answer on that class is a number that depends on the counts alone and not on the
-image. It tells whose word is taken, not whose is right.
+image. Where sites look different (`shift`) it is another for each look, and told is the mean over
+images of all sites, each of its own site's look. It tells whose word is taken, not whose is right.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ def says_of(teacher: nn.Module, sites: Sequence[str]) -> tuple[Say, ...]:
     if not isinstance(teacher, Consensus):
         return ()
     experts = [*sites, *([] if teacher.closed_form is None else [CLOSED_FORM])]
-    shares = say_shares(teacher.operator.cpu()).double()
+    chances, operators = teacher.by_look()
+    by_look = torch.stack([say_shares(operator.cpu()).double() for operator in operators])
+    shares = torch.einsum("l,lec->ec", chances.cpu().double(), by_look)
     rows = [[round(share, _DIGITS) for share in row] for row in shares.tolist()]
     return tuple(Say(name, tuple(row)) for name, row in zip(experts, rows, strict=True))
 

@@ -164,10 +164,18 @@ class SiteDiscriminant(nn.Module):
         self.register_buffer("prior", log_prior(totals).float())
         self.eval()
 
+    def counts_by_look(self) -> Float[Tensor, "look site class"]:
+        """What `forward` counts at images that surely have the look of each site."""
+        return self._spoken_for(torch.eye(len(self.shares), device=self.shares.device))
+
     def forward(self, images: Images) -> Local:
         """What is known near normalised images."""
         told = self._descriptor(images) @ self.weight.T + self.bias
         told = told.reshape(len(images), *self.counts.shape)
         looks = (told + self.prior).logsumexp(dim=2).softmax(dim=1)
+        return Local(told.logsumexp(dim=1), self._spoken_for(looks))
+
+    def _spoken_for(self, looks: Float[Tensor, "batch site"]) -> Float[Tensor, "batch site class"]:
+        """Images of each class that each site can speak for, by the chances of each look."""
         say = _CARRIED_OVER + (1 - _CARRIED_OVER) * looks / self.shares
-        return Local(told.logsumexp(dim=1), self.counts * say[..., None])
+        return self.counts * say[..., None]

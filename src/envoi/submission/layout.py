@@ -80,7 +80,10 @@ class Layout:
     @property
     def network_bytes(self) -> int:
         """Bytes of the network's numbers and of their scales."""
-        places = [p for p in self.places if p.name.startswith((NETWORK, SCALE))]
+        told = self.places  # the factors' scales bear the same prefix
+        places = [
+            p for p in told if p.name.startswith((NETWORK, SCALE)) and p.name != FACTOR_SCALES
+        ]
         return sum(place.stop - place.start for place in places)
 
     @property

@@ -165,6 +165,8 @@ class _Job:
     def _divergence(self, bank: Bank, index: Tensor) -> Tensor:
         """What this process' share adds to the mean over the images of `index`."""
         own = self.processes.share(index)
+        if not len(own):  # the last held-out part may have fewer images than there are processes
+            return torch.zeros((), device=self._device)
         images, wanted = bank.batch(own, self._device)
         with computing(self._budget.precision, self._device):
             answers = self._student(images)
