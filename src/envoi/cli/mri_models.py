@@ -79,8 +79,8 @@ def train(
     plan, settings, checkpointed = wanted.for_grid(training[0].volume.grid, chosen)
     typer.echo(f"{len(training)} brains of {len(people)} to learn from, {held_out} held out.")
     typer.echo(f"{training[0].volume!r}, mode {mode}, {settings}, on {chosen.type}")
+    typer.echo(f"{plan}")
     if dry_run:
-        typer.echo(f"{plan}")
         return
     with following() as on_step:
         _, card = train_in(
