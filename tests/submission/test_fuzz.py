@@ -79,7 +79,8 @@ def test_any_value_in_any_field_of_a_signed_manifest(forge, data):
     inner = manifest[key]
     if isinstance(inner, dict) and inner and data.draw(st.booleans()):
         value = {**inner, data.draw(st.sampled_from(sorted(inner))): value}
-    if value == inner or (key == "temperature" and value is None):
+    another_file = key == "sequence" and type(value) is int and value >= 0
+    if value == inner or another_file or (key == "temperature" and value is None):
         return
     text = canonical_json({**manifest, key: value})
     line_of(lambda: forge.read(forge.path(forge.spelled(text))))
