@@ -20,9 +20,8 @@ from envoi.results import StudyResult
 from envoi.server.methods import method_called
 from envoi.settings import Budget, resolved
 from envoi.simulation.bench import run_bench
-from envoi.simulation.federation import FederationSettings
+from envoi.simulation.federation import STATISTICS, FederationSettings
 from envoi.simulation.partition import parse_partition
-from envoi.study import StatisticsPolicy
 
 # Weights, and the number of common factors (0: all correlations in fp16).
 FORMATS = (("int8", 0), ("int8", 64), ("int8", 32))
@@ -47,11 +46,7 @@ def main() -> None:
             networks=("convnet-small",),
             training=resolved(TRAINING, {"epochs": 8}, where="epochs"),
             weight_format=weights,
-            statistics=StatisticsPolicy(
-                release=("class_counts", "feature_moments"),
-                minimum_covariance_images=100,
-                moment_rank=rank,
-            ),
+            statistics=STATISTICS.model_copy(update={"moment_rank": rank}),
             seed=int(seed),
         )
         name = f"{weights}, " + (f"{rank} factors" if rank else "all correlations")

@@ -23,16 +23,13 @@ from envoi.results import Interval, MethodResult, StudyResult
 from envoi.server.methods import method_called
 from envoi.settings import Budget
 from envoi.simulation.bench import run_bench
-from envoi.simulation.federation import FederationSettings
+from envoi.simulation.federation import STATISTICS, FederationSettings
 from envoi.simulation.partition import parse_partition
 from envoi.study import StatisticsPolicy
 from envoi.types import DataSet
 
 METHODS = ("ensemble_class_count", "ensemble_consensus", "envoi")
 MIXED = ("convnet-small", "resnet10-small", "resnet10-small-gn")
-WITH_MOMENTS = StatisticsPolicy(
-    release=("class_counts", "feature_moments"), minimum_covariance_images=100
-)
 COUNTS_ALONE = StatisticsPolicy(release=("class_counts",))
 
 
@@ -52,7 +49,7 @@ class Case:
     sites: int = 5
     networks: tuple[str, ...] = ("convnet-small",)
     partition: str = "dirichlet-0.3"
-    statistics: StatisticsPolicy = WITH_MOMENTS
+    statistics: StatisticsPolicy = STATISTICS
 
 
 CASES = (

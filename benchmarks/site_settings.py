@@ -21,16 +21,12 @@ from envoi.meter import device_name
 from envoi.server.build import predict
 from envoi.server.methods import ENSEMBLES
 from envoi.settings import TrainingSettings
-from envoi.simulation.federation import Federation, FederationSettings
+from envoi.simulation.federation import STATISTICS, Federation, FederationSettings
 from envoi.simulation.partition import parse_partition
 from envoi.study import StatisticsPolicy
 from envoi.types import DataSet
 
 ROWS = ("consensus_networks", "consensus", "class_count", "site_gate")
-
-POLICY = StatisticsPolicy(
-    release=("class_counts", "feature_moments"), minimum_covariance_images=100
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +34,13 @@ class Variant:
     """What one study asks of its sites."""
 
     training: TrainingSettings = TRAINING
-    statistics: StatisticsPolicy = POLICY
+    statistics: StatisticsPolicy = STATISTICS
 
 
 def released(*more: str, **changes: int) -> StatisticsPolicy:
     """The policy with `more` to release, or other values."""
-    release = (*POLICY.release, *more)
-    return StatisticsPolicy(**{**POLICY.model_dump(), "release": release, **changes})
+    release = (*STATISTICS.release, *more)
+    return StatisticsPolicy(**{**STATISTICS.model_dump(), "release": release, **changes})
 
 
 ADJUSTED = replace(TRAINING, logit_adjustment=1.0)

@@ -9,6 +9,7 @@ Loads no torch. Nothing here holds a path, a host or a user name.
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -42,6 +43,11 @@ class StepInfo:
     steps: int
     losses: Mapping[str, float]
     epoch: int = 1
+
+    @property
+    def diverged(self) -> list[str]:
+        """Names of the loss terms that are NaN or infinite: no later step can heal them."""
+        return [name for name, loss in self.losses.items() if not math.isfinite(loss)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ SpacingOption = Annotated[
     typer.Option("--spacing-mm", metavar="MM", help="Resample to cubic voxels of this size."),
 ]
 ReorientOption = Annotated[bool, typer.Option("--reorient", help="Turn scans to RAS+.")]
+CacheOption = Annotated[
+    Path | None, typer.Option(help="Keep prepared volumes here.", metavar="DIR")
+]
 SkullOption = Annotated[bool, typer.Option("--allow-skull", help="Take heads with their skull.")]
 
 
@@ -71,9 +74,7 @@ def prepare(
     spacing_mm: SpacingOption = None,
     shape: ShapeOption = None,
     allow_skull: SkullOption = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Keep what is prepared in this folder.", metavar="DIR")
-    ] = None,
+    cache: CacheOption = None,
 ) -> None:
     """Read, check and prepare a folder of brains; nothing is done to a scan unasked."""
     from envoi.data.brains import load_brains

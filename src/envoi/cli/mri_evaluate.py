@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from envoi.cli.mri import ReorientOption, ShapeOption, SkullOption, SpacingOption, permitted
+from envoi.cli.mri import (
+    CacheOption,
+    ReorientOption,
+    ShapeOption,
+    SkullOption,
+    SpacingOption,
+    permitted,
+)
 from envoi.cli.mri_options import SeedOption
 
 if TYPE_CHECKING:
@@ -35,9 +42,7 @@ def evaluate(
     held_out: Annotated[
         int, typer.Option(min=2, help="Persons that training did not see, as for `train`.")
     ],
-    cache: Annotated[
-        Path | None, typer.Option(help="Keep prepared volumes here.", metavar="DIR")
-    ] = None,
+    cache: CacheOption = None,
     reorient: ReorientOption = False,
     spacing_mm: SpacingOption = None,
     shape: ShapeOption = None,

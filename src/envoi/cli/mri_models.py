@@ -8,6 +8,7 @@ import typer
 
 from envoi.cli.device import DeviceOption, device_called
 from envoi.cli.mri import (
+    CacheOption,
     ReorientOption,
     ShapeOption,
     SkullOption,
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from envoi.volumes import Grid
 
 
-CacheOption = Annotated[
-    Path | None, typer.Option(help="Keep prepared volumes here.", metavar="DIR")
-]
 TrainStepsOption = Annotated[int, typer.Option("--steps", min=1, help="Training steps.")]
 MinutesOption = Annotated[
     float, typer.Option(min=0, help="End after so many minutes, if steps are left; 0: never.")

@@ -149,9 +149,7 @@ def _problems_of_grids(subjects: list[Subject]) -> Iterator[Problem]:
     """Volumes that are not as the first one."""
     first = subjects[0].volume
     for number, subject in enumerate(subjects, start=1):
-        grid = subject.volume.grid
-        same = grid.shape == first.grid.shape
-        if not same or not np.allclose(grid.spacing_mm, first.grid.spacing_mm, atol=1e-3):
+        if not subject.volume.grid.is_like(first.grid):
             remedy = "Give --spacing-mm and --shape (in Python, spacing_mm and shape)."
             expected = f"all volumes like the first, a {first!r}"
             yield Problem(expected, f"a {subject.volume!r}", _where(number), remedy)

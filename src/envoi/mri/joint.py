@@ -24,6 +24,7 @@ from envoi.mri.choices import below
 from envoi.mri.conditions import ConditionEmbedding, hidden
 from envoi.mri.given import Given, random_mask
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
+from envoi.mri.padding import ends_to_multiples
 from envoi.mri.paths import Path, PathName, integrate, random_times
 from envoi.mri.population import Persons, Population, Voxels
 from envoi.mri.slabs import Plane, cuts, facing, turned_back
@@ -303,10 +304,9 @@ class _Told(nn.Module):
         self.network = UNet(plan, checkpointed=checkpointed)
 
     def forward(self, maps: Tensor, values: Tensor) -> Tensor:
-        sizes, factor = maps.shape[2:], self.network.plan.factor
-        missing = [-size % factor for size in sizes]
-        if any(missing):
-            ends = [end for lack in reversed(missing) for end in (0, lack)]
+        sizes = maps.shape[2:]
+        ends = ends_to_multiples(sizes, self.network.plan.factor)
+        if any(ends):
             maps = functional.pad(maps, ends, mode="replicate")
         if maps.ndim == 4:
             maps = maps.contiguous(memory_format=torch.channels_last)

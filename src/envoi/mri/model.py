@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from envoi.errors import MethodError, Problem
 from envoi.mri.given import Given
 from envoi.mri.population import Persons, Population, Voxels
 
@@ -53,6 +54,12 @@ class VolumeModel(nn.Module, ABC):
         Raises:
             MethodError: The model cannot complete volumes.
         """
+
+    def _refuse_given(self, given: Given | None, name: str) -> None:
+        """For models that cannot complete."""
+        if given is not None:
+            remedy = "Choose a model trained in mode joint."
+            raise MethodError(Problem("no given slices", "some", name, remedy))
 
     @property
     def device(self) -> torch.device:

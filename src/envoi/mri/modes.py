@@ -4,20 +4,19 @@ A model's file is safetensors; its metadata has one key, `model`: a `ModelCard` 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from envoi.errors import Problem, SettingsError, StorageError
-from envoi.files import canonical_json, write_bytes
 from envoi.mri.joint import JointModel, JointPlan
 from envoi.mri.model import VolumeModel
 from envoi.mri.paper import PaperModel, PaperPlan
 from envoi.mri.whole import WholeModel, WholePlan
+from envoi.networks.carded import card_text, write_carded
 from envoi.settings import problems_of
 from envoi.volumes import Grid
 
@@ -90,9 +89,7 @@ def write_model(path: Path, model: VolumeModel, card: ModelCard) -> None:
     Raises:
         StorageError: The file cannot be written.
     """
-    tensors = model.state_dict().items()
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors}
-    write_bytes(path, save(state, metadata={"model": canonical_json(asdict(card))}))
+    write_carded(path, model, key="model", card=card)
 
 
 def read_card(path: Path) -> ModelCard:
@@ -102,9 +99,7 @@ def read_card(path: Path) -> ModelCard:
         StorageError: The file cannot be read, or holds no model.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            told = (file.metadata() or {}).get("model", "")
-        return TypeAdapter(ModelCard).validate_json(told)
+        return TypeAdapter(ModelCard).validate_json(card_text(path, key="model"))
     except (SafetensorError, OSError, ValidationError) as err:
         raise _no_model(path, err) from err
 

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from envoi.errors import MethodError, Problem
 from envoi.mri.diffusion import TIMES, Diffusion
 from envoi.mri.given import Given
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
+from envoi.mri.padding import ends_to_multiples
 from envoi.mri.population import Persons, Population, Voxels
 from envoi.mri.slices import Layout, SlicesNetwork, SlicesPlan, distances
 from envoi.mri.windows import SLOTS, Window, random_window, sampling_windows
@@ -90,9 +90,7 @@ class PaperModel(VolumeModel):
         on_sample: OnSample = ignore_sample,
     ) -> Voxels:
         """See `VolumeModel.draw`; `steps` times are visited for each window (paper: 1000)."""
-        if given is not None:
-            remedy = "Choose a model trained in mode joint."
-            raise MethodError(Problem("no given slices", "some", "mode paper", remedy))
+        self._refuse_given(given, "mode paper")
         diffusion = Diffusion(steps)
         return torch.stack(
             [self._drawn(diffusion, generator, on_sample) for _ in range(len(persons))]
@@ -128,7 +126,7 @@ class PaperModel(VolumeModel):
         known = (~wanted).to(shown)[:, None, None].expand_as(shown)
         maps = functional.pad(
             torch.stack([shown, known], dim=1),
-            (0, -width % factor, 0, -height % factor),
+            ends_to_multiples((height, width), factor),
             mode="replicate",
         )
         layout = _layout(windows, self.network.told(times.to(device)))

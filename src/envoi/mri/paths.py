@@ -37,7 +37,7 @@ class Path:
         return torch.sin(_TURN * time) * data + torch.cos(_TURN * time) * noise
 
     def velocity(self, data: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-        """D x_t / dt, the target of the network."""
+        """The derivative of x_t by time, the target of the network."""
         time = _over(data, time)
         if self.name == "flow":
             return data - noise

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from envoi.checkpoint import Checkpoint
@@ -22,7 +21,7 @@ from envoi.mri.training import MriTraining, train
 from envoi.progress import OnStep, ignore_step, logged
 from envoi.results import RunFolder
 from envoi.seeding import derive_seed
-from envoi.volumes import Subject, stacked
+from envoi.volumes import Subject
 
 
 def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
@@ -53,12 +52,12 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         SettingsError: The folder holds a run with other settings or subjects.
     """
     run, file = RunFolder(folder), folder / "model.safetensors"
-    voxels = stacked(subjects)
+    population = Population.of(subjects)
     decisive = {
         "mode": mode,
         "plan": asdict(plan),
         "training": asdict(settings),
-        "subjects": digest(np.ascontiguousarray(voxels).tobytes()),
+        "subjects": digest(b"".join(subject.volume.voxels.tobytes() for subject in subjects)),
     }
     run.claim(decisive, what="the subjects and settings")
     if file.exists():
@@ -69,7 +68,7 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
     )
     steps = train(
         model.to(device or torch.device("cpu")),
-        Population.of(subjects),
+        population,
         settings,
         checkpoint=checkpoint,
         on_step=logged(run, on_step),

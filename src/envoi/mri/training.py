@@ -4,9 +4,7 @@ The average (EMA) is what samples are drawn with. Its decay grows with the steps
 forgets the start (arXiv:2312.02696 discusses why the length matters).
 """
 
-import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -92,20 +90,21 @@ def train(
     began = time.monotonic() - checkpoint.earlier_seconds
     while training.step < settings.steps:
         losses = training.learn(population)
-        _check_losses(losses, training.step)
+        info = StepInfo(name, training.step, settings.steps, losses)
+        _check_losses(info)
         checkpoint.offer(training.state)
-        on_step(StepInfo(name, training.step, settings.steps, losses))  # may end the job
+        on_step(info)  # may end the job
         if settings.seconds and time.monotonic() - began >= settings.seconds:
             break
     training.finish()
     return training.step
 
 
-def _check_losses(losses: Mapping[str, float], step: int) -> None:
-    broken = [name for name, loss in losses.items() if not math.isfinite(loss)]
-    if broken:
-        where, remedy = f"training, step {step}", "Lower the rate, and look at the volumes."
-        raise MethodError(Problem("finite losses", f"NaN in {', '.join(broken)}", where, remedy))
+def _check_losses(info: StepInfo) -> None:
+    if info.diverged:
+        found = f"NaN in {', '.join(info.diverged)}"
+        where, remedy = f"training, step {info.step}", "Lower the rate, and look at the volumes."
+        raise MethodError(Problem("finite losses", found, where, remedy))
 
 
 class _Training:

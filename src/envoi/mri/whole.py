@@ -16,9 +16,9 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor
 from torch.nn import functional
 
-from envoi.errors import MethodError, Problem
 from envoi.mri.given import Given
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
+from envoi.mri.padding import ends_to_multiples
 from envoi.mri.paths import Path, integrate, random_times
 from envoi.mri.population import Persons, Population, Voxels
 
@@ -90,9 +90,7 @@ class WholeModel(VolumeModel):
         on_sample: OnSample = ignore_sample,
     ) -> Voxels:
         """See `VolumeModel.draw`."""
-        if given is not None:
-            remedy = "Choose a model trained in mode joint."
-            raise MethodError(Problem("no given slices", "some", "a 3D baseline", remedy))
+        self._refuse_given(given, "a 3D baseline")
         shape = self._bands(torch.zeros(1, *self.plan.shape)).shape
         drawn = []
         for _ in range(len(persons)):
@@ -112,8 +110,7 @@ class WholeModel(VolumeModel):
 
     def _bands(self, volumes: Voxels) -> Bands:
         """What the network sees: padded with background, then perhaps transformed."""
-        missing = [-length % self.plan.factor for length in volumes.shape[1:]]
-        ends = [end for lack in reversed(missing) for end in (0, lack)]
+        ends = ends_to_multiples(volumes.shape[1:], self.plan.factor)
         maps = functional.pad(volumes[:, None], ends, value=-1.0)
         return haar(maps) if self.plan.wavelets else maps
 

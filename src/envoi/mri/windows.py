@@ -29,7 +29,7 @@ class Window:
 
 
 def comb(slices: int, generator: torch.Generator, *, slots: int = SLOTS) -> list[int]:
-    """S ~ U{1..slots} slices, spacing exp(u ln(D / (s - 0.999))), u ~ U(0, 1), start uniform."""
+    """Of s ~ U{1..slots} slices, spaced exp(u ln(D / (s - 0.999))), u ~ U(0, 1), start uniform."""
     count = 1 + below(min(slots, slices), generator)
     u, place = uniform(generator), uniform(generator)
     spacing = math.exp(u * math.log(slices / (count - 0.999)))

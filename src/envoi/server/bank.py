@@ -68,7 +68,7 @@ class Bank:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batches:
+class _Batches:
     """Images in full precision, some at a time, as often as asked for."""
 
     parts: Sequence[Tensor]
@@ -103,7 +103,7 @@ def filled_bank(
     """
     images = _drawn(source, count, generator)
     own = processes.share(torch.split(torch.arange(count), CHUNK))
-    batches = Batches(processes.share(torch.split(images, CHUNK)), device)
+    batches = _Batches(processes.share(torch.split(images, CHUNK)), device)
     with torch.no_grad(), computing(precision, device):
         told = _answers(teacher, batches).float()
     answers = told.new_zeros(count, told.shape[1])

@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -206,10 +205,9 @@ class _Inputs:
 
 
 def _check_losses(info: StepInfo) -> None:
-    """Stop at a loss that is NaN or infinite: no later step can heal the student."""
-    broken = [name for name, loss in info.losses.items() if not math.isfinite(loss)]
-    if broken:
-        found = f"NaN or infinity in {', '.join(broken)}"
+    """Stop at a loss that is NaN or infinite."""
+    if info.diverged:
+        found = f"NaN or infinity in {', '.join(info.diverged)}"
         raise _diverged("finite losses", found, f"{info.phase}, step {info.step}")
 
 

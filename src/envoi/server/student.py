@@ -3,18 +3,17 @@
 A safetensors file whose metadata has one key, `student`: a `StudentCard` as canonical JSON.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from envoi.checkpoint import State
 from envoi.errors import Problem, StorageError
-from envoi.files import canonical_json, write_bytes
 from envoi.networks import build
+from envoi.networks.carded import card_text, write_carded
 from envoi.networks.classifier import Classifier
 from envoi.types import ImageSpec
 
@@ -60,10 +59,7 @@ def write_student(path: Path, network: Classifier, card: StudentCard) -> None:
     Raises:
         StorageError: The file cannot be written.
     """
-    tensors = network.state_dict().items()
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors}
-    # One key: safetensors writes several in an order that changes from call to call.
-    write_bytes(path, save(state, metadata={"student": canonical_json(asdict(card))}))
+    write_carded(path, network, key="student", card=card)
 
 
 def load_student(path: Path) -> Student:
@@ -95,9 +91,7 @@ def student_card(path: Path) -> StudentCard:
         StorageError: The file cannot be read, or is no student.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get("student", "")
-        return TypeAdapter(StudentCard).validate_json(text)
+        return TypeAdapter(StudentCard).validate_json(card_text(path, key="student"))
     except OSError as err:
         raise _no_student(path, err.strerror or "nothing that can be read") from err
     except (SafetensorError, ValidationError) as err:

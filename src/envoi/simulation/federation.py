@@ -47,7 +47,7 @@ from envoi.types import DataSet, ImageSet, ImageSpec
 
 # Simulations run on public or generated images, and their sites are small: correlations may leave
 # from a hundred images on, where a real study would ask for more.
-_STATISTICS = StatisticsPolicy(
+STATISTICS = StatisticsPolicy(
     release=("class_counts", "feature_moments"), minimum_covariance_images=100
 )
 
@@ -71,7 +71,7 @@ class FederationSettings:
     networks: tuple[str, ...] = ("resnet10-small",)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     weight_format: WeightFormat = "fp16"
-    statistics: StatisticsPolicy = _STATISTICS
+    statistics: StatisticsPolicy = STATISTICS
     seed: int = 0
 
 
