@@ -33,6 +33,7 @@ FLOORS = (
         "progress",
         "calibration",
         "meter",
+        "processes",
     ),
     ("networks",),
     ("study",),

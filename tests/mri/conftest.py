@@ -16,15 +16,15 @@ PLANS = {
     "joint": JointPlan(
         shape=SHAPE, thickness=4, overlap=1, widths=(8, 16), blocks=1, coarse_widths=(8, 16)
     ),
-    "joint, data": JointPlan(
+    "joint, flow": JointPlan(
         shape=SHAPE,
         thickness=4,
         overlap=1,
         widths=(8, 16),
         blocks=1,
         coarse_widths=(8, 16),
-        path="cosine",
-        predicts="data",
+        target="flow",
+        atlas=False,
     ),
     "paper": PaperPlan(
         shape=SHAPE, network=SlicesPlan(width=32, multipliers=(1, 1), attention=(1,)), slots=6
@@ -34,7 +34,7 @@ PLANS = {
 }
 KINDS = {
     "joint": JointModel,
-    "joint, data": JointModel,
+    "joint, flow": JointModel,
     "paper": PaperModel,
     "full3d": WholeModel,
     "wavelet3d": WholeModel,

@@ -11,7 +11,8 @@ import torch
 
 from envoi.errors import SettingsError
 from envoi.networks import build
-from envoi.server.processes import Processes, current_processes, joined
+from envoi.processes import Processes, current_processes, joined
+from envoi.server.shared_batch_norm import shared_batch_norm
 
 ROOT = Path(__file__).parents[2]
 # A server's folder, and a job that `torchrun` can start: the command, with a smaller budget.
@@ -151,7 +152,7 @@ def test_batch_norm_that_is_shared_is_batch_norm(mode, images, monkeypatch):
     plain = build("resnet10-small", channels=3, classes=3, seed=0).train(mode)
     shared = build("resnet10-small", channels=3, classes=3, seed=0).train(mode)
     wanted = plain(torch.cat([images, images]))
-    with Processes(0, 2).shared_batch_norm(shared):
+    with shared_batch_norm(shared, Processes(0, 2)):
         found = shared(images)
         found.square().mean().backward()
     wanted.square().mean().backward()

@@ -39,11 +39,11 @@ def distil(
     server distil ...` shares the work of envoi among N processes or GPUs.
     """
     from envoi.cli.progress import following
+    from envoi.processes import joined
     from envoi.report import write_report
     from envoi.results import RunFolder
     from envoi.server.ledger import check_study, load_ledger
     from envoi.server.methods import method_called
-    from envoi.server.processes import joined
     from envoi.server.run import ServerRun
     from envoi.settings import Budget
     from envoi.study import load_study

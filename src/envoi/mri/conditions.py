@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 Values = Float[Tensor, "batch condition"]
 _FREQUENCIES = 8
+_NOBODY, _HIDDEN = 0.2, 0.1
 
 
 class ConditionEmbedding(nn.Module):
@@ -46,7 +47,8 @@ class ConditionEmbedding(nn.Module):
         return vector
 
 
-def hidden(values: Values, probability: float, generator: torch.Generator) -> Values:
-    """Some values replaced by NaN, each with this probability."""
-    drawn = torch.rand(values.shape, generator=generator).to(values.device)
-    return torch.where(drawn < probability, torch.nan, values)
+def hidden(persons: Values, generator: torch.Generator) -> Values:
+    """Some values replaced by NaN: all of one row in five, and one in ten of the others."""
+    rows = torch.rand(len(persons), 1, generator=generator).to(persons.device) < _NOBODY
+    cells = torch.rand(persons.shape, generator=generator).to(persons.device) < _HIDDEN
+    return torch.where(rows | cells, torch.nan, persons)

@@ -1,18 +1,20 @@
-"""The `joint` model: one 2D network for slabs of slices, one small 3D network for the whole.
+"""The `joint` model: all voxels of a volume are denoised together, by a network that is 2D.
 
-A coarse volume (a quarter of the size along each axis) is drawn by a small 3D flow and gives the
-anatomy as a whole. The slab network then denoises all slabs of *one* shared volume at every step:
-it takes the noisy slab, the given slices with a mask, and the coarse context as channels, and is
-told the plane, the slab's place and how noisy its context is. Steps cut the volume along random
-planes at random shifts and blend overlaps (`slabs`), so nothing is generated in an order and no
-border lasts. The seed (cDPM, doi 10.1007/978-3-031-43993-3_2) draws slices window after window.
+A coarse 3D network draws the anatomy at a quarter of the size along each axis. A 2D network, whose
+channels are the slices of a slab, then denoises the whole volume at every step: it takes the noisy
+slab, the given slices with a mask, and the coarse context as channels, and is told the plane, the
+slab's place and how noisy its context is. Steps cut the volume along random planes at random
+shifts and blend overlaps (`slabs`), so nothing is generated in an order and no border lasts. The
+seed (cDPM, doi 10.1007/978-3-031-43993-3_2) draws slices window after window.
 
-Memory: for sampling, four volumes and one slab's maps; 2D maps are a `1/thickness` of a
+Neither network learns what is the same in everybody: both see what differs from an atlas, in
+units of how much it differs there (`atlas`), and predict the v target of that (`angles`).
+
+Memory: for sampling, six volumes and one slab's maps; 2D maps are a `1/thickness` of a
 3D network's.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -20,29 +22,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from envoi.errors import Problem, SettingsError
+from envoi.mri.angles import Target, parts, random_times, schedule, target_of, walk
+from envoi.mri.atlas import Atlas
 from envoi.mri.choices import below
 from envoi.mri.conditions import ConditionEmbedding, hidden
 from envoi.mri.given import Given, random_mask
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
 from envoi.mri.padding import ends_to_multiples
-from envoi.mri.paths import Path, PathName, integrate, random_times
 from envoi.mri.population import Persons, Population, Voxels
+from envoi.mri.slab_network import SlabNetwork, SlabPlan
 from envoi.mri.slabs import Plane, cuts, facing, turned_back
 from envoi.mri.unet import UNet, UNetPlan
 
 Slabs = Float[Tensor, "batch slice row column"]
 Coarse = Float[Tensor, "batch coarse_depth coarse_height coarse_width"]
 
-Prediction = Literal["velocity", "data"]
-
-_HIDDEN = 0.1
-# Least share of noise in the losses of networks that predict data.
-_LEAST_NOISE = 0.05
-# Noise on the coarse context: drawn up to the first in training, the second when sampling, so that
-# the slab network forgives what the coarse network gets wrong (arXiv:2106.15282, section 4).
-_CONTEXT_NOISE = 0.3
-_CONTEXT_NOISE_SAMPLING = 0.1
-_COARSE_BATCHES = 2
+# Noise on the coarse context, in units of its deviation: drawn up to the first in training, the
+# second when sampling, so that the slab network forgives what the coarse network gets wrong
+# (arXiv:2106.15282, section 4).
+_CONTEXT_NOISE = 0.5
+_CONTEXT_NOISE_SAMPLING = 0.15
+# Given voxels beyond so many deviations tell no more.
+_FARTHEST = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +54,13 @@ class JointPlan:
         shape: Depth, height and width of its volumes.
         thickness: Slices of a slab.
         overlap: Slices that neighbouring slabs share when sampling.
-        widths: Channels of the slab network's levels.
+        fine: Channels of the slab network's 3D level.
+        widths: Channels of its 2D levels.
         blocks: Residual blocks of a level.
         coarse_factor: Voxels along an axis that make one coarse voxel.
         coarse_widths: Channels of the coarse network's levels.
-        path: From noise to data.
-        predicts: What the networks say: the velocity, or the data that it leads to.
+        target: What the networks predict.
+        atlas: Whether mean and deviation are of each voxel; else they are of all together.
 
     Raises:
         SettingsError: Slabs do not fit the volume.
@@ -67,12 +69,13 @@ class JointPlan:
     shape: tuple[int, int, int]
     thickness: int = 16
     overlap: int = 4
-    widths: tuple[int, ...] = (48, 96, 144)
-    blocks: int = 2
+    fine: int = 8
+    widths: tuple[int, ...] = (32, 64, 96)
+    blocks: int = 1
     coarse_factor: int = 4
-    coarse_widths: tuple[int, ...] = (48, 96)
-    path: PathName = "flow"
-    predicts: Prediction = "velocity"
+    coarse_widths: tuple[int, ...] = (32, 64)
+    target: Target = "v"
+    atlas: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.thickness <= min(self.shape):
@@ -94,34 +97,41 @@ class JointModel(VolumeModel):
         self, plan: JointPlan, *, checkpointed: bool = False, slabs_at_once: int = 1
     ) -> None:
         super().__init__()
-        self.plan, self.slabs_at_once, self.path = plan, slabs_at_once, Path(plan.path)
+        self.plan, self.slabs_at_once = plan, slabs_at_once
         self.planes = tuple(Plane)
+        slab = SlabPlan(
+            inputs=3,
+            thickness=plan.thickness,
+            fine=plan.fine,
+            widths=plan.widths,
+            blocks=plan.blocks,
+        )
+        coarse = UNetPlan(dimensions=3, inputs=3, outputs=1, widths=plan.coarse_widths)
         self.slab = _Told(
-            UNetPlan(
-                dimensions=2,
-                inputs=3 * plan.thickness,
-                outputs=plan.thickness,
-                widths=plan.widths,
-                blocks=plan.blocks,
-            ),
-            conditions=2 + 2 + 1 + len(Plane),
-            checkpointed=checkpointed,
+            SlabNetwork(slab, checkpointed=checkpointed), conditions=2 + 2 + 1 + len(Plane)
         )
-        self.coarse = _Told(
-            UNetPlan(dimensions=3, inputs=3, outputs=1, widths=plan.coarse_widths),
-            conditions=1 + 2,
-            checkpointed=checkpointed,
+        self.coarse = _Told(UNet(coarse, checkpointed=checkpointed), conditions=1 + 2)
+        size = [-(-length // plan.coarse_factor) for length in plan.shape]
+        self.coarse_atlas, self.atlas = Atlas(size), Atlas(plan.shape)
+
+    def prepare(self, population: Population) -> None:
+        """See `VolumeModel.prepare`: atlases of coarse volumes, and of what they miss."""
+        volumes, factor = population.voxels, self.plan.coarse_factor
+        coarse = torch.cat([coarse_of(one[None, None].float(), factor)[0] for one in volumes])
+        missed = (
+            one.float() - refined(known[None], self.plan)[0]
+            for one, known in zip(volumes, coarse, strict=True)
         )
+        self.coarse_atlas.learn(coarse, everywhere=not self.plan.atlas)
+        self.atlas.learn(missed, everywhere=not self.plan.atlas)
 
     def losses(
         self, population: Population, batch: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """See `VolumeModel.losses`; the coarse network learns from more volumes than the other."""
+        """See `VolumeModel.losses`; each network learns from `batch` volumes of its own."""
         return {
             "slab": self._slab_loss(*population.drawn(batch, generator), generator),
-            "coarse": self._coarse_loss(
-                *population.drawn(_COARSE_BATCHES * batch, generator), generator
-            ),
+            "coarse": self._coarse_loss(*population.drawn(batch, generator), generator),
         }
 
     @torch.no_grad()
@@ -147,14 +157,17 @@ class JointModel(VolumeModel):
     def _draw_coarse(
         self, told: Persons, given: Given, steps: int, generator: torch.Generator
     ) -> Coarse:
-        known = coarse_given(given.voxels[None], given.mask[None], self.plan.coarse_factor)
+        known = self._coarse_given(given.voxels[None], given.mask[None])
+        atlas = self.coarse_atlas
+
+        def split(state: Tensor, angle: Tensor, time: float) -> tuple[Tensor, Tensor]:
+            said = self._coarse_says(state, torch.full((1,), time), told, known)
+            return parts(state, said, angle, self.plan.target)
+
         start = self._noise(known[:, :1].shape, generator)
-
-        def velocity(state: Tensor, time: float) -> Tensor:
-            times = torch.full((1,), time)
-            return self._as_velocity(self._coarse_says(state, times, told, known), state, times)
-
-        return integrate(velocity, start, steps)[:, 0]
+        drawn = walk(split, start, atlas.deviation / atlas.typical, steps)[:, 0]
+        noise = _CONTEXT_NOISE_SAMPLING * self._noise(drawn.shape, generator)
+        return atlas.mean + atlas.deviation * (drawn + noise)
 
     def _draw_volume(
         self,
@@ -165,21 +178,23 @@ class JointModel(VolumeModel):
         generator: torch.Generator,
         on_sample: OnSample,
     ) -> Float[Tensor, "depth height width"]:
-        noise = self._noise(coarse.shape, generator)
-        context = refined(coarse + _CONTEXT_NOISE_SAMPLING * noise, self.plan)[0]
-        calls = 0
+        base = refined(coarse, self.plan)[0] + self.atlas.mean
+        deviation, calls = self.atlas.deviation, 0
+        known = ((given.voxels - base) / deviation).clamp(-_FARTHEST, _FARTHEST)
 
-        def velocity(state: Tensor, time: float) -> Tensor:
+        def split(state: Tensor, angle: Tensor, time: float) -> tuple[Tensor, Tensor]:
             nonlocal calls
             calls += 1
             on_sample(calls, steps)
             plane = self.planes[below(len(self.planes), generator)]
-            shown = torch.where(given.mask > 0, given.voxels, state)
-            volumes = [facing(maps, plane) for maps in (shown, given.mask, context)]
-            return turned_back(self._blended(volumes, plane, time, told, generator), plane)
+            shown = torch.where(given.mask > 0, known, state)
+            volumes = [facing(maps, plane) for maps in (shown, given.mask, base)]
+            said = turned_back(self._blended(volumes, plane, time, told, generator), plane)
+            return parts(state, said, angle, self.plan.target)
 
         start = self._noise(self.plan.shape, generator)
-        volume = integrate(velocity, start, steps).clamp(-1, 1)
+        drawn = walk(split, start, deviation / self.atlas.typical, steps)
+        volume = (base + deviation * drawn).clamp(-1, 1)
         return torch.where(given.mask > 0, given.voxels, volume)
 
     def _blended(
@@ -190,11 +205,10 @@ class JointModel(VolumeModel):
         told: Persons,
         generator: torch.Generator,
     ) -> Float[Tensor, "slice row column"]:
-        """The velocity of a whole volume, from all slabs of one cut."""
+        """What the network says of a whole volume, from all slabs of one cut."""
         thickness, slices = self.plan.thickness, len(volumes[0])
         stride = thickness - self.plan.overlap
-        shift = below(stride, generator)
-        cut = cuts(slices, thickness, self.plan.overlap, shift)
+        cut = cuts(slices, thickness, self.plan.overlap, below(stride, generator))
         total = torch.zeros_like(volumes[0])
         for first in range(0, len(cut.starts), self.slabs_at_once):
             starts = cut.starts[first : first + self.slabs_at_once]
@@ -209,70 +223,70 @@ class JointModel(VolumeModel):
                 torch.tensor([place(start, thickness, slices) for start in starts]),
                 plane,
             )
-            found = self._slab_says(shown, known, around, values)
-            velocity = self._as_velocity(found, shown, torch.tensor(time))
-            for start, own, weight in zip(starts, velocity, cut.weights[first:], strict=False):
+            said = self._slab_says(shown, known, around, values)
+            for start, own, weight in zip(starts, said, cut.weights[first:], strict=False):
                 total[start : start + thickness] += own.to(total) * weight.to(total)[:, None, None]
         return total
 
     def _slab_loss(
         self, volumes: Voxels, persons: Persons, generator: torch.Generator
     ) -> Float[Tensor, ""]:
-        plan, batch = self.plan, len(volumes)
+        plan, batch, atlas = self.plan, len(volumes), self.atlas
         plane = self.planes[below(len(self.planes), generator)]
         slices = plan.shape[plane.axis]
         masks = torch.stack([random_mask(plan.shape, generator) for _ in range(batch)])
+        coarse = coarse_of(volumes[:, None], plan.coarse_factor)[:, 0].to(self.device)
         sureness = _CONTEXT_NOISE * torch.rand(batch, generator=generator)
-        coarse = coarse_of(volumes[:, None], plan.coarse_factor)[:, 0]
-        noise = torch.randn(coarse.shape, generator=generator)
-        context = refined(coarse + sureness[:, None, None, None] * noise, plan)
+        noise = self._noise(coarse.shape, generator) * self.coarse_atlas.deviation
+        coarse = coarse + sureness.to(noise)[:, None, None, None] * noise
+        base = refined(coarse, plan) + atlas.mean
         starts = [below(slices - plan.thickness + 1, generator) for _ in range(batch)]
-        clean, known, around = (
+        clean, known, around, deviation = (
             torch.stack(
                 [
                     facing(volume, plane)[start : start + plan.thickness]
                     for volume, start in zip(maps, starts, strict=True)
                 ]
             ).to(self.device)
-            for maps in (volumes, masks, context)
+            for maps in (volumes, masks, base, atlas.deviation.expand(batch, -1, -1, -1))
         )
         times = random_times(batch, generator)
-        start = self._noise(clean.shape, generator)
-        mixed = self.path.mixed(clean, start, times.to(self.device))
+        angle = schedule(times[:, None, None, None].to(deviation), deviation / atlas.typical)
+        data = ((clean - around) / deviation).clamp(-_FARTHEST, _FARTHEST)
+        start = self._noise(data.shape, generator)
         values = self._told_slab(
             times,
-            hidden(persons, _HIDDEN, generator),
+            hidden(persons, generator),
             sureness,
             torch.tensor([place(start, plan.thickness, slices) for start in starts]),
             plane,
         )
-        found = self._slab_says(torch.where(known > 0, clean, mixed), known, around, values)
-        found = self._as_velocity(found, mixed, times, least=_LEAST_NOISE)
-        wanted = self.path.velocity(clean, start, times.to(self.device))
-        return masked_error(found, wanted, known)
+        mixed = angle.sin() * data + angle.cos() * start
+        found = self._slab_says(torch.where(known > 0, data, mixed), known, around, values)
+        return masked_error(found, target_of(data, start, angle, plan.target), known)
 
     def _coarse_loss(
         self, volumes: Voxels, persons: Persons, generator: torch.Generator
     ) -> Float[Tensor, ""]:
-        plan, batch = self.plan, len(volumes)
+        plan, batch, atlas = self.plan, len(volumes), self.coarse_atlas
         masks = torch.stack([random_mask(plan.shape, generator) for _ in range(batch)])
-        known = coarse_given(volumes, masks, plan.coarse_factor).to(self.device)
+        known = self._coarse_given(volumes.to(self.device), masks.to(self.device))
         clean = coarse_of(volumes[:, None], plan.coarse_factor).to(self.device)
+        data = (clean - atlas.mean) / atlas.deviation
         times = random_times(batch, generator)
-        start = self._noise(clean.shape, generator)
-        mixed = self.path.mixed(clean, start, times.to(self.device))
-        told = hidden(persons, _HIDDEN, generator)
-        found = self._coarse_says(mixed, times, told, known)
-        found = self._as_velocity(found, mixed, times, least=_LEAST_NOISE)
-        return functional.mse_loss(found, self.path.velocity(clean, start, times.to(self.device)))
+        share = atlas.deviation / atlas.typical
+        angle = schedule(times[:, None, None, None, None].to(share), share)
+        start = self._noise(data.shape, generator)
+        mixed = angle.sin() * data + angle.cos() * start
+        found = self._coarse_says(mixed, times, hidden(persons, generator), known)
+        return functional.mse_loss(found, target_of(data, start, angle, plan.target))
 
-    def _as_velocity(
-        self, said: Tensor, mixed: Tensor, times: Tensor, *, least: float = 1e-3
-    ) -> Tensor:
-        """The velocity that a network's answer stands for."""
-        if self.plan.predicts == "velocity":
-            return said
-        return self.path.towards(mixed, said, times.to(said.device), least=least)
+    def _coarse_given(self, voxels: Voxels, masks: Voxels) -> Float[Tensor, "batch 2 d h w"]:
+        """`coarse_given`, less the atlas and in units of its deviation where anything is known."""
+        atlas = self.coarse_atlas
+        mean, share = coarse_given(voxels, masks, self.plan.coarse_factor).split(1, dim=1)
+        apart = ((mean - atlas.mean) / atlas.deviation).clamp(-_FARTHEST, _FARTHEST)
+        return torch.cat([torch.where(share > 0, apart, 0.0), share], dim=1)
 
     def _coarse_says(self, mixed: Tensor, times: Tensor, persons: Persons, known: Tensor) -> Tensor:
         values = torch.cat([_signed(times)[:, None].to(persons.device), persons], dim=1)
@@ -280,7 +294,7 @@ class JointModel(VolumeModel):
         return found
 
     def _slab_says(self, shown: Slabs, known: Slabs, context: Slabs, values: Tensor) -> Slabs:
-        found: Tensor = self.slab(torch.cat([shown, known, context], dim=1), values)
+        found: Tensor = self.slab(torch.stack([shown, known, context], dim=1), values)
         return found
 
     def _told_slab(
@@ -296,23 +310,22 @@ class JointModel(VolumeModel):
 
 
 class _Told(nn.Module):
-    """A U-Net and the embedding of its conditions; inputs are padded to sizes that it takes."""
+    """A network and the embedding of its conditions; inputs are padded to sizes that it takes."""
 
-    def __init__(self, plan: UNetPlan, *, conditions: int, checkpointed: bool) -> None:
+    def __init__(self, network: SlabNetwork | UNet, *, conditions: int) -> None:
         super().__init__()
-        self.embedding = ConditionEmbedding(conditions, plan.embedding)
-        self.network = UNet(plan, checkpointed=checkpointed)
+        self.embedding = ConditionEmbedding(conditions, network.plan.embedding)
+        self.network = network
 
     def forward(self, maps: Tensor, values: Tensor) -> Tensor:
         sizes = maps.shape[2:]
         ends = ends_to_multiples(sizes, self.network.plan.factor)
+        if isinstance(self.network, SlabNetwork):
+            ends[-2:] = 0, 0  # slices are channels there
         if any(ends):
             maps = functional.pad(maps, ends, mode="replicate")
-        if maps.ndim == 4:
-            maps = maps.contiguous(memory_format=torch.channels_last)
         found: Tensor = self.network(maps, self.embedding(values))
-        whole = (slice(None), slice(None), *(slice(size) for size in sizes))
-        return found[whole]
+        return found[(..., *(slice(size) for size in sizes))]
 
 
 def coarse_of(volumes: Float[Tensor, "batch 1 depth height width"], factor: int) -> Tensor:

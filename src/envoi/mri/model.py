@@ -20,6 +20,9 @@ def ignore_sample(done: int, steps: int) -> None:
 class VolumeModel(nn.Module, ABC):
     """A generator of volumes `(depth, height, width)` from -1 to 1."""
 
+    def prepare(self, population: Population) -> None:
+        """What is measured of the training volumes before the first step; nothing by default."""
+
     @abstractmethod
     def losses(
         self, population: Population, batch: int, generator: torch.Generator

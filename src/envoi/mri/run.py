@@ -18,6 +18,7 @@ from envoi.mri.model import VolumeModel
 from envoi.mri.modes import Mode, ModelCard, Plan, model_of, read_card, read_model, write_model
 from envoi.mri.population import Population
 from envoi.mri.training import MriTraining, train
+from envoi.processes import current_processes
 from envoi.progress import OnStep, ignore_step, logged
 from envoi.results import RunFolder
 from envoi.seeding import derive_seed
@@ -37,6 +38,8 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
 ) -> tuple[VolumeModel, ModelCard]:
     """Train a model, go on where an earlier call was stopped, or read what it has finished.
 
+    Of several processes (`torchrun`) that see the folder only the first one writes.
+
     Args:
         folder: Of the run.
         subjects: To learn from, on one grid.
@@ -51,18 +54,20 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         DataError: Subjects' grids differ.
         SettingsError: The folder holds a run with other settings or subjects.
     """
-    run, file = RunFolder(folder), folder / "model.safetensors"
+    run, file, first = RunFolder(folder), folder / "model.safetensors", current_processes().first
     population = Population.of(subjects)
     decisive = {
         "mode": mode,
         "plan": asdict(plan),
         "training": asdict(settings),
-        "subjects": digest(b"".join(subject.volume.voxels.tobytes() for subject in subjects)),
+        "subjects": _told(subjects),
     }
-    run.claim(decisive, what="the subjects and settings")
+    if first:
+        run.claim(decisive, what="the subjects and settings")
     if file.exists():
         return read_model(file), read_card(file)
     model = fresh_model(plan, settings.seed, checkpointed=checkpointed)
+    model.prepare(population)
     checkpoint = Checkpoint(
         folder / "training.safetensors", fingerprint=digest(canonical_json(decisive).encode())
     )
@@ -71,13 +76,27 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         population,
         settings,
         checkpoint=checkpoint,
-        on_step=logged(run, on_step),
+        on_step=logged(run, on_step) if first else on_step,
         name=mode,
     )
     card = ModelCard(mode, asdict(plan), subjects[0].volume.grid, len(subjects), steps)
-    write_model(file, model, card)
-    checkpoint.clear()
+    if first:
+        write_model(file, model, card)
+        checkpoint.clear()
     return model, card
+
+
+def _told(subjects: Sequence[Subject]) -> str:
+    """A digest of what a model learns from: voxels, ages and sexes, in their order."""
+    parts = [
+        part
+        for subject in subjects
+        for part in (
+            subject.volume.voxels.tobytes(),
+            f"{subject.age_years} {subject.sex}\n".encode(),
+        )
+    ]
+    return digest(b"".join(parts))
 
 
 def fresh_model(plan: Plan, seed: int, *, checkpointed: bool = False) -> VolumeModel:

@@ -1,11 +1,15 @@
 """Training of any model of volumes: AdamW, a moving average of the weights, resumed after a kill.
 
+A batch may be learned in parts, which several processes (`torchrun`) share; what is drawn depends
+on seed, step and part alone, so that two processes learn what one does, within float error.
+
 The average (EMA) is what samples are drawn with. Its decay grows with the steps, so that it
 forgets the start (arXiv:2312.02696 discusses why the length matters).
 """
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +27,7 @@ from envoi.errors import MethodError, Problem, SettingsError
 from envoi.mri.model import VolumeModel
 from envoi.mri.population import Population
 from envoi.precision import computing
+from envoi.processes import current_processes
 from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
 from envoi.seeding import torch_generator
@@ -32,6 +37,9 @@ _WEIGHT_DECAY = 1e-4
 _BETAS = (0.9, 0.99)
 _LARGEST_NORM = 1.0
 
+Clock = Literal["wall", "processor"]
+_CLOCKS = {"wall": time.monotonic, "processor": time.process_time}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MriTraining:
@@ -40,10 +48,14 @@ class MriTraining:
     Attributes:
         steps: Of the optimiser.
         batch: Items of one step (slabs, windows or volumes, as the model has it).
+        parts: Of a batch, computed one after the other or by several processes; more parts take
+            less memory.
         rate: Learning rate after its warm-up.
         warm_up: Steps over which it rises.
         seed: Of weights, batches and noise.
-        seconds: Wall time after which training ends before its last step; 0 is no limit.
+        seconds: Time after which training ends before its last step; 0 is no limit.
+        clock: Which time `seconds` means: `processor` is of this process's threads together, and
+            compares models trained on a busy machine.
         precision: Of the networks; see `envoi.precision`.
         average: Decay of the weights' average, once steps suffice for it.
 
@@ -53,10 +65,12 @@ class MriTraining:
 
     steps: int = 20_000
     batch: int = 8
+    parts: int = 1
     rate: float = 3e-4
     warm_up: int = 100
     seed: int = 0
     seconds: float = 0.0
+    clock: Clock = "wall"
     precision: Precision = "auto"
     average: float = 0.999
 
@@ -64,6 +78,10 @@ class MriTraining:
         for name, least in (("steps", 1), ("batch", 1), ("warm_up", 0), ("seconds", 0)):
             if not getattr(self, name) >= least:
                 raise _wrong(name, f"{least} or more", getattr(self, name))
+        if self.parts < 1 or self.batch % self.parts:
+            raise _wrong("parts", f"a divisor of the batch, {self.batch}", self.parts)
+        if self.clock not in _CLOCKS:
+            raise _wrong("clock", " or ".join(_CLOCKS), self.clock)
         for name in ("rate", "average"):
             if not 0 < getattr(self, name) < 1:
                 raise _wrong(name, "a value above 0 and below 1", getattr(self, name))
@@ -87,14 +105,17 @@ def train(
     training = _Training(model, settings)
     if saved := checkpoint.load():
         training.restore(saved)
-    began = time.monotonic() - checkpoint.earlier_seconds
+    now = _CLOCKS[settings.clock]
     while training.step < settings.steps:
+        began = now()
         losses = training.learn(population)
-        info = StepInfo(name, training.step, settings.steps, losses)
+        training.seconds += now() - began
+        info = StepInfo(name, training.step, training.steps_in_all(), losses)
         _check_losses(info)
-        checkpoint.offer(training.state)
+        if training.processes.first:
+            checkpoint.offer(training.state)
         on_step(info)  # may end the job
-        if settings.seconds and time.monotonic() - began >= settings.seconds:
+        if training.time_is_over():
             break
     training.finish()
     return training.step
@@ -111,8 +132,10 @@ class _Training:
     """What training carries from step to step."""
 
     def __init__(self, model: VolumeModel, settings: MriTraining) -> None:
-        self.step, self._model, self._settings = 0, model.train(), settings
-        self._generator = torch_generator(settings.seed, "mri", "train")
+        self.step, self.seconds = 0, 0.0
+        self._model, self._settings = model.train(), settings
+        self.processes = current_processes()
+        self.processes.require(settings.parts, what="parts of a batch")
         self._average = {name: value.detach().clone() for name, value in _parameters(model)}
         self._optimiser = torch.optim.AdamW(
             model.parameters(), lr=settings.rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY
@@ -123,15 +146,41 @@ class _Training:
         warm = min(1.0, (self.step + 1) / max(self._settings.warm_up, 1))
         for group in self._optimiser.param_groups:
             group["lr"] = self._settings.rate * warm
-        with computing(self._settings.precision, self._model.device):
-            terms = self._model.losses(population, self._settings.batch, self._generator)
         self._optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        parts = self.processes.share(range(self._settings.parts))
+        told = [self._learn_part(part, population) for part in parts]
+        self.processes.sum_gradients(self._model.parameters())
         nn.utils.clip_grad_norm_(self._model.parameters(), _LARGEST_NORM)
         self._optimiser.step()
         self.step += 1
         self._follow()
-        return {name: float(value.detach()) for name, value in terms.items()}
+        means = torch.stack([torch.stack(list(terms.values())) for terms in told]).sum(dim=0)
+        return dict(zip(told[0], self.processes.summed(means).tolist(), strict=True))
+
+    def _learn_part(self, part: int, population: Population) -> dict[str, Tensor]:
+        """Add a part's gradients; its share of the loss terms."""
+        settings = self._settings
+        generator = torch_generator(settings.seed, "mri", "train", self.step, part)
+        with computing(settings.precision, self._model.device):
+            terms = self._model.losses(population, settings.batch // settings.parts, generator)
+        shares = {name: value / settings.parts for name, value in terms.items()}
+        torch.stack(list(shares.values())).sum().backward()  # type: ignore[no-untyped-call]
+        return {name: value.detach() for name, value in shares.items()}
+
+    def time_is_over(self) -> bool:
+        """Whether the first process has used its time, which ends it for all."""
+        limit = self._settings.seconds
+        if not limit:
+            return False
+        over = self.processes.first and self.seconds >= limit
+        return bool(self.processes.summed(torch.tensor(float(over))))
+
+    def steps_in_all(self) -> int:
+        """As many as are wanted, or as the time will suffice for."""
+        limit, wanted = self._settings.seconds, self._settings.steps
+        if not limit or not self.seconds:
+            return wanted
+        return min(wanted, max(self.step, round(self.step * limit / self.seconds)))
 
     def finish(self) -> None:
         """Give the model its averaged weights."""
@@ -143,15 +192,14 @@ class _Training:
     def state(self) -> State:
         return {
             "step": torch.tensor(self.step),
-            "generator": self._generator.get_state(),
+            "seconds": torch.tensor(self.seconds, dtype=torch.float64),
             **pack("model", self._model.state_dict()),
             **pack("average", self._average),
             **pack("optimiser", optimiser_state(self._optimiser)),
         }
 
     def restore(self, state: State) -> None:
-        self.step = int(state["step"])
-        self._generator.set_state(state["generator"])
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
         restore_module(self._model, unpack("model", state))
         for name, value in unpack("average", state).items():
             self._average[name].copy_(value)

@@ -2,8 +2,9 @@
 
 `full3d` denoises all voxels at once. `wavelet3d` denoises the eight bands of one level of the Haar
 transform (as WDM-3D does, arXiv:2402.19043), which are half as long along each axis. Both walk the
-straight path of flow matching, like the joint model, so that what differs is the network. They
-are told neither age nor sex, and cannot complete volumes.
+straight path of flow matching (arXiv:2210.02747, section 4.1, with sigma_min 0): x_t is
+t data + (1 - t) noise, and the network learns data - noise. They are told neither age nor sex, and
+cannot complete volumes.
 
 Memory: maps of the whole volume live at once (an eighth of them for wavelets).
 """
@@ -16,10 +17,10 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor
 from torch.nn import functional
 
+from envoi.mri.angles import random_times
 from envoi.mri.given import Given
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
 from envoi.mri.padding import ends_to_multiples
-from envoi.mri.paths import Path, integrate, random_times
 from envoi.mri.population import Persons, Population, Voxels
 
 Bands = Float[Tensor, "batch _ band_depth band_height band_width"]
@@ -54,7 +55,7 @@ class WholeModel(VolumeModel):
 
     def __init__(self, plan: WholePlan) -> None:
         super().__init__()
-        self.plan, self.path = plan, Path("flow")
+        self.plan = plan
         bands = 8 if plan.wavelets else 1
         self.network = DiffusionModelUNet(
             spatial_dims=3,
@@ -76,8 +77,9 @@ class WholeModel(VolumeModel):
         clean = self._bands(volumes.to(self.device))
         noise = torch.randn(clean.shape, generator=generator).to(self.device)
         times = random_times(batch, generator).to(self.device)
-        found = self.network(self.path.mixed(clean, noise, times), timesteps=_TIMES * times)
-        return {"velocity": functional.mse_loss(found, self.path.velocity(clean, noise, times))}
+        share = times[:, None, None, None, None]
+        found = self.network(share * clean + (1 - share) * noise, timesteps=_TIMES * times)
+        return {"velocity": functional.mse_loss(found, clean - noise)}
 
     @torch.no_grad()
     def draw(
@@ -94,18 +96,12 @@ class WholeModel(VolumeModel):
         shape = self._bands(torch.zeros(1, *self.plan.shape)).shape
         drawn = []
         for _ in range(len(persons)):
-            calls = 0
-
-            def velocity(state: Tensor, time: float) -> Tensor:
-                nonlocal calls
-                calls += 1
-                on_sample(calls, steps)
-                times = torch.full((1,), _TIMES * time, device=self.device)
-                found: Tensor = self.network(state, timesteps=times)
-                return found
-
-            start = torch.randn(shape, generator=generator).to(self.device)
-            drawn.append(self._volumes(integrate(velocity, start, steps))[0])
+            state = torch.randn(shape, generator=generator).to(self.device)
+            for step in range(steps):  # Euler
+                on_sample(step + 1, steps)
+                times = torch.full((1,), _TIMES * step / steps, device=self.device)
+                state = state + self.network(state, timesteps=times) / steps
+            drawn.append(self._volumes(state)[0])
         return torch.stack(drawn).clamp(-1, 1)
 
     def _bands(self, volumes: Voxels) -> Bands:

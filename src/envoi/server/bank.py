@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from envoi.precision import computing
-from envoi.server.processes import Processes
+from envoi.processes import Processes
 from envoi.server.synthesis.moment_images import Drawn
 from envoi.settings import Precision
 

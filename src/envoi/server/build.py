@@ -19,13 +19,13 @@ from envoi.errors import DataError, MethodError, Problem
 from envoi.files import canonical_json, digest
 from envoi.meter import metered
 from envoi.networks.classifier import Classifier, chosen_device
+from envoi.processes import current_processes
 from envoi.progress import OnStep, ignore_step
 from envoi.results import MethodResult, Metrics, StepInfo
 from envoi.seeding import torch_generator
 from envoi.server.bank import Streaming
 from envoi.server.methods import Method
 from envoi.server.methods.method import flop_of, streams
-from envoi.server.processes import current_processes
 from envoi.server.student import StudentCard, write_student
 from envoi.server.teacher import Teachers, answers_are_finite
 from envoi.settings import Budget

@@ -18,6 +18,7 @@ import torch
 from envoi.errors import MethodError, Problem
 from envoi.meter import environment
 from envoi.networks.classifier import chosen_device
+from envoi.processes import current_processes
 from envoi.progress import OnStep, ignore_step, logged
 from envoi.results import Refusal, RunFolder, SiteResult, StudyResult
 from envoi.server.collect import accepted_copy
@@ -25,7 +26,6 @@ from envoi.server.comparison import Comparison, Judge
 from envoi.server.ledger import State, check_study, load_ledger
 from envoi.server.methods import Method
 from envoi.server.methods.from_bank import FromBank
-from envoi.server.processes import current_processes
 from envoi.server.rows import Rows, file_stem
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget

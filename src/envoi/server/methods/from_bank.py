@@ -24,12 +24,13 @@ from envoi.checkpoint import (
 )
 from envoi.networks.classifier import device_of
 from envoi.precision import computing
+from envoi.processes import current_processes
 from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
 from envoi.server.bank import CHUNK, Bank, Source, filled_bank
 from envoi.server.distil import distillation_loss
 from envoi.server.patience import Patience
-from envoi.server.processes import current_processes
+from envoi.server.shared_batch_norm import shared_batch_norm
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
 
@@ -149,7 +150,7 @@ class _Job:
             group["lr"] = cycled_rate(self.step, budget.bank_steps, budget.bank_rate)
         learned = len(bank) - self._patience.held_out(len(bank))
         index = torch.randint(learned, (budget.bank_batch,), generator=self._generator)
-        with self.processes.shared_batch_norm(self._student):
+        with shared_batch_norm(self._student, self.processes):
             loss = self._divergence(bank, index)
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

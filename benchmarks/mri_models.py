@@ -1,0 +1,171 @@
+"""Train the four models of brain volumes for equal time on equal volumes, and draw from each.
+
+    python benchmarks/mri_models.py BRAINS --work runs/mri --minutes 15 --samples 64 --modes joint,paper
+
+A model's part of `--work` holds its run folder, one file for each volume and `cost.json`. A killed
+job goes on where it was. Time is processor time of one thread, so that other work on the machine
+favours no model. Parameters are about equal: the paper's network keeps its form at a quarter of its
+width. `mri_quality.py` scores what is drawn here.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import process_time
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from envoi.cli.progress import following
+from envoi.data.brains import load_brains, split_subjects
+from envoi.data.nifti import VolumePermissions
+from envoi.errors import DataError
+from envoi.files import write_json
+from envoi.meter import environment, metered
+from envoi.mri.brain import as_volume
+from envoi.mri.modes import Mode, plan_of, read_model
+from envoi.mri.population import intensities, person
+from envoi.mri.run import train_in
+from envoi.mri.training import MriTraining
+from envoi.seeding import numpy_generator, torch_generator
+from envoi.volumes import Subject
+
+HELD_OUT = 12
+SPACING_MM = 4.0
+SHAPE = (48, 56, 48)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """How one model is trained and drawn from.
+
+    Attributes:
+        changes: Of its plan: about eight million parameters for each.
+        batch: Items of a step.
+        steps: Of the solver; the paper's 1000 would take a day for 64 volumes.
+        rate: Learning rate.
+        average: Decay of the weights' average.
+    """
+
+    changes: dict[str, Any]
+    batch: int
+    steps: int
+    rate: float = 3e-4
+    average: float = 0.999
+
+
+CASES: dict[str, Case] = {
+    "joint": Case({}, batch=8, steps=20, rate=1e-3),
+    "paper": Case({"network": {"width": 32}}, batch=1, steps=25, rate=1e-4, average=0.9999),
+    "full3d": Case({"widths": (48, 80, 128)}, batch=1, steps=20),
+    "wavelet3d": Case({"widths": (48, 80, 128)}, batch=1, steps=20),
+}
+
+
+def main() -> None:
+    """Train and draw; one mode after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("brains", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--modes", default=",".join(CASES))
+    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    training, _ = subjects_of(options.brains, options.seed)
+    for mode in options.modes.split(","):
+        work = options.work / mode
+        train(mode, training, work, options.minutes, options.seed)
+        draw(mode, training, work, options.samples, options.seed)
+
+
+def subjects_of(brains: Path, seed: int) -> tuple[tuple[Subject, ...], tuple[Subject, ...]]:
+    """Those to learn from and those held out, as every part of this benchmark splits them."""
+    permissions = VolumePermissions(spacing_mm=SPACING_MM, shape=SHAPE)
+    return split_subjects(load_brains(brains, permissions), HELD_OUT, seed)
+
+
+def train(mode: str, training: tuple[Subject, ...], work: Path, minutes: float, seed: int) -> None:
+    """Train a model, unless it is there."""
+    case = CASES[mode]
+    settings = MriTraining(
+        steps=1_000_000,
+        batch=case.batch,
+        rate=case.rate,
+        seed=seed,
+        seconds=60 * minutes,
+        clock="processor",
+        precision="fp32",
+        average=case.average,
+    )
+    plan = plan_of(mode, SHAPE, case.changes)
+    with costed(work, "train"), following() as on_step:
+        model, card = train_in(
+            work / "run", training, cast("Mode", mode), plan, settings, on_step=on_step
+        )
+    parameters = sum(value.numel() for value in model.parameters())
+    told = {"case": asdict(case), "parameters": parameters, "steps": card.steps}
+    remember(work, {**told, "train_seconds": settings.seconds, "environment": environment()})
+
+
+def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, seed: int) -> None:
+    """Draw volumes of people as old and of the sex of those in training; one file for each."""
+    model, case = read_model(work / "run" / "model.safetensors"), CASES[mode]
+    grid = training[0].volume.grid
+    for number in range(1, samples + 1):
+        file = work / f"volume-{number:04d}.npy"
+        if file.exists():
+            continue
+        like = training[int(numpy_generator(seed, "like", number).integers(len(training)))]
+        persons = person(like.age_years, like.sex)[None]
+        generator = torch_generator(seed, "mri", "sample", number)
+        began = process_time()
+        if number == 1:  # apart from its time: counting slows
+            counter = FlopCounterMode(display=False)
+            with counter, costed(work, "sample"):
+                voxels = intensities(model.draw(persons, steps=case.steps, generator=generator))[0]
+            remember(work, {"sample_flop": counter.get_total_flops()})
+        else:
+            voxels = intensities(model.draw(persons, steps=case.steps, generator=generator))[0]
+            remember(work, {"sample_seconds": process_time() - began})
+        try:
+            made = as_volume(voxels, grid).voxels
+        except DataError:  # nothing above the background: kept, so that the score knows it
+            made = np.zeros(SHAPE, np.float32)
+        np.save(file.with_suffix(".part.npy"), made)
+        file.with_suffix(".part.npy").rename(file)
+        print(f"{mode}: {number} of {samples}, {process_time() - began:.1f} s", flush=True)
+
+
+@contextmanager
+def costed(work: Path, name: str) -> Iterator[None]:
+    """Remember the peak memory of the process beyond what it took before, unless it is known."""
+    known = f"{name}_peak_bytes" in recall(work)
+    with metered() as before:
+        pass
+    with metered() as cost:
+        yield
+    if not known:
+        remember(work, {f"{name}_peak_bytes": cost.peak_bytes - before.peak_bytes})
+
+
+def recall(work: Path) -> dict[str, Any]:
+    """What is known of a model."""
+    file = work / "cost.json"
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def remember(work: Path, values: dict[str, Any]) -> None:
+    """Add to what is known of a model."""
+    work.mkdir(parents=True, exist_ok=True)
+    write_json(work / "cost.json", {**recall(work), **values})
+
+
+if __name__ == "__main__":
+    main()

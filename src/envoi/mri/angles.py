@@ -1,0 +1,78 @@
+"""Diffusion as a rotation from noise (angle 0) to data (angle pi / 2), at its own pace per voxel.
+
+For data z and noise n of variance one, z_t = sin(angle) z + cos(angle) n, which keeps the variance
+at one. A network predicts v = cos(angle) z - sin(angle) n, which is z_t turned by a quarter
+(arXiv:2202.00512, appendix D), so that data and noise follow from z_t and v by turning back, with
+no division anywhere. The preconditioning of arXiv:2206.00364 is the same thing.
+
+Noise is of one strength in units of intensity, as in any diffusion model; voxels that vary less
+than others are thus lost in noise earlier. Hence each voxel's angle: its tangent is
+`deviation / typical` times tan(pi / 2 time), where `typical` is the strength of the noise.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Target = Literal["v", "flow"]
+Times = Float[Tensor, " batch"]
+# Of a step: z_t, its angle, its time; to data and noise.
+Parts = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
+_QUARTER = math.pi / 2
+
+
+def schedule(time: Tensor | float, share: Tensor) -> Tensor:
+    """The angle of each voxel.
+
+    Args:
+        time: 0 is noise, 1 data; broadcasts with `share`.
+        share: Deviation of each voxel in units of the typical one, above 0.
+    """
+    turned = _QUARTER * torch.as_tensor(time, dtype=share.dtype, device=share.device)
+    return torch.atan2(share * turned.sin(), turned.cos().clamp_min(0))
+
+
+def target_of(data: Tensor, noise: Tensor, angle: Tensor, target: Target) -> Tensor:
+    """What a network is to predict: v, or the velocity of the straight path, data - noise."""
+    if target == "v":
+        return angle.cos() * data - angle.sin() * noise
+    return data - noise
+
+
+def parts(state: Tensor, said: Tensor, angle: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    """Data and noise that z_t and a network's answer stand for."""
+    sine, cosine = angle.sin(), angle.cos()
+    if target == "v":
+        return sine * state + cosine * said, cosine * state - sine * said
+    # x_t = alpha data + sigma noise of the straight path is z_t over the sum of sine and cosine.
+    total = sine + cosine
+    return (state + cosine * said) / total, (state - sine * said) / total
+
+
+def random_times(count: int, generator: torch.Generator) -> Times:
+    """Times of a training batch: logit-normal (arXiv:2403.03206, section 3.1), one in ten uniform.
+
+    Most of the loss is learned in the middle; the uniform part keeps the ends known.
+    """
+    normal = torch.randn(count, generator=generator).sigmoid()
+    uniform = torch.rand(count, generator=generator)
+    return torch.where(torch.rand(count, generator=generator) < 0.1, uniform, normal)
+
+
+def walk(split: Parts, start: Tensor, share: Tensor, steps: int) -> Tensor:
+    """From noise to data in equal steps of time; each turns data and noise as they are then seen.
+
+    That is DDIM (arXiv:2010.02502, eq. 12 without noise): exact where the answer does not change
+    during the step.
+    """
+    state = start
+    for step in range(steps):
+        now, then = step / steps, (step + 1) / steps
+        data, noise = split(state, schedule(now, share), now)
+        ahead = schedule(then, share)
+        state = ahead.sin() * data + ahead.cos() * noise
+    return state

@@ -1,0 +1,100 @@
+"""The network of the joint model: a narrow 3D level for detail, a 2D U-Net for all else.
+
+What removes noise from a voxel is the same in every slice. At the finest level a few channels of
+3D convolutions therefore treat all slices of a slab alike; below it slices are channels of a 2D
+U-Net, which sees the anatomy of the slab as a whole. Both are told the conditions.
+
+Memory: `fine` times `thickness` maps at full size for the 3D level, and the U-Net's.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from envoi.mri.unet import ResidualBlock, UNet, UNetPlan
+
+Slab = Float[Tensor, "batch _ slice row column"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlabPlan:
+    """Shape of the network.
+
+    Attributes:
+        inputs: Channels of every voxel.
+        thickness: Slices of a slab.
+        fine: Channels of the 3D level; a multiple of 8.
+        widths: Channels of the U-Net's levels.
+        blocks: Residual blocks of each of its levels.
+        embedding: Width of the vector of conditions.
+    """
+
+    inputs: int
+    thickness: int
+    fine: int
+    widths: tuple[int, ...]
+    blocks: int
+    embedding: int = 128
+
+    @property
+    def factor(self) -> int:
+        """Rows and columns are multiples of this."""
+        return self.below.factor
+
+    @property
+    def below(self) -> UNetPlan:
+        """Of the 2D U-Net."""
+        maps = self.fine * self.thickness
+        return UNetPlan(
+            dimensions=2,
+            inputs=maps,
+            outputs=maps,
+            widths=self.widths,
+            blocks=self.blocks,
+            embedding=self.embedding,
+        )
+
+    @property
+    def level(self) -> UNetPlan:
+        """Of the 3D level's blocks."""
+        return UNetPlan(
+            dimensions=3,
+            inputs=self.inputs,
+            outputs=1,
+            widths=(self.fine,),
+            embedding=self.embedding,
+        )
+
+
+class SlabNetwork(nn.Module):
+    """See the module; its last convolution starts at zero.
+
+    Args:
+        plan: Its shape.
+        checkpointed: Compute blocks again in the backward pass in place of keeping their maps.
+    """
+
+    def __init__(self, plan: SlabPlan, *, checkpointed: bool = False) -> None:
+        super().__init__()
+        self.plan, fine = plan, plan.fine
+        self.enter = nn.Conv3d(plan.inputs, fine, 3, padding=1)
+        self.before = ResidualBlock(plan.level, fine, fine)
+        self.below = UNet(plan.below, checkpointed=checkpointed)
+        self.after = ResidualBlock(plan.level, 2 * fine, fine)
+        self.leave = nn.Conv3d(fine, 1, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self, maps: Slab, conditions: Float[Tensor, "batch width"]
+    ) -> Float[Tensor, "batch slice row column"]:
+        """One value for each voxel of the slab."""
+        maps = self.before(self.enter(maps), conditions)
+        slices = maps.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        whole = self.below(slices, conditions).reshape(maps.shape)
+        maps = self.after(torch.cat([maps, whole], dim=1), conditions)
+        found: Tensor = self.leave(functional.silu(maps))
+        return found[:, 0]
