@@ -78,6 +78,7 @@ LOSSES: dict[str, str] = {
 
 LOCAL = "local/"
 MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def method_title(method: str) -> str:
