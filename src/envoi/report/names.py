@@ -119,6 +119,11 @@ def points(difference: float) -> str:
     return f"{'+' if difference > 0 else MINUS}{amount}"
 
 
+def decimal(value: float, digits: int, *, signed: bool = False) -> str:
+    """-0.5 as \N{MINUS SIGN}0.50, and with `signed` 0.5 as +0.50."""
+    return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", MINUS)
+
+
 def size(amount: float) -> str:
     """Bytes in decimal units, three figures: 1234567 as 1.23 MB."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -35,6 +35,7 @@ const show = async (view, button) => {
   while (view.volumes.length) view.removeVolumeByIndex(0);
   await view.loadFromArrayBuffer(content, "brain.nii");
   Object.assign(view.volumes[0], { cal_min: 0, cal_max: 1 });
+  view.setScale(1.35);
   view.updateGLVolume();
   for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
   canvas.setAttribute("aria-label", `${button.textContent}, in three sections and in 3D`);

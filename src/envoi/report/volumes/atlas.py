@@ -55,7 +55,8 @@ def section(voxels: Voxels, plane: Plane, place: int, grid: Grid) -> Sheet:
     down, across = (grid.spacing_mm[other] for other in range(3) if other != axis)
     finest = min(grid.spacing_mm)
     rows, columns = (
-        _stretched(size, step / finest) for size, step in zip(cut.shape, (down, across), strict=True)
+        _stretched(size, step / finest)
+        for size, step in zip(cut.shape, (down, across), strict=True)
     )
     levels: Sheet = np.rint(255 * cut[np.ix_(rows, columns)]).astype(np.uint8)
     return levels

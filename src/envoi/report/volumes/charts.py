@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from envoi.evaluation.scores import PLANES, RegionVolume, VolumeScores
 from envoi.evaluation.through_plane import mean_jumps
 from envoi.report.canvas import COLOURS, Chart, Key, bare, canvas, row_words, series, slug
+from envoi.report.names import decimal
 from envoi.report.volumes.sets import VolumeSets
 from envoi.report.volumes.table import SETS
+from envoi.results import Interval
 
 INK, MUTED, ACCENT, RULE = (COLOURS[name] for name in ("ink", "muted", "accent", "rule"))
 DOTS = 150
@@ -100,6 +102,29 @@ def regions(scores: VolumeScores) -> Chart:
     return Chart("Volumes of regions", svg, reading, _KEYS)
 
 
+def effects(scores: VolumeScores) -> Chart:
+    """Cohen's d of every region with its interval, synthetic above real against real."""
+    pairs = list(zip(scores.synthetic.anatomy, scores.held_out.anatomy, strict=True))
+    with canvas(40 * len(pairs) + 26) as drawing:
+        axes = drawing.axes()
+        for row, (ours, real) in enumerate(pairs):
+            _effect(axes, -row, ours.effect, ACCENT)
+            _effect(axes, -row - 0.25, real.effect, INK)
+            row_words(axes, -row, ours.region, decimal(ours.effect.value, 2, signed=True))
+        axes.axvline(0, color=MUTED, linewidth=1, zorder=1)
+        axes.set_ylim(0.3 - len(pairs), 0.85)
+        axes.set_yticks([])
+        bare(axes)
+        words = "; ".join(f"{ours.region} {ours.effect}" for ours, _ in pairs)
+        svg = drawing.svg("chart-effects", f"Cohen's d of each region, synthetic: {words}")
+    reading = (
+        "Left of the line a region is smaller than in the training brains, right of it larger, in "
+        "standard deviations; the bar is the 95% interval. That of held-out brains shows what "
+        "chance does."
+    )
+    return Chart("How far regions are off", svg, reading, _KEYS[:2])
+
+
 def _frechet(scores: VolumeScores, extractor: str) -> Chart:
     told = [
         (row.name, [one.distance for one in row.frechet if one.extractor == extractor])
@@ -115,6 +140,9 @@ def _frechet(scores: VolumeScores, extractor: str) -> Chart:
         for index, (name, distances) in enumerate(told):
             _distances(axes, -index, name, [max(distance, floor) for distance in distances])
         axes.set_yticks([])
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda distance, _: f"{distance:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.grid(axis="x", linewidth=0.6)
         bare(axes)
         axes.tick_params(which="both", length=0)
         words = "; ".join(f"{name} {_figures(distances)}" for name, distances in told)
@@ -142,6 +170,11 @@ def _figures(distances: Iterable[float]) -> str:
     return " / ".join(f"{distance:.1f}" for distance in distances)
 
 
+def _effect(axes: Axes, y: float, effect: Interval, colour: str) -> None:
+    axes.plot([effect.low, effect.high], [y, y], color=colour, linewidth=3, alpha=0.45)
+    axes.plot(effect.value, y, "o", color=colour, markersize=7, markeredgewidth=0)
+
+
 def _region(axes: Axes, ours: RegionVolume, real: RegionVolume) -> None:
     sets = (
         (ours.millilitres, ACCENT),
@@ -157,5 +190,7 @@ def _region(axes: Axes, ours: RegionVolume, real: RegionVolume) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5))
     bare(axes)
     effect = ours.effect
-    told = f"d {effect.value:+.2f} [{effect.low:+.2f}, {effect.high:+.2f}]"
-    row_words(axes, 1, f"{ours.region}, ml", told)
+    low, value, high = (
+        decimal(part, 2, signed=True) for part in (effect.low, effect.value, effect.high)
+    )
+    row_words(axes, 1, f"{ours.region}, ml", f"d {value} [{low}, {high}]")

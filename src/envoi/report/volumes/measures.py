@@ -25,6 +25,7 @@ class Measure:
         excess: From the best there is; 0 is best.
         limit: Up to which it is within what held-out volumes score.
         times: `excess` over that of held-out volumes; None where that tells nothing.
+        plane: Whether it is a distance of the sections of one plane.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Measure:
     excess: float
     limit: float
     times: float | None = None
+    plane: bool = False
 
     @property
     def within(self) -> bool:
@@ -77,12 +79,14 @@ def _frechet(scores: SetScores, held_out: SetScores) -> Iterator[Measure]:
     for one, real in zip(scores.frechet, held_out.frechet, strict=True):
         times = one.distance / real.distance if real.distance > 0 else None
         family = f"Frechet distances on {one.extractor}"
-        yield Measure(one.plane, family, one.distance, SLACK * real.distance, times)
+        yield Measure(one.plane, family, one.distance, SLACK * real.distance, times, plane=True)
 
 
 def _jumps(scores: SetScores, held_out: SetScores) -> Measure:
     ours, real = largest_jump(scores), largest_jump(held_out)
-    return Measure("jumps", "jumps between slices", ours, SLACK * real, ours / real if real else None)
+    return Measure(
+        "jumps", "jumps between slices", ours, SLACK * real, ours / real if real else None
+    )
 
 
 def _seams(scores: SetScores, held_out: SetScores) -> Measure:

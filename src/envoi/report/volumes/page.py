@@ -62,7 +62,7 @@ def _content(scores: VolumeScores, sets: VolumeSets, model: Mapping[str, str]) -
         "rows": table.rows(scores),
         "distances": charts.frechet(scores),
         "steps": (charts.jumps(scores, sets), charts.spectrum(scores)),
-        "regions": charts.regions(scores),
+        "regions": (charts.regions(scores), charts.effects(scores)),
         "pairs": nearest_pairs(scores, sets),
         "copies": summary(scores),
         "facts": {**model, **_facts(scores)},
@@ -88,9 +88,7 @@ def _facts(scores: VolumeScores) -> Mapping[str, str]:
         "Seams looked for at": ", ".join(str(border) for border in scores.borders),
         "MS-SSIM": f"{similarity.pairs} pairs, {similarity.scales} scales, window "
         f"{similarity.kernel_voxels}, range {similarity.data_range:g}",
-        "MMD": "; ".join(
-            f"{one.kernel} {one.squared:.4f} on {one.features}"
-            for one in scores.synthetic.discrepancies
-        ),
+        "MMD of the table": "RBF kernel on "
+        + next(one.features for one in scores.synthetic.discrepancies if one.kernel == "rbf"),
         "Seed": str(scores.seed),
     }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from envoi.evaluation.scores import SetScores, VolumeScores
-from envoi.report.names import TIMES
+from envoi.report.names import TIMES, decimal
 from envoi.report.volumes.measures import Measure, discrepancy, largest_jump, measures
 
 SETS: dict[str, tuple[str, str]] = {
@@ -92,7 +92,7 @@ def _cells(scores: SetScores, found: tuple[Measure, ...], *, marked: bool) -> tu
     copied = max(one.copied for one in scores.copies)
     texts = [
         f"{scores.similarity.mean:.3f}",
-        f"{discrepancy(scores):.4f}",
+        decimal(discrepancy(scores), 4),
         *(f"{one.distance:.1f}" for one in scores.frechet),
         f"{largest_jump(scores):.3f}",
         f"{scores.through_plane.seams:.2f}",
@@ -108,4 +108,4 @@ def _cells(scores: SetScores, found: tuple[Measure, ...], *, marked: bool) -> tu
 def _times(measure: Measure | None) -> str:
     if measure is None or measure.times is None:
         return ""
-    return f"{TIMES} {measure.times:.2g}" if measure.times < 10 else f"{TIMES} {measure.times:.0f}"
+    return f"{TIMES}\N{NO-BREAK SPACE}{measure.times:.{0 if measure.times >= 9.95 else 1}f}"

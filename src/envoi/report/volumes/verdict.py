@@ -19,36 +19,31 @@ class Figure:
 
 
 def verdict(scores: VolumeScores) -> str:
-    """Three sentences: what was compared, what is as real volumes are, and copies."""
+    """Three sentences: what was compared, how much of it is as real volumes are, copies."""
     ours = scores.synthetic
-    groups = _families(measures(ours, scores.held_out))
-    within = [name for name, group in groups.items() if all(one.within for one in group)]
-    beyond = [_beyond(name, group) for name, group in groups.items() if name not in within]
-    said = [
+    groups = _families(scores)
+    within = sum(_all_within(group) for group in groups.values())
+    share = "All" if within == len(groups) else "None" if not within else f"{within}"
+    return (
         f"{_brains(ours.volumes, 'synthetic brain')} against "
         f"{_brains(scores.training_volumes, 'real one')} that the model learnt from and "
-        f"{scores.held_out.volumes} that it never saw."
-    ]
-    if not beyond:
-        said.append("Every measure is within what held-out real brains score.")
-    elif not within:
-        said.append("No measure is within what held-out real brains score.")
-    else:
-        said.append(f"Within what held-out real brains score: {_listed(within)}.")
-    if beyond:
-        said.append(f"Not within: {_listed(beyond)}.")
-    return " ".join([*said, _copies(ours)])
+        f"{scores.held_out.volumes} that it never saw. {share} of {len(groups)} measures "
+        f"{'is' if within == 1 else 'are'} within what held-out real brains score. {_copies(ours)}"
+    )
 
 
 def notes(scores: VolumeScores) -> tuple[str, ...]:
     """What must be said beside the verdict, the unwelcome first."""
+    groups = _families(scores)
+    within = [name for name, group in groups.items() if _all_within(group)]
+    beyond = [_beyond(name, group) for name, group in groups.items() if name not in within]
     found = [
-        "This page shows real scans too, and holds the voxels of one: keep it where the scans may "
-        "be kept.",
+        f"Not within: {_listed(beyond)}." if beyond else "",
+        f"Within: {_listed(within)}." if within else "",
         _near(scores.synthetic.copies),
         _blind(scores),
-        "Finding no copies is no proof of privacy: whole brains are compared, and not parts of "
-        "them.",
+        "Finding no copies is no proof of privacy: whole brains are compared, not parts of them.",
+        "This page shows real scans, and holds one of them whole: keep it where scans may be.",
     ]
     return tuple(note for note in found if note)
 
@@ -56,24 +51,30 @@ def notes(scores: VolumeScores) -> tuple[str, ...]:
 def figures(scores: VolumeScores) -> tuple[Figure, ...]:
     """The key figures."""
     ours, real = scores.synthetic, scores.held_out
-    every = measures(ours, real)
-    times = [one.times for one in every if one.family.startswith("Frechet") and one.times]
-    shown = [
-        Figure(f"{sum(one.within for one in every)} of {len(every)}", "measures within held-out"),
-        Figure(f"{_copied(ours)} of {ours.volumes}", "synthetic brains that are copies"),
-        Figure(f"{ours.similarity.mean:.2f}", f"MS-SSIM of pairs; real {real.similarity.mean:.2f}"),
-    ]
-    if times:
-        worst = Figure(f"{_times(max(times))}", "the held-out Frechet distance, at worst")
-        shown.insert(1, worst)
-    return tuple(shown)
+    groups = _families(scores)
+    within = sum(_all_within(group) for group in groups.values())
+    times = [one.times for one in measures(ours, real) if one.times and one.plane]
+    worst = [Figure(_times(max(times)), "the held-out Frechet distance, at worst")] if times else []
+    return (
+        Figure(f"{within} of {len(groups)}", "measures as held-out brains"),
+        *worst,
+        Figure(f"{_copied(ours)} of {ours.volumes}", "synthetic brains are copies"),
+        Figure(
+            f"{ours.similarity.mean:.2f}", f"MS-SSIM of pairs (real: {real.similarity.mean:.2f})"
+        ),
+    )
 
 
-def _families(every: Iterable[Measure]) -> dict[str, list[Measure]]:
+def _families(scores: VolumeScores) -> dict[str, list[Measure]]:
+    """The synthetic set's measures, those of a kind together."""
     groups: dict[str, list[Measure]] = {}
-    for one in every:
+    for one in measures(scores.synthetic, scores.held_out):
         groups.setdefault(one.family, []).append(one)
     return groups
+
+
+def _all_within(group: Iterable[Measure]) -> bool:
+    return all(one.within for one in group)
 
 
 def _beyond(family: str, group: Sequence[Measure]) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
@@ -24,6 +25,7 @@ from envoi.report.volumes.sets import VolumeSets
 from envoi.volumes import Volume, Voxels
 
 PACKAGE = "ipyniivue"
+WIDGET = "ipyniivue/static/widget.js"
 SYNTHETIC = 2
 
 _CLASS = re.compile(r'"Creating new Niivue instance"\);.{0,400}?[\w$]+=new ([\w$]+)\(', re.DOTALL)
@@ -90,7 +92,7 @@ def installed() -> tuple[str, str] | None:
         return None
     # Read as a file: importing the package would load all of Jupyter's widgets.
     try:
-        widget = package.locate_file(f"{PACKAGE}/static/widget.js").read_text(encoding="utf-8")
+        widget = Path(str(package.locate_file(WIDGET))).read_text(encoding="utf-8")
     except OSError:
         return None
     return widget, package.read_text("licenses/LICENSE") or ""
