@@ -158,8 +158,8 @@ def _sidecar(folder: Path) -> dict[str, str]:
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
             return {
-                "Drawn by": str(told["Model"]),
-                "Steps of drawing": str(told["Settings"]["Steps"]),
+                "Drawn by": str(told["Model"])[:80],
+                "Steps of drawing": str(told["Settings"]["Steps"])[:80],
             }
         except (OSError, ValueError, KeyError, TypeError):
             return {}
