@@ -1,5 +1,6 @@
 """What the charts say, and that odd scores are drawn too."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -30,8 +31,10 @@ def test_distances_of_any_size_are_drawn(scores, times):
 
 def test_jumps_mark_the_borders_and_tell_the_seams(scores, sets):
     chart = charts.jumps(scores, sets)
-    without = charts.jumps(replace(scores, borders=()), sets)
-    assert chart.svg.count("stroke-dasharray") - without.svg.count("stroke-dasharray") == 3
+    at = [float(x) for x in re.findall(r'd="M ([\d.]+) [^>]*stroke-dasharray', chart.svg)]
+    assert len(at) == 3
+    assert at[2] - at[1] == pytest.approx(at[1] - at[0], abs=0.01)
+    assert at[1] - at[0] > 20
     assert "0.98 times as large" in chart.reading
     assert "0.96 times in training brains" in chart.reading
     other = replace(sets, synthetic=np.flip(sets.synthetic, axis=1).copy())

@@ -74,7 +74,7 @@ def _still(sets: VolumeSets) -> EmbeddedPicture:
     told = shown(sets)
     drawn = sheet([middles(voxels, sets.grid) for _, voxels in told])
     titles = "; ".join(title for title, _ in told)
-    return picture(drawn, f"Middle sections, from above: {titles}")
+    return picture(drawn, f"Middle sections, top to bottom: {titles}")
 
 
 def _facts(scores: VolumeScores) -> Mapping[str, str]:
