@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from envoi.cli import app
 from envoi.data.brains import load_brains
+from envoi.data.held_out import read_held_out
+from envoi.data.nifti import VolumePermissions
 from envoi.mri.phantoms import draw_phantoms
 from tests.data.heads import save
 
@@ -118,6 +120,8 @@ def trained(folder, tmp_path_factory):
     assert found.exit_code == 0, found.output
     assert "2 brains of 3 to learn from, 1 held out." in found.output
     assert (out / "model.safetensors").exists()
+    split = read_held_out(out)
+    assert (split.persons, split.seed, split.permissions) == (1, 0, VolumePermissions())
     return out
 
 

@@ -7,6 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from envoi.cli import app
+from envoi.cli.mri_evaluate import _sidecar, _told_by
+from envoi.errors import SettingsError
+from envoi.mri.run import train_in
+from envoi.mri.training import MriTraining
+from tests.mri.conftest import PLANS, subjects
 
 runner = CliRunner()
 
@@ -37,6 +42,9 @@ def test_copies_of_training_brains_are_found_and_real_ones_are_no_copies(brains,
     assert (told["training_volumes"], told["synthetic"]["volumes"]) == (6, 8)
     assert max(one["copied"] for one in told["synthetic"]["copies"]) >= 6
     assert told["shape"] == [32, 32, 32]
+    page = (tmp_path / "scores.html").read_text()
+    assert "8 synthetic brains against 6 real ones that the model learnt from and 2 " in page
+    assert str(tmp_path) not in page
 
 
 def test_a_folder_of_too_few_volumes_is_refused(brains, tmp_path):
@@ -55,3 +63,81 @@ def test_volumes_of_another_grid_are_refused(brains, tmp_path):
     assert found.exit_code == 3
     assert "spacing that the model learned from" in found.output
     assert not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.slow
+def test_a_run_tells_who_was_held_out_and_how_scans_were_prepared(brains, tmp_path):
+    trained, made, scores = tmp_path / "run", tmp_path / "made", tmp_path / "scores.json"
+    sizes = ("--spacing-mm", 12, "--shape", "16x18x16")
+    options = ("--steps", 1, "--batch", 1, "--held-out", 3, "--seed", 5, *sizes)
+    assert run("train", brains, "--out", trained, *options).exit_code == 0
+    assert run("sample", trained, "--out", made, "--count", 2, "--steps", 1).exit_code == 0
+    page = tmp_path / "page.html"
+    command = ("evaluate", brains, "--synthetic", made, "--run", trained, "--out", scores)
+    found = run(*command, "--report", page)
+    assert found.exit_code == 0, found.output
+    told = json.loads(scores.read_text())
+    assert (told["training_volumes"], told["held_out"]["volumes"]) == (5, 3)
+    assert (told["shape"], told["spacing_mm"]) == ([16, 18, 16], [12.0, 12.0, 12.0])
+    assert (told["borders"], told["seed"]) == ([8], 0)
+    text = page.read_text()
+    for name, value in (
+        ("Model", "joint"),
+        ("Steps of training", "1"),
+        ("Learnt from", "5 brains"),
+        ("Drawn by", "envoi.mri, mode joint"),
+        ("Steps of drawing", "1"),
+    ):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in text
+    assert not (tmp_path / "scores.html").exists()
+    assert f"Report, with pictures of real scans: {page}" in found.output
+    table = brains / "participants.tsv"
+    others = shutil.copytree(brains, tmp_path / "others")
+    (others / "sub-09_T1w.nii.gz").write_bytes((brains / "sub-01_T1w.nii.gz").read_bytes())
+    row = table.read_text().splitlines()[1].replace("sub-01", "sub-09")
+    (others / "participants.tsv").write_text(f"{table.read_text().rstrip()}\n{row}\n")
+    found = run("evaluate", others, *command[2:])
+    assert found.exit_code == 2
+    assert "expected the volumes that the run learnt from" in found.output
+
+
+def test_windows_of_the_paper_s_model_meet_where_they_do(tmp_path):
+    people = subjects(4)
+    for mode, borders in (("paper", (6, 9)), ("full3d", None)):
+        train_in(tmp_path / mode, people, mode, PLANS[mode], MriTraining(steps=1, batch=1))
+        told = _told_by(tmp_path / mode, people)
+        assert told.borders == borders
+        assert told.words["Model"] == mode
+        with pytest.raises(SettingsError, match="the volumes that the run learnt from"):
+            _told_by(tmp_path / mode, people[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ((), "expected --run or --held-out, found neither"),
+        (("--run", "run", "--held-out", 2), "expected --run or --held-out, found both"),
+        (("--run", "run", "--spacing-mm", 4), "expected --run alone, found options that prepare"),
+        (("--held-out", 2, "--report", "x.json"), "--out and --report: expected two files"),
+    ],
+)
+def test_options_that_contradict_one_another_are_refused(brains, tmp_path, options, line):
+    found = run("evaluate", brains, "--synthetic", tmp_path, "--out", "x.json", *options)
+    assert found.exit_code == 2
+    assert line in found.output
+
+
+def test_a_folder_that_is_no_run_is_refused(brains, tmp_path):
+    command = ("evaluate", brains, "--synthetic", tmp_path, "--out", "x.json", "--run", tmp_path)
+    found = run(*command)
+    assert found.exit_code == 3
+    assert "split.json: expected the split of a run" in found.output
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"Model": "a", "Settings": "b"}', '{"Model": "a", "Settings": {}}']
+)
+def test_sidecars_of_others_tell_nothing(tmp_path, text):
+    assert _sidecar(tmp_path) == {}
+    (tmp_path / "a.json").write_text(text)
+    assert _sidecar(tmp_path) == {}

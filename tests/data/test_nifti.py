@@ -10,7 +10,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
 import envoi
-from envoi.data.nifti import VolumePermissions, read_nifti, write_nifti
+from envoi.data.nifti import VolumePermissions, nifti_bytes, read_nifti, write_nifti
 from envoi.errors import DataError, SettingsError, StorageError
 from envoi.volumes import Grid, Volume
 from tests.data.heads import affine, brain, head, save
@@ -270,3 +270,13 @@ def test_only_a_nifti_name_is_written(tmp_path, made):
     with pytest.raises(SettingsError, match="expected a name ending in .nii or .nii.gz"):
         write_nifti(made, tmp_path / "made.mgz", {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_are_those_of_the_file_and_tell_made_volumes_apart(tmp_path):
+    grid = Grid((3, 4, 5), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    volume = Volume(np.linspace(0, 1, 60, dtype=np.float32).reshape(grid.shape), grid)
+    for sidecar in (None, {}):
+        write_nifti(volume, tmp_path / "a.nii", sidecar, stored_as="uint8")
+        made = nifti_bytes(volume, stored_as="uint8", synthetic=sidecar is not None)
+        assert made == (tmp_path / "a.nii").read_bytes()
+        assert (b"Synthetic, made by Envoi" in made) == (sidecar is not None)

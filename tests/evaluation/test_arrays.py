@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from envoi.errors import DataError, ShapeError
-from envoi.evaluation.arrays import block_means, check_same_shape, check_volumes
+from envoi.evaluation.arrays import block_means, check_same_shape, check_volumes, coarse_block
 
 
 def test_block_means_average_cubes_and_leave_the_rest_out():
@@ -32,3 +32,8 @@ def test_bad_sets_are_refused():
         check_volumes(good, "set", least=2)
     with pytest.raises(ShapeError, match=r"volumes of \(16, 16, 15\) voxels, as the real ones"):
         check_same_shape(good, good[..., :15], "set")
+
+
+def test_coarse_blocks_leave_no_side_longer_than_64():
+    shapes = ((16, 64, 20), (16, 20, 65), (128, 1, 1), (129, 1, 1))
+    assert [coarse_block(shape) for shape in shapes] == [1, 2, 2, 3]

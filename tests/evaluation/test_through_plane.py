@@ -9,6 +9,7 @@ from envoi.errors import SettingsError, ShapeError
 from envoi.evaluation.through_plane import (
     BAND_EDGES,
     jump_distance,
+    mean_jumps,
     seam_index,
     spectrum_ratios,
     through_plane,
@@ -105,3 +106,12 @@ def test_bad_input_is_refused():
         through_plane(volumes, volumes, borders=())
     with pytest.raises(ShapeError, match="as the real ones"):
         through_plane(volumes, volumes[:, 1:], borders=(8,))
+
+
+def test_mean_jumps_are_those_of_each_step_within_the_brain():
+    volumes = smooth(9)
+    found = mean_jumps(volumes)
+    wanted = [jumps_of(volumes[:, z : z + 2], 1) for z in range(volumes.shape[1] - 1)]
+    assert found.shape == (volumes.shape[1] - 1,)
+    assert found[:2].tolist() == [0, 0]
+    np.testing.assert_allclose(found[2:], [jumps.mean() for jumps in wanted[2:]], rtol=1e-5)

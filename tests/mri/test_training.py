@@ -6,7 +6,7 @@ import torch
 from envoi.checkpoint import Checkpoint
 from envoi.errors import MethodError, SettingsError, StorageError
 from envoi.mri.modes import ModelCard, plan_of, read_card, read_model, write_model
-from envoi.mri.run import fresh_model, train_in
+from envoi.mri.run import check_learnt_from, fresh_model, train_in
 from envoi.mri.training import MriTraining, train
 from tests.mri.conftest import PLANS, SHAPE, subjects
 
@@ -107,6 +107,16 @@ def test_a_run_trains_once_and_keeps_its_model(tmp_path):
     again, _ = train_in(tmp_path, people, "joint", PLANS["joint"], FEW, on_step=seen.append)
     assert not seen
     assert same(model, again)
+
+
+def test_a_run_knows_what_it_learnt_from(tmp_path):
+    train_in(tmp_path, subjects(), "joint", PLANS["joint"], FEW)
+    check_learnt_from(tmp_path, subjects())
+    for others in (subjects(2), subjects()[::-1]):
+        with pytest.raises(SettingsError, match="expected the volumes that the run learnt from"):
+            check_learnt_from(tmp_path, others)
+    with pytest.raises(StorageError, match="the settings of a run"):
+        check_learnt_from(tmp_path / "none", subjects())
 
 
 def test_a_folder_belongs_to_its_subjects_and_settings(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from envoi.mri.windows import SLOTS, comb, random_window, sampling_windows
+from envoi.mri.windows import SLOTS, comb, random_window, sampling_borders, sampling_windows
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +55,11 @@ def test_sampling_finds_every_slice_once_and_knows_only_what_was_found(slices, s
     assert found == list(range(slices))
     assert len(windows) == stages
     assert all(len(window.known) == SLOTS // 2 for window in windows[1:])
+
+
+@pytest.mark.parametrize(
+    ("slices", "slots", "borders"),
+    [(48, 20, (20, 30, 40)), (20, 20, ()), (21, 20, (20,)), (12, 6, (6, 9))],
+)
+def test_windows_meet_where_new_slices_begin(slices, slots, borders):
+    assert sampling_borders(slices, slots=slots) == borders

@@ -1,6 +1,7 @@
 import pytest
 
 from envoi.report.names import (
+    decimal,
     duration,
     loss_title,
     method_gloss,
@@ -94,3 +95,16 @@ def test_characters_that_hide_or_reorder_text_are_replaced():
 )
 def test_differences_bear_their_sign(difference, text):
     assert points(difference) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "signed", "text"),
+    [
+        (0.5, 2, False, "0.50"),
+        (-0.5, 2, False, "\N{MINUS SIGN}0.50"),
+        (0.5, 1, True, "+0.5"),
+        (-12.34, 1, True, "\N{MINUS SIGN}12.3"),
+    ],
+)
+def test_decimals_have_a_minus_sign_of_their_own(value, digits, signed, text):
+    assert decimal(value, digits, signed=signed) == text

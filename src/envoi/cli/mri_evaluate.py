@@ -1,6 +1,8 @@
 """`envoi mri evaluate`: synthetic volumes beside real ones, real against real, and controls."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +21,10 @@ from envoi.cli.mri_options import SeedOption
 if TYPE_CHECKING:
     import numpy as np
 
+    from envoi.data.held_out import HeldOut
+    from envoi.data.nifti import VolumePermissions
     from envoi.evaluation.scores import SetScores
-    from envoi.volumes import Grid
+    from envoi.volumes import Grid, Subject
 
 _COLUMNS = (
     "set",
@@ -39,9 +43,15 @@ def evaluate(
     real: Annotated[Path, typer.Argument(help="Brains and participants.tsv, as trained on.")],
     synthetic: Annotated[Path, typer.Option("--synthetic", help="A folder of made volumes.")],
     out: Annotated[Path, typer.Option("--out", help="The file of all scores, .json.")],
+    report: Annotated[
+        Path | None, typer.Option("--report", help="The page; by default beside the scores.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="A folder of `train`: tells who was held out.")
+    ] = None,
     held_out: Annotated[
-        int, typer.Option(min=2, help="Persons that training did not see, as for `train`.")
-    ],
+        int | None, typer.Option(min=2, help="Without --run: persons that training did not see.")
+    ] = None,
     cache: CacheOption = None,
     reorient: ReorientOption = False,
     spacing_mm: SpacingOption = None,
@@ -51,30 +61,109 @@ def evaluate(
 ) -> None:
     """Score a folder of made volumes; `held-out` is what a perfect model would score.
 
-    Held-out persons are those of `envoi mri train` with the same --held-out and --seed.
+    With --run, the run tells who was held out and how scans were prepared. Else held-out persons
+    are those of `envoi mri train` with the same --held-out and --seed.
     """
     from dataclasses import asdict
 
     from envoi.cli.progress import following
-    from envoi.data.brains import load_brains, split_subjects
+    from envoi.data.brains import load_brains
     from envoi.evaluation.volumes import EvaluationSettings, compare_volumes
     from envoi.files import write_json
+    from envoi.report.volumes import VolumeSets, write_volume_report
     from envoi.volumes import stacked
 
-    permissions = permitted(reorient, spacing_mm, shape, allow_skull)
-    people = load_brains(real, permissions, cache=cache)
-    training, unseen = split_subjects(people, held_out, seed)
+    page = _page_beside(out, report)
+    split = _split(run, held_out, seed, permitted(reorient, spacing_mm, shape, allow_skull))
+    people = load_brains(real, split.permissions, cache=cache)
+    training, unseen = split.part(people)
     grid = training[0].volume.grid
-    made = _made(synthetic, grid)
-    settings = EvaluationSettings(spacing_mm=grid.spacing_mm, seed=seed)
+    told = _told_by(run, training)
+    sets = VolumeSets(stacked(training), stacked(unseen), _made(synthetic, grid), grid)
+    settings = EvaluationSettings(spacing_mm=grid.spacing_mm, borders=told.borders, seed=seed)
     with following() as on_step:
         scores = compare_volumes(
-            stacked(training), stacked(unseen), made, settings, on_step=on_step
+            sets.training, sets.held_out, sets.synthetic, settings, on_step=on_step
         )
     write_json(out, asdict(scores))
+    write_volume_report(page, scores, sets, model={**told.words, **_sidecar(synthetic)})
     for line in _table([_COLUMNS, *(_row(row) for row in scores.rows)]):
         typer.echo(line)
     typer.echo(f"Frechet distances on {scores.synthetic.frechet[0].extractor}; all scores: {out}")
+    typer.echo(f"Report, with pictures of real scans: {page}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a run tells of its model: where its windows meet, if they do, and words."""
+
+    borders: tuple[int, ...] | None
+    words: dict[str, str]
+
+
+def _page_beside(out: Path, report: Path | None) -> Path:
+    from envoi.errors import Problem, SettingsError
+
+    page = report or out.with_suffix(".html")
+    if page == out:
+        remedy = "Name another --out, such as scores.json, or another --report."
+        raise SettingsError(Problem("two files", "one", "--out and --report", remedy))
+    return page
+
+
+def _split(
+    run: Path | None, held_out: int | None, seed: int, permissions: "VolumePermissions"
+) -> "HeldOut":
+    """Who is held out and how scans are prepared: as the run did, or as the options say."""
+    from envoi.data.held_out import HeldOut, read_held_out
+    from envoi.data.nifti import VolumePermissions
+    from envoi.errors import Problem, SettingsError
+
+    if (run is None) == (held_out is None):
+        found = "neither" if run is None else "both"
+        remedy = "Name the run; for a model that was trained elsewhere, say how many."
+        raise SettingsError(Problem("--run or --held-out", found, "options", remedy))
+    if run is None:
+        return HeldOut(persons=held_out or 0, seed=seed, permissions=permissions)
+    if permissions != VolumePermissions():
+        remedy = "Leave them out: scans are prepared as they were for the run."
+        raise SettingsError(Problem("--run alone", "options that prepare scans", "options", remedy))
+    return read_held_out(run)
+
+
+def _told_by(run: Path | None, training: "Sequence[Subject]") -> _Told:
+    """Of a run that learnt from exactly these brains."""
+    from envoi.mri.modes import read_card
+    from envoi.mri.run import check_learnt_from
+    from envoi.mri.windows import sampling_borders
+
+    if run is None:
+        return _Told(None, {})
+    check_learnt_from(run, training)
+    card = read_card(run / "model.safetensors")
+    borders: tuple[int, ...] = ()
+    if card.mode == "paper":
+        borders = sampling_borders(card.grid.shape[0], slots=card.plan["slots"])
+    words = {
+        "Model": card.mode,
+        "Steps of training": f"{card.steps:,}",
+        "Learnt from": f"{card.subjects} brains",
+    }
+    return _Told(borders or None, words)
+
+
+def _sidecar(folder: Path) -> dict[str, str]:
+    """What the first made volume's sidecar tells of how it was drawn; files of others have none."""
+    for file in sorted(folder.glob("*.json"))[:1]:
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            return {
+                "Drawn by": str(told["Model"])[:80],
+                "Steps of drawing": str(told["Settings"]["Steps"])[:80],
+            }
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+    return {}
 
 
 def _made(folder: Path, grid: "Grid") -> "np.ndarray":

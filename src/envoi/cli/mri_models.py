@@ -66,13 +66,15 @@ def train(
 ) -> None:
     """Train a model of brains; may be interrupted and repeated."""
     from envoi.cli.progress import following
-    from envoi.data.brains import load_brains, split_subjects
+    from envoi.data.brains import load_brains
+    from envoi.data.held_out import HeldOut, write_held_out
     from envoi.mri.run import train_in
 
     chosen = device_called(device)
     permissions = permitted(reorient, spacing_mm, shape, allow_skull)
     people = load_brains(folder, permissions, cache=cache)
-    training = split_subjects(people, held_out, seed)[0] if held_out else people
+    split = HeldOut(persons=held_out, seed=seed, permissions=permissions)
+    training = split.part(people)[0] if held_out else people
     wanted = _Wanted(mode, steps, minutes, batch, seed, precision, memory_gib)
     plan, settings, checkpointed = wanted.for_grid(training[0].volume.grid, chosen)
     typer.echo(f"{len(training)} brains of {len(people)} to learn from, {held_out} held out.")
@@ -91,6 +93,7 @@ def train(
             device=chosen,
             on_step=on_step,
         )
+    write_held_out(out, split)
     typer.echo(f"Trained for {card.steps} steps: {out / 'model.safetensors'}")
 
 

@@ -30,6 +30,8 @@ from envoi.volumes import Grid, Volume, normalised
 
 ENDINGS = (".nii", ".nii.gz")
 
+Stored = Literal["float32", "uint8"]
+
 _BROKEN = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
 _ALIGNED = 2  # the format's code of coordinates that are aligned to something else
 
@@ -98,7 +100,7 @@ def write_nifti(
     path: Path,
     sidecar: Mapping[str, Any] | None = None,
     *,
-    stored_as: Literal["float32", "uint8"] = "float32",
+    stored_as: Stored = "float32",
 ) -> None:
     """Write a volume with its affine; with a sidecar, mark it as synthetic.
 
@@ -117,16 +119,29 @@ def write_nifti(
         StorageError: A file cannot be written.
     """
     stem = stem_of(path)
-    image = _image(volume, stored_as)
     if sidecar is not None:
         maker = {"Name": "Envoi", "Version": __version__}
-        image.header["descrip"] = f"Synthetic, made by Envoi {__version__}".encode()
         # Before the volume, so that none is ever seen without its mark.
         marks = {**sidecar, "Synthetic": True, "GeneratedBy": [maker]}
         write_json(path.with_name(f"{stem}.json"), marks)
-    content = image.to_bytes()
+    content = nifti_bytes(volume, stored_as=stored_as, synthetic=sidecar is not None)
     packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
     write_bytes(path, packed)
+
+
+def nifti_bytes(volume: Volume, *, stored_as: Stored = "float32", synthetic: bool) -> bytes:
+    """The file that holds a volume, not packed; equal volumes give equal bytes.
+
+    Args:
+        volume: Intensities from 0 to 1.
+        stored_as: As `write_nifti` takes it.
+        synthetic: Whether the header says that the volume was made.
+    """
+    image = _image(volume, stored_as)
+    if synthetic:
+        image.header["descrip"] = f"Synthetic, made by Envoi {__version__}".encode()
+    content: bytes = image.to_bytes()
+    return content
 
 
 def stem_of(path: Path) -> str:
@@ -186,7 +201,7 @@ def _placed(
     return placed if spacing_mm is None else resampled(placed, spacing_mm)
 
 
-def _image(volume: Volume, stored_as: str) -> Nifti1Image:
+def _image(volume: Volume, stored_as: Stored) -> Nifti1Image:
     voxels = volume.voxels.T
     levels = np.rint(255 * voxels).astype(np.uint8) if stored_as == "uint8" else voxels
     image = Nifti1Image(levels, volume.grid.affine)

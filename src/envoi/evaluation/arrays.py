@@ -16,6 +16,7 @@ Rows = Float[NDArray[np.floating], "_row feature"]
 Square = Float[NDArray[np.float64], "_row _column"]
 
 SMALLEST_VOXELS = 16
+LARGEST_COMPARED = 64
 
 
 def check_volumes(volumes: Volumes, where: str, *, least: int) -> None:
@@ -77,6 +78,11 @@ def check_same_shape(volumes: Volumes, others: Volumes, where: str) -> None:
                 "Bring all volumes to one grid first.",
             )
         )
+
+
+def coarse_block(shape: tuple[int, ...]) -> int:
+    """Side of the cubes by which no side of a volume is left with more than 64 voxels."""
+    return -(-max(shape) // LARGEST_COMPARED)
 
 
 def block_means(volumes: Volumes, block: int) -> Volumes:

@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from envoi.errors import Problem, ShapeError
-from envoi.evaluation.arrays import Rows, Volumes, block_means, check_same_shape
+from envoi.evaluation.arrays import Rows, Volumes, block_means, check_same_shape, coarse_block
 from envoi.evaluation.extractors import Extractor
 from envoi.evaluation.scores import Copies, Neighbour, Space
 from envoi.evaluation.slices import squared
 from envoi.volumes import Voxels
 
 SHIFT = 2
-LARGEST_VOXELS = 64
 NEXT = 5
 SMOOTHING_VOXELS = 1.0
 PERCENTILE = 5.0
@@ -101,7 +100,7 @@ def voxel_copies(training: Volumes, held_out: Volumes) -> CopySearch:
     Raises:
         ShapeError: There are fewer than two training volumes, or shapes differ.
     """
-    block = -(-max(training.shape[1:]) // LARGEST_VOXELS)
+    block = coarse_block(training.shape[1:])
     coarse = block_means(training, block)
     inner = coarse[:, SHIFT:-SHIFT, SHIFT:-SHIFT, SHIFT:-SHIFT].reshape(len(coarse), -1)
     steps = range(-SHIFT, SHIFT + 1)

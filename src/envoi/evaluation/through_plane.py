@@ -100,6 +100,13 @@ def seam_index(volumes: Volumes, borders: tuple[int, ...]) -> float:
     )
 
 
+def mean_jumps(volumes: Volumes) -> Histogram:
+    """Mean |x[z] - x[z+1]| within the brain for each step along the depth; 0 outside of it."""
+    sums, counts = _step_sums(volumes)
+    means: Histogram = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    return means
+
+
 def spectrum_ratios(volumes: Volumes) -> tuple[float, ...]:
     """Energy along the depth over the mean energy along height and width, in each band."""
     depth, height, width = (_band_energies(volumes, axis) for axis in AXES)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from envoi.checkpoint import Checkpoint
+from envoi.errors import Problem, SettingsError
 from envoi.files import canonical_json, digest
 from envoi.mri.model import VolumeModel
 from envoi.mri.modes import Mode, ModelCard, Plan, model_of, read_card, read_model, write_model
@@ -60,7 +61,7 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         "mode": mode,
         "plan": asdict(plan),
         "training": asdict(settings),
-        "subjects": _told(subjects),
+        "subjects": _digest_of(subjects),
     }
     if first:
         run.claim(decisive, what="the subjects and settings")
@@ -86,8 +87,33 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
     return model, card
 
 
-def _told(subjects: Sequence[Subject]) -> str:
-    """A digest of what a model learns from: voxels, ages and sexes, in their order."""
+def check_learnt_from(folder: Path, subjects: Sequence[Subject]) -> None:
+    """Require that a run learnt from exactly these volumes.
+
+    Args:
+        folder: Of the run.
+        subjects: In the order in which they were given to `train_in`.
+
+    Raises:
+        StorageError: The folder holds no run.
+        SettingsError: The run learnt from others.
+    """
+    if RunFolder(folder).settings().get("subjects") != _digest_of(subjects):
+        remedy = "Give the brains that it was trained with, none added, removed or changed."
+        expected = "the volumes that the run learnt from"
+        raise SettingsError(Problem(expected, f"{len(subjects)} others", "brains", remedy))
+
+
+def fresh_model(plan: Plan, seed: int, *, checkpointed: bool = False) -> VolumeModel:
+    """A model with seeded weights; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        # Layers draw their weights from the global generator, which is put back afterwards.
+        torch.manual_seed(derive_seed(seed, "mri", "weights"))  # noqa: TID251
+        return model_of(plan, checkpointed=checkpointed)
+
+
+def _digest_of(subjects: Sequence[Subject]) -> str:
+    """Of what a model learns from: voxels, ages and sexes, in their order."""
     parts = [
         part
         for subject in subjects
@@ -97,11 +123,3 @@ def _told(subjects: Sequence[Subject]) -> str:
         )
     ]
     return digest(b"".join(parts))
-
-
-def fresh_model(plan: Plan, seed: int, *, checkpointed: bool = False) -> VolumeModel:
-    """A model with seeded weights; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        # Layers draw their weights from the global generator, which is put back afterwards.
-        torch.manual_seed(derive_seed(seed, "mri", "weights"))  # noqa: TID251
-        return model_of(plan, checkpointed=checkpointed)

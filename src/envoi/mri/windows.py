@@ -60,3 +60,9 @@ def sampling_windows(slices: int, *, slots: int = SLOTS) -> Iterator[Window]:
         new = range(done, min(done + half, slices))
         yield Window(tuple(range(done - half, done)), tuple(new))
         done = new.stop
+
+
+def sampling_borders(slices: int, *, slots: int = SLOTS) -> tuple[int, ...]:
+    """The first new slice of every sampling window but the lowest: where windows meet."""
+    _, *others = sampling_windows(slices, slots=slots)
+    return tuple(window.wanted[0] for window in others)

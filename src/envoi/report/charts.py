@@ -7,10 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from envoi.report.canvas import COLOURS, Chart, bare, canvas, row_words, slug
-from envoi.report.names import method_title, percent, size
+from envoi.report.names import TIMES, method_title, percent, size
 from envoi.results import Interval, Metrics
 
-TIMES = "\N{MULTIPLICATION SIGN}"
 ROUNDS = (1, 5, 20, 100)
 
 MUTED, ACCENT = COLOURS["muted"], COLOURS["accent"]

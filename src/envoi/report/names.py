@@ -78,6 +78,7 @@ LOSSES: dict[str, str] = {
 
 LOCAL = "local/"
 MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def method_title(method: str) -> str:
@@ -116,6 +117,11 @@ def points(difference: float) -> str:
     if float(amount) == 0:
         return amount
     return f"{'+' if difference > 0 else MINUS}{amount}"
+
+
+def decimal(value: float, digits: int, *, signed: bool = False) -> str:
+    """-0.5 as \N{MINUS SIGN}0.50, and with `signed` 0.5 as +0.50."""
+    return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", MINUS)
 
 
 def size(amount: float) -> str:

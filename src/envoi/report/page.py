@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from envoi.files import write_text
 from envoi.report import charts, distillation, table
-from envoi.report.canvas import Chart, variable
+from envoi.report.canvas import Chart
 from envoi.report.composition import class_mix, confusion
 from envoi.report.consistency import check
 from envoi.report.curves import distillation_courses, site_curves
@@ -22,17 +19,14 @@ from envoi.report.findings import Findings, Role, find, role_of
 from envoi.report.gallery import embed
 from envoi.report.heat import are_long, is_cut
 from envoi.report.hospitals import hospitals
-from envoi.report.names import duration, method_title, percent, printable, size
+from envoi.report.names import duration, percent, size
+from envoi.report.rendering import POLICY, environment
 from envoi.report.teaching import teaching
 from envoi.report.transfers import transfers
 from envoi.report.verdict import notes, verdict
 from envoi.results import RunFolder, StudyResult
 
 REPORT = "report.html"
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
-    "form-action 'none'"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +50,10 @@ def write_report(folder: RunFolder) -> Path:
         StorageError: The run has no result, the result contradicts itself, or the report
             cannot be written.
     """
-    page = _environment().get_template("report.html.j2").render(_content(folder))
+    page = environment().get_template("report.html.j2").render(_content(folder))
     path = folder.path / REPORT
     write_text(path, page)
     return path
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("envoi.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-    )
-    environment.filters.update(size=size, duration=duration, variable=variable, title=method_title)
-    return environment
-
-
-def _shown(value: object) -> object:
-    """Text without characters that hide or reorder other text."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return "\n".join(printable(line) for line in value.splitlines())
-    return value
 
 
 def _content(folder: RunFolder) -> Mapping[str, Any]:

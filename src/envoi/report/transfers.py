@@ -10,10 +10,9 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 
 from envoi.report.canvas import COLOURS, Chart, Key, canvas, series, slug
 from envoi.report.findings import Findings, Role, role_of
-from envoi.report.names import method_title, percent, rounds_of, size
+from envoi.report.names import TIMES, method_title, percent, rounds_of, size
 from envoi.results import Interval, MethodResult, Metrics, StudyResult
 
-TIMES = "\N{MULTIPLICATION SIGN}"
 TICKS = 6
 ROUND_COLOURS = (series(1), series(3), series(6), series(2))
 
