@@ -1,6 +1,6 @@
 """Train the four models of brain volumes for equal time on equal volumes, and draw from each.
 
-    python benchmarks/mri_models.py BRAINS --work runs/mri --minutes 15 --samples 64 --modes joint,paper
+    python benchmarks/mri_models.py BRAINS --work runs/mri --minutes 12 --modes joint,paper
 
 A model's part of `--work` holds its run folder, one file for each volume and `cost.json`. A killed
 job goes on where it was. Time is processor time of one thread, so that other work on the machine

@@ -284,7 +284,8 @@ class JointModel(VolumeModel):
     def _coarse_given(self, voxels: Voxels, masks: Voxels) -> Float[Tensor, "batch 2 d h w"]:
         """`coarse_given`, less the atlas and in units of its deviation where anything is known."""
         atlas = self.coarse_atlas
-        mean, share = coarse_given(voxels, masks, self.plan.coarse_factor).split(1, dim=1)
+        given = coarse_given(voxels, masks, self.plan.coarse_factor)
+        mean, share = given[:, :1], given[:, 1:]
         apart = ((mean - atlas.mean) / atlas.deviation).clamp(-_FARTHEST, _FARTHEST)
         return torch.cat([torch.where(share > 0, apart, 0.0), share], dim=1)
 
@@ -325,7 +326,8 @@ class _Told(nn.Module):
         if any(ends):
             maps = functional.pad(maps, ends, mode="replicate")
         found: Tensor = self.network(maps, self.embedding(values))
-        return found[(..., *(slice(size) for size in sizes))]
+        whole = (slice(None),) * (found.ndim - len(sizes))
+        return found[(*whole, *(slice(size) for size in sizes))]
 
 
 def coarse_of(volumes: Float[Tensor, "batch 1 depth height width"], factor: int) -> Tensor:
