@@ -3,8 +3,8 @@
     python benchmarks/mri_quality.py BRAINS --work runs/mri --out benchmarks/results/mri
 
 All sets are compared with the same 60 training volumes, Frechet distances in groups of 12, the
-number of held-out volumes. Writes `table.csv` and `scores.json`. Peaks of memory are predicted ones of
-tensors (`envoi.mri.memory`).
+number of held-out volumes. Writes `table.csv` and `scores.json`. Peaks of memory are predicted ones
+of tensors (`envoi.mri.memory`).
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mri_models import CASES, HELD_OUT, SHAPE, SPACING_MM, subjects_of
 
 from envoi.evaluation.scores import SetScores
 from envoi.evaluation.volumes import EvaluationSettings, Reference, prepare_reference
@@ -26,7 +27,6 @@ from envoi.mri.memory import Use, predicted_bytes
 from envoi.mri.modes import plan_of
 from envoi.mri.windows import sampling_windows
 from envoi.volumes import stacked
-from mri_models import CASES, HELD_OUT, SHAPE, SPACING_MM, subjects_of
 
 COSTS = ("parameters", "train_seconds", "steps", "train_peak_bytes", "sample_peak_bytes")
 COLUMNS = (
