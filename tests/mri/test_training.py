@@ -1,5 +1,9 @@
 """Training of volume models: resumed to the same bits, averaged, bounded in time."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -161,3 +165,37 @@ def test_plans_of_unknown_modes_or_fields_are_refused():
         plan_of("joint", SHAPE, {"thickness": 11})
     with pytest.raises(SettingsError, match="known settings, found thicknes"):
         plan_of("joint", SHAPE, {"thicknes": 4})
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    job = tmp_path / "job.py"
+    job.write_text("from envoi.cli import main\nmain()\n")
+    words = ["mri", "phantom", "--subjects", "3", "--shape", "24x28x24", "--spacing-mm", "8"]
+    assert python(job, *words, "--out", "brains", cwd=tmp_path).returncode == 0
+    train = ["mri", "train", "brains", "--steps", "3", "--batch", "2", "--parts", "2"]
+    alone = python(job, *train, "--out", "alone", cwd=tmp_path)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", job]
+    shared = python(*torchrun, *train, "--out", "shared", cwd=tmp_path)
+    assert (alone.returncode, shared.returncode) == (0, 0), shared.stderr
+    one, two = (read_model(tmp_path / run / "model.safetensors") for run in ("alone", "shared"))
+    for (name, first), second in zip(one.named_parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(second, first, atol=2e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_parts_divide_the_batch(parts):
+    with pytest.raises(SettingsError, match="a divisor of the batch, 8"):
+        MriTraining(parts=parts)
+
+
+def python(*words, cwd):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )

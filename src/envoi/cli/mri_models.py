@@ -27,11 +27,13 @@ from envoi.cli.mri_options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import torch
 
     from envoi.mri.modes import Plan
     from envoi.mri.training import MriTraining
-    from envoi.volumes import Grid
+    from envoi.volumes import Grid, Subject
 
 
 TrainStepsOption = Annotated[int, typer.Option("--steps", min=1, help="Training steps.")]
@@ -39,6 +41,10 @@ MinutesOption = Annotated[
     float, typer.Option(min=0, help="End after so many minutes, if steps are left; 0: never.")
 ]
 BatchOption = Annotated[int, typer.Option(min=1, help="Slabs, windows or volumes of a step.")]
+PartsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Compute a step in so many parts; left out: one for each process."),
+]
 HeldOutOption = Annotated[
     int, typer.Option(min=0, help="Persons that training never sees, for `evaluate`.")
 ]
@@ -52,6 +58,7 @@ def train(
     steps: TrainStepsOption = 20_000,
     minutes: MinutesOption = 0.0,
     batch: BatchOption = 8,
+    parts: PartsOption = None,
     held_out: HeldOutOption = 0,
     memory_gib: MemoryOption = None,
     reorient: ReorientOption = False,
@@ -64,37 +71,30 @@ def train(
     device: DeviceOption = "auto",
     dry_run: DryRunOption = False,
 ) -> None:
-    """Train a model of brains; may be interrupted and repeated."""
-    from envoi.cli.progress import following
+    """Train a model of brains; may be interrupted and repeated.
+
+    `torchrun --nproc-per-node N -m envoi mri train ...` shares a step among N processes or GPUs.
+    """
     from envoi.data.brains import load_brains
     from envoi.data.held_out import HeldOut, write_held_out
-    from envoi.mri.run import train_in
+    from envoi.processes import joined
 
-    chosen = device_called(device)
     permissions = permitted(reorient, spacing_mm, shape, allow_skull)
     people = load_brains(folder, permissions, cache=cache)
     split = HeldOut(persons=held_out, seed=seed, permissions=permissions)
     training = split.part(people)[0] if held_out else people
-    wanted = _Wanted(mode, steps, minutes, batch, seed, precision, memory_gib)
-    plan, settings, checkpointed = wanted.for_grid(training[0].volume.grid, chosen)
-    typer.echo(f"{len(training)} brains of {len(people)} to learn from, {held_out} held out.")
-    typer.echo(f"{training[0].volume!r}, mode {mode}, {settings}, on {chosen.type}")
-    typer.echo(f"{plan}")
-    if dry_run:
-        return
-    with following() as on_step:
-        _, card = train_in(
-            out,
-            training,
-            cast("Any", mode),
-            plan,
-            settings,
-            checkpointed=checkpointed,
-            device=chosen,
-            on_step=on_step,
-        )
-    write_held_out(out, split)
-    typer.echo(f"Trained for {card.steps} steps: {out / 'model.safetensors'}")
+    with joined() as processes:
+        parts = processes.count if parts is None else parts
+        wanted = _Wanted(mode, steps, minutes, batch, parts, seed, precision, memory_gib)
+        say = typer.echo if processes.first else _say_nothing
+        say(f"{len(training)} brains of {len(people)} to learn from, {held_out} held out.")
+        trained = wanted.train(training, out, device_called(device), say, dry_run=dry_run)
+        if trained and processes.first:
+            write_held_out(out, split)
+
+
+def _say_nothing(_: str) -> None:
+    """What all processes but the first one say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,43 @@ class _Wanted:
     steps: int
     minutes: float
     batch: int
+    parts: int
     seed: int
     precision: str
     memory_gib: float | None
+
+    def train(
+        self,
+        training: "Sequence[Subject]",
+        out: Path,
+        device: "torch.device",
+        say: "Callable[[str], None]",
+        *,
+        dry_run: bool,
+    ) -> bool:
+        """Say what would run, and run it unless that is all; whether it ran."""
+        from envoi.cli.progress import following
+        from envoi.mri.run import train_in
+        from envoi.progress import ignore_step
+
+        plan, settings, checkpointed = self.for_grid(training[0].volume.grid, device)
+        say(f"{training[0].volume!r}, mode {self.mode}, {settings}, on {device.type}")
+        say(f"{plan}")
+        if dry_run:
+            return False
+        with following() as on_step:
+            _, card = train_in(
+                out,
+                training,
+                cast("Any", self.mode),
+                plan,
+                settings,
+                checkpointed=checkpointed,
+                device=device,
+                on_step=on_step if say is not _say_nothing else ignore_step,
+            )
+        say(f"Trained for {card.steps} steps: {out / 'model.safetensors'}")
+        return True
 
     def for_grid(self, grid: "Grid", device: "torch.device") -> "tuple[Plan, MriTraining, bool]":
         """Plan, settings and whether maps are computed again, within the memory that was given."""
@@ -117,14 +151,16 @@ class _Wanted:
         plan, batch, checkpointed = plan_of(self.mode, grid.shape, {}), self.batch, False
         if self.memory_gib is not None:
             fit = fitted_to(plan, "train", self.memory_gib, self.precision, device.type)
-            plan, batch = fit.plan, min(batch, fit.use.batch)
+            # A part of a step is what memory has to hold.
+            plan, batch = fit.plan, min(batch, fit.use.batch * self.parts)
             checkpointed = fit.use.checkpointed
         settings = MriTraining(
             steps=self.steps,
             # The paper's, and ours.
-            rate=1e-4 if self.mode == "paper" else 3e-4,
+            rate={"paper": 1e-4, "joint": 1e-3}.get(self.mode, 3e-4),
             average=0.9999 if self.mode == "paper" else 0.999,
             batch=batch,
+            parts=self.parts,
             seed=self.seed,
             seconds=60 * self.minutes,
             precision=precision_called(self.precision),

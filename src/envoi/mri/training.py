@@ -80,8 +80,6 @@ class MriTraining:
                 raise _wrong(name, f"{least} or more", getattr(self, name))
         if self.parts < 1 or self.batch % self.parts:
             raise _wrong("parts", f"a divisor of the batch, {self.batch}", self.parts)
-        if self.clock not in _CLOCKS:
-            raise _wrong("clock", " or ".join(_CLOCKS), self.clock)
         for name in ("rate", "average"):
             if not 0 < getattr(self, name) < 1:
                 raise _wrong(name, "a value above 0 and below 1", getattr(self, name))
