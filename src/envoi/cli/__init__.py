@@ -13,6 +13,7 @@ from envoi.cli import bench, mri, server, site, study
 from envoi.cli.demo import demo, report
 from envoi.cli.distil import distil
 from envoi.cli.guard import Guarded
+from envoi.cli.mri_demo import demo as mri_demo
 from envoi.cli.mri_draw import complete, sample
 from envoi.cli.mri_evaluate import evaluate
 from envoi.cli.mri_models import memory, train
@@ -37,6 +38,7 @@ app = typer.Typer(
 server.app.command()(distil)
 for _verb in (train, sample, complete, evaluate, memory):
     mri.app.command()(_verb)
+mri.app.command("demo")(mri_demo)
 for _name, _commands in COMMANDS.items():
     app.add_typer(_commands, name=_name)
 app.command()(predict)
