@@ -147,12 +147,18 @@ def verdict(result: BrainDemoResult) -> list[str]:
     drawn, made = found["ventricles_ml"], found["ventricles_ml_made_brains"]
     extractor = result.scores.synthetic.frechet[0].extractor
     return [
-        f"{found['drawn']} brains drawn after {found['training_steps']} steps of training on "
-        + f"{found['brains']} made ones.",
-        f"Ventricles: {drawn['mean']:.0f} ml (deviation {drawn['deviation']:.0f}); "
-        + f"made brains {made['mean']:.0f} ml (deviation {made['deviation']:.0f}).",
-        f"Frechet distance, {extractor}: {found['frechet'][extractor]:.1f}; "
-        + f"made brains that were held out: {found['frechet_held_out'][extractor]:.1f}.",
+        (
+            f"{found['drawn']} brains drawn after {found['training_steps']} steps "
+            f"of training on {found['brains']} made ones."
+        ),
+        (
+            f"Ventricles: {drawn['mean']:.0f} ml (deviation {drawn['deviation']:.0f}); "
+            f"made brains {made['mean']:.0f} ml (deviation {made['deviation']:.0f})."
+        ),
+        (
+            f"Frechet distance, {extractor}: {found['frechet'][extractor]:.1f}; "
+            f"made brains that were held out: {found['frechet_held_out'][extractor]:.1f}."
+        ),
         f"Seams {found['seams']:.2f} (1 is none), copies {found['copies']}.",
     ]
 
