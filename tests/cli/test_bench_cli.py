@@ -76,6 +76,21 @@ def table(tmp_path):
 
 
 @pytest.mark.slow
+def test_every_run_gets_its_report_before_a_method_that_failed_is_told(file, tmp_path):
+    settings = tmp_path / "settings.toml"
+    budget = "outer_epochs = 1\nsynthesis_steps = 2\nbatch_size = 8\nstudent_rate = 1e30\n"
+    settings.write_text(f"[budget]\n{budget}")
+    words = ("bench", "run", file, "--out", tmp_path, "--sites", 2, "--epochs", 1, "--seeds", "0,1")
+    words += ("--partition", "iid", "--methods", "fedisca,fedavg", "--settings", settings)
+    result = envoi(*words)
+    assert result.returncode == 3
+    assert result.stdout.count("report: ") == 2
+    for seed in (0, 1):
+        assert f"cells_iid_2_convnet-small_{seed}, fedisca, step" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
 def test_bench_takes_the_hospitals_of_a_table_as_sites(table, tmp_path):
     settings = tmp_path / "settings.toml"
     settings.write_text("[budget]\nouter_epochs = 1\nsynthesis_steps = 2\nbatch_size = 8\n")

@@ -45,6 +45,17 @@ def test_information_loss_is_lowest_for_uniform_predictions_and_zero_for_one_cla
     assert information_loss(logits).item() == pytest.approx((p * np.log10(p)).sum(), rel=1e-5)
 
 
+def test_information_loss_has_a_gradient_where_no_image_is_of_some_class():
+    logits = torch.tensor([[0.0, -200.0, 1.0], [0.0, -200.0, 0.0]], requires_grad=True)
+    loss = information_loss(logits)
+    loss.backward()
+    p = np.float64(logits.detach().double().softmax(1).mean(0).numpy())
+    assert loss.item() == pytest.approx((p * np.log10(p)).sum(), rel=1e-5)
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert logits.grad[:, 0].abs().min() > 0
+
+
 def test_divergences_are_kullback_leiblers():
     teacher, student = some_logits("t", 5, 4), some_logits("s", 5, 4)
     p, q = teacher.double().softmax(1).numpy(), student.double().softmax(1).numpy()

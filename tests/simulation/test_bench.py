@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from envoi.data import phantom_federation
-from envoi.errors import SettingsError, StudyError
+from envoi.errors import MethodError, SettingsError, StudyError
 from envoi.report import write_report
 from envoi.results import RunFolder
 from envoi.server.methods import method_called
@@ -178,6 +178,15 @@ def test_methods_join_a_run_and_none_is_dropped(finished, data, tmp_path):
     assert list(joined.methods) == [*order, "ensemble_mean_logits", "fedisca"]
     assert joined.methods["fedisca"] == result.methods["fedisca"]
     assert RunFolder(folder).result() == joined
+
+
+def test_a_method_that_diverges_leaves_the_others_their_rows(data, tmp_path):
+    chosen = {name: method_called(name) for name in ("fedisca", "ensemble_size")}
+    wild = replace(BUDGET, student_rate=1e30)
+    with pytest.raises(MethodError, match=r"found NaN or infinity in distillation"):
+        run_bench(data, SETTINGS, chosen, tmp_path, budget=wild)
+    kept = RunFolder(tmp_path).result().methods
+    assert list(kept) == ["pooled", "local/site-1", "local/site-2", "ensemble_size"]
 
 
 def test_sites_of_several_architectures_make_one_student(data, tmp_path):

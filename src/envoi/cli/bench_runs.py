@@ -12,7 +12,7 @@ from envoi.cli.device import device_called
 from envoi.cli.images import Permissions, read_data_set
 from envoi.cli.progress import following
 from envoi.data import load_medmnist, phantom_federation
-from envoi.errors import Problem, SettingsError
+from envoi.errors import MethodError, Problem, SettingsError
 from envoi.files import read_text
 from envoi.networks import architecture
 from envoi.report import write_report
@@ -68,6 +68,7 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
 
     Raises:
         EnvoiError: Anything asked for is unknown; said before the first run starts.
+        MethodError: Methods failed; said after the last run, so that each run gets its report.
     """
     methods = {name: multi_round_called(name) or method_called(name) for name in plan.methods}
     for network in plan.networks:
@@ -82,6 +83,7 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
         import torch
 
         torch.set_num_threads(plan.threads)
+    failed: list[Problem] = []
     for name, settings in runs:
         folder = plan.out / name
         if dry_run:
@@ -91,18 +93,26 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
             typer.echo(f"{name}: finished before")
             continue
         typer.echo(f"{name}: running")
-        with following() as on_step:
-            run_bench(
-                data,
-                settings,
-                methods,
-                folder,
-                budget=budget,
-                on_step=on_step,
-                shared=plan.out / "pooled",
-                device=device,
-            )
-        typer.echo(f"report: {write_report(RunFolder(folder))}")
+        try:
+            with following() as on_step:
+                run_bench(
+                    data,
+                    settings,
+                    methods,
+                    folder,
+                    budget=budget,
+                    on_step=on_step,
+                    shared=plan.out / "pooled",
+                    device=device,
+                )
+        except MethodError as err:
+            failed += [
+                replace(problem, where=f"{name}, {problem.where}") for problem in err.problems
+            ]
+        if (folder / "result.json").exists():
+            typer.echo(f"report: {write_report(RunFolder(folder))}")
+    if failed:
+        raise MethodError(*failed)
 
 
 def _runs(plan: Plan, training: dict[str, Any]) -> Iterator[tuple[str, FederationSettings]]:

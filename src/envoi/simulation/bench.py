@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from envoi.errors import MethodError, Problem
 from envoi.meter import environment, metered
 from envoi.networks.classifier import chosen_device
 from envoi.progress import OnStep, ignore_step, logged
@@ -57,7 +58,8 @@ def run_bench(  # noqa: PLR0913  (a run's inputs, each of another kind)
 
     Raises:
         DataError: The test images cannot measure anything, or do not suffice for the partition.
-        MethodError: A multi-round method cannot average networks of several architectures.
+        MethodError: A multi-round method cannot average networks of several architectures; or
+            methods failed, such as one that diverged: the result, written by then, lacks them.
         SettingsError: The folder holds a run with other settings.
     """
     in_rounds = {name: m for name, m in methods.items() if isinstance(m, MultiRound)}
@@ -74,9 +76,8 @@ def run_bench(  # noqa: PLR0913  (a run's inputs, each of another kind)
     with rows.timed() as seconds:
         sites = bench.sites
         references = [bench.pooled(), *bench.comparison.local()]
-        for name, method in methods.items():
-            if not isinstance(method, MultiRound):
-                bench.row(name, method)
+        one_shot = {n: m for n, m in methods.items() if not isinstance(m, MultiRound)}
+        problems = [problem for item in one_shot.items() for problem in bench.problems(*item)]
         bench.rounds(in_rounds)
         result = StudyResult(
             name=data.name,
@@ -91,6 +92,8 @@ def run_bench(  # noqa: PLR0913  (a run's inputs, each of another kind)
             wall_seconds=seconds(),
         )
     run.write_result(result)
+    if problems:
+        raise MethodError(*problems)
     return result
 
 
@@ -142,9 +145,14 @@ class _Bench:
 
         return self._rows.remembered("pooled", compute)
 
-    def row(self, name: str, method: Method) -> MethodResult:
+    def problems(self, name: str, method: Method) -> tuple[Problem, ...]:
+        """Make the row of a method; a method that fails leaves the others their turn."""
         student = self._rows.file(name, ".safetensors")
-        return self.comparison.distilled(name, method, student=student, on_step=self._on_step)
+        try:
+            self.comparison.distilled(name, method, student=student, on_step=self._on_step)
+        except MethodError as err:
+            return err.problems
+        return ()
 
     def rounds(self, methods: Mapping[str, MultiRound]) -> None:
         """Multi-round learning; methods of equal settings are milestones of one run."""

@@ -39,9 +39,9 @@ def information_loss(logits: Logits) -> Scalar:
     number of classes and leaves the base open; the published weight belongs to the released
     code, which is followed. Lowest, -log10(classes), when p is uniform.
     """
-    mean = logits.softmax(dim=1).mean(dim=0)
-    entropy: Tensor = torch.special.xlogy(mean, mean).sum() / math.log(10)
-    return entropy
+    # In logarithms: of a mean that rounds to zero, x log x has a value but no gradient.
+    log_mean = logits.log_softmax(dim=1).logsumexp(dim=0) - math.log(len(logits))
+    return (log_mean.exp() * log_mean).sum() / math.log(10)
 
 
 def divergences(teacher: Logits, student: Logits) -> Float[Tensor, " batch"]:
