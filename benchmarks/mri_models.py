@@ -10,8 +10,7 @@ width. `mri_quality.py` scores what is drawn here.
 
 import argparse
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import process_time
@@ -26,13 +25,13 @@ from envoi.data.brains import load_brains, split_subjects
 from envoi.data.nifti import VolumePermissions
 from envoi.errors import DataError
 from envoi.files import write_json
-from envoi.meter import environment, metered
+from envoi.meter import environment
 from envoi.mri.brain import as_volume
+from envoi.mri.drawing import drawn_intensities
 from envoi.mri.modes import Mode, plan_of, read_model
-from envoi.mri.population import intensities, person
 from envoi.mri.run import train_in
 from envoi.mri.training import MriTraining
-from envoi.seeding import numpy_generator, torch_generator
+from envoi.seeding import numpy_generator
 from envoi.volumes import Subject
 
 HELD_OUT = 12
@@ -48,20 +47,16 @@ class Case:
         changes: Of its plan: about eight million parameters for each.
         batch: Items of a step.
         steps: Of the solver; the paper's 1000 would take a day for 64 volumes.
-        rate: Learning rate.
-        average: Decay of the weights' average.
     """
 
     changes: dict[str, Any]
     batch: int
     steps: int
-    rate: float = 3e-4
-    average: float = 0.999
 
 
 CASES: dict[str, Case] = {
-    "joint": Case({}, batch=8, steps=20, rate=1e-3),
-    "paper": Case({"network": {"width": 32}}, batch=1, steps=25, rate=1e-4, average=0.9999),
+    "joint": Case({}, batch=8, steps=20),
+    "paper": Case({"network": {"width": 32}}, batch=1, steps=25),
     "full3d": Case({"widths": (48, 80, 128)}, batch=1, steps=20),
     "wavelet3d": Case({"widths": (48, 80, 128)}, batch=1, steps=20),
 }
@@ -94,18 +89,17 @@ def subjects_of(brains: Path, seed: int) -> tuple[tuple[Subject, ...], tuple[Sub
 def train(mode: str, training: tuple[Subject, ...], work: Path, minutes: float, seed: int) -> None:
     """Train a model, unless it is there."""
     case = CASES[mode]
-    settings = MriTraining(
+    settings = MriTraining.of_mode(
+        mode,
         steps=1_000_000,
         batch=case.batch,
-        rate=case.rate,
         seed=seed,
         seconds=60 * minutes,
         clock="processor",
         precision="fp32",
-        average=case.average,
     )
     plan = plan_of(mode, SHAPE, case.changes)
-    with costed(work, "train"), following() as on_step:
+    with following() as on_step:
         model, card = train_in(
             work / "run", training, cast("Mode", mode), plan, settings, on_step=on_step
         )
@@ -123,16 +117,15 @@ def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, see
         if file.exists():
             continue
         like = training[int(numpy_generator(seed, "like", number).integers(len(training)))]
-        persons = person(like.age_years, like.sex)[None]
-        generator = torch_generator(seed, "mri", "sample", number)
+        counter = FlopCounterMode(display=False)
         began = process_time()
-        if number == 1:  # apart from its time: counting slows
-            counter = FlopCounterMode(display=False)
-            with counter, costed(work, "sample"):
-                voxels = intensities(model.draw(persons, steps=case.steps, generator=generator))[0]
+        with counter if number == 1 else nullcontext():
+            voxels = drawn_intensities(
+                model, like.age_years, like.sex, steps=case.steps, seed=seed, number=number
+            )
+        if number == 1:
             remember(work, {"sample_flop": counter.get_total_flops()})
-        else:
-            voxels = intensities(model.draw(persons, steps=case.steps, generator=generator))[0]
+        else:  # counting slows, so that the first one tells nothing of time
             remember(work, {"sample_seconds": process_time() - began})
         try:
             made = as_volume(voxels, grid).voxels
@@ -141,18 +134,6 @@ def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, see
         np.save(file.with_suffix(".part.npy"), made)
         file.with_suffix(".part.npy").rename(file)
         print(f"{mode}: {number} of {samples}, {process_time() - began:.1f} s", flush=True)
-
-
-@contextmanager
-def costed(work: Path, name: str) -> Iterator[None]:
-    """Remember the peak memory of the process beyond what it took before, unless it is known."""
-    known = f"{name}_peak_bytes" in recall(work)
-    with metered() as before:
-        pass
-    with metered() as cost:
-        yield
-    if not known:
-        remember(work, {f"{name}_peak_bytes": cost.peak_bytes - before.peak_bytes})
 
 
 def recall(work: Path) -> dict[str, Any]:

@@ -9,8 +9,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from mri_models import CASES
+from mri_models import CASES, SHAPE, SPACING_MM
 from PIL import Image
+
+from envoi.report.volumes.atlas import Sheet, middles, sheet
+from envoi.volumes import Grid
 
 _SHOWN, _ENLARGED = 4, 2
 
@@ -21,22 +24,16 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    rows = [_row(options.work / mode) for mode in CASES]
-    pixels = np.round(255 * np.concatenate(rows)).astype(np.uint8)
-    picture = Image.fromarray(pixels)
-    size = (_ENLARGED * picture.width, _ENLARGED * picture.height)
-    picture.resize(size, Image.Resampling.NEAREST).save(options.out, optimize=True)
+    grid = Grid(SHAPE, (SPACING_MM,) * 3)
+    drawn = sheet([_row(options.work / mode, grid) for mode in CASES])
+    enlarged = np.kron(drawn, np.ones((_ENLARGED, _ENLARGED), np.uint8))
+    Image.fromarray(enlarged).save(options.out, optimize=True)
 
 
-def _row(folder: Path) -> np.ndarray:
-    """Three planes of each volume side by side, front and head up."""
-    slices = []
-    for number in range(1, _SHOWN + 1):
-        volume = np.load(folder / f"volume-{number:04d}.npy")
-        depth, height, width = (size // 2 for size in volume.shape)
-        planes = (volume[depth], volume[:, height], volume[:, :, width - 2])
-        slices += [np.pad(plane[::-1], ((0, 56 - len(plane)), (0, 2))) for plane in planes]
-    return np.concatenate(slices, axis=1)
+def _row(folder: Path, grid: Grid) -> list[Sheet]:
+    """The three middle sections of each volume."""
+    volumes = (np.load(folder / f"volume-{number:04d}.npy") for number in range(1, _SHOWN + 1))
+    return [section for volume in volumes for section in middles(volume, grid)]
 
 
 if __name__ == "__main__":

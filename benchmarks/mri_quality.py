@@ -9,7 +9,6 @@ of tensors (`envoi.mri.memory`).
 
 import argparse
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from io import StringIO
@@ -18,14 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from mri_models import CASES, HELD_OUT, SHAPE, SPACING_MM, subjects_of
+from mri_models import CASES, HELD_OUT, SHAPE, SPACING_MM, recall, subjects_of
 
 from envoi.evaluation.scores import SetScores
-from envoi.evaluation.volumes import EvaluationSettings, Reference, prepare_reference
+from envoi.evaluation.volumes import EvaluationSettings, prepare_reference
 from envoi.files import write_json, write_text
 from envoi.mri.memory import Use, predicted_bytes
 from envoi.mri.modes import plan_of
-from envoi.mri.windows import sampling_windows
+from envoi.mri.windows import sampling_borders
 from envoi.volumes import stacked
 
 COSTS = ("parameters", "train_seconds", "steps", "train_peak_bytes", "sample_peak_bytes")
@@ -56,7 +55,9 @@ def main() -> None:
         if len(files) < HELD_OUT:
             continue
         volumes = [volume for volume in map(np.load, files) if volume.any()]
-        looked_at = replace(reference, borders=_borders(mode, reference))
+        # Windows of `paper` alone meet at slices that stay.
+        borders = sampling_borders(SHAPE[0]) if mode == "paper" else reference.borders
+        looked_at = replace(reference, borders=borders)
         found[mode] = looked_at.score(mode, np.stack(volumes), group_volumes=HELD_OUT)
         costs[mode] = _costs(mode, options.work / mode)
         print(mode, len(volumes), "volumes scored", flush=True)
@@ -69,18 +70,8 @@ def main() -> None:
     write_json(options.out / "scores.json", {name: asdict(one) for name, one in found.items()})
 
 
-def _borders(mode: str, reference: Reference) -> tuple[int, ...]:
-    """Where the windows of a model meet; `paper` alone has any that last."""
-    if mode != "paper":
-        return reference.borders
-    return tuple(window.wanted[0] for window in sampling_windows(SHAPE[0]))[1:]
-
-
 def _costs(mode: str, work: Path) -> dict[str, Any]:
-    told, plan = (
-        json.loads((work / "cost.json").read_text()),
-        plan_of(mode, SHAPE, CASES[mode].changes),
-    )
+    told, plan = recall(work), plan_of(mode, SHAPE, CASES[mode].changes)
     kept = ("parameters", "train_seconds", "steps", "sample_seconds", "sample_flop")
     return {
         "device": told["environment"]["device"],
@@ -94,19 +85,18 @@ def _rows(scores: SetScores) -> Iterator[dict[str, Any]]:
     """One for each extractor."""
     through = scores.through_plane
     effects = {one.region: round(one.effect.value, 3) for one in scores.anatomy}
-    rbf = next(one.squared for one in scores.discrepancies if one.kernel == "rbf")
-    for extractor in dict.fromkeys(one.extractor for one in scores.frechet):
-        own = [one for one in scores.frechet if one.extractor == extractor]
+    for extractor in scores.extractors:
+        distances = scores.distances(extractor)
         yield {
             "size": "x".join(map(str, SHAPE)),
-            **{f"frechet_{one.plane}": round(one.distance, 3) for one in own},
+            **{f"frechet_{plane}": round(distance, 3) for plane, distance in distances.items()},
             "extractor": extractor,
             "ms_ssim": round(scores.similarity.mean, 4),
-            "mmd_rbf": round(rbf, 5),
+            "mmd_rbf": round(scores.discrepancy().squared, 5),
             "through_plane_ks": round(through.jumps["depth"], 4),
             "seam_index": round(through.seams, 4),
             **{f"effect_{name}": effects[name] for name in ("grey", "white", "csf", "ventricles")},
-            "copies": max(one.copied for one in scores.copies),
+            "copies": scores.copied,
             "samples": scores.volumes,
         }
 

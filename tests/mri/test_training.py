@@ -1,9 +1,5 @@
 """Training of volume models: resumed to the same bits, averaged, bounded in time."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -12,6 +8,7 @@ from envoi.errors import MethodError, SettingsError, StorageError
 from envoi.mri.modes import ModelCard, plan_of, read_card, read_model, write_model
 from envoi.mri.run import check_learnt_from, fresh_model, train_in
 from envoi.mri.training import MriTraining, train
+from tests.launched import TORCHRUN, python
 from tests.mri.conftest import PLANS, SHAPE, subjects
 
 FEW = MriTraining(steps=6, batch=2, warm_up=2)
@@ -174,8 +171,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
     assert python(job, *words, "--out", "brains", cwd=tmp_path).returncode == 0
     train = ["mri", "train", "brains", "--steps", "3", "--batch", "2", "--parts", "2"]
     alone = python(job, *train, "--out", "alone", cwd=tmp_path)
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", job]
-    shared = python(*torchrun, *train, "--out", "shared", cwd=tmp_path)
+    shared = python(*TORCHRUN, 2, job, *train, "--out", "shared", cwd=tmp_path)
     assert (alone.returncode, shared.returncode) == (0, 0), shared.stderr
     one, two = (read_model(tmp_path / run / "model.safetensors") for run in ("alone", "shared"))
     for (name, first), second in zip(one.named_parameters(), two.parameters(), strict=True):
@@ -186,16 +182,3 @@ def test_two_processes_learn_what_one_does(tmp_path):
 def test_parts_divide_the_batch(parts):
     with pytest.raises(SettingsError, match="a divisor of the batch, 8"):
         MriTraining(parts=parts)
-
-
-def python(*words, cwd):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        [sys.executable, *map(str, words)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )

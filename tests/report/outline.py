@@ -29,3 +29,15 @@ class Outline(HTMLParser):
 
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
+
+
+def assert_hostile_words_are_text(page: str, *, images: int, escaped: int) -> None:
+    """`HOSTILE` stands in the page as text, more often than `escaped`, and does nothing."""
+    outline = Outline(page)
+    assert outline.all("script") == []
+    assert not any(name.startswith("on") for _, attributes in outline.tags for name in attributes)
+    assert len(outline.all("img")) == images
+    assert page.count("&lt;script&gt;") > escaped
+    assert "{{ 7*7 }}" in page
+    assert "\u202e" not in page
+    assert "\x00" not in page

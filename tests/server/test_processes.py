@@ -1,10 +1,6 @@
 """Several processes against one: the same bank, and the same student within float error."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +9,8 @@ from envoi.errors import SettingsError
 from envoi.networks import build
 from envoi.processes import Processes, current_processes, joined
 from envoi.server.shared_batch_norm import shared_batch_norm
+from tests.launched import TORCHRUN, python
 
-ROOT = Path(__file__).parents[2]
 # A server's folder, and a job that `torchrun` can start: the command, with a smaller budget.
 JOB = """
 import sys
@@ -54,7 +50,6 @@ for number, (site, key) in enumerate(keys.items()):
     write_submission(file, release, study=study, site=site, sequence=1, key=key)
 collect(Path("inbox"), Path("server"), study=study)
 """
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +58,6 @@ def place(tmp_path_factory):
     (folder / "job.py").write_text(JOB)
     assert python("-c", PREPARE, cwd=folder).returncode == 0
     return folder
-
-
-def python(*words, cwd):
-    source = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 def distil(place, out, *, processes=1, method="envoi"):

@@ -149,22 +149,22 @@ class _Drawing:
             SettingsError: Age or sex is given to a model that is not told either.
         """
         from envoi.errors import Problem, SettingsError
-        from envoi.mri.population import intensities, person
-        from envoi.precision import computing
-        from envoi.seeding import torch_generator
+        from envoi.mri.drawing import drawn_intensities
 
         if self.card.mode != "joint" and (age is not None or sex is not None):
             remedy = "Leave them out, or use a model of mode joint."
             where = f"mode {self.card.mode}"
             raise SettingsError(Problem("no --age and no --sex", "some", where, remedy))
-        with computing(self._precision, self._device):
-            drawn = self._model.draw(
-                person(age, _sex(sex))[None],
-                steps=self.steps,
-                generator=torch_generator(seed, "mri", "sample", number),
-                given=given,
-            )
-        return intensities(drawn)[0]
+        return drawn_intensities(
+            self._model,
+            age,
+            _sex(sex),
+            steps=self.steps,
+            seed=seed,
+            number=number,
+            precision=self._precision,
+            given=given,
+        )
 
     def write(
         self,
@@ -177,20 +177,17 @@ class _Drawing:
     ) -> None:
         """The file, and the sidecar that marks it as made and says how to make it again."""
         from envoi.data.nifti import write_nifti
+        from envoi.mri.drawing import sidecar_of
 
-        sidecar = {
-            "Model": f"envoi.mri, mode {self.card.mode}",
-            "Seed": seed,
-            "Number": number,
-            "Settings": {
-                "Steps": self.steps,
-                "Plan": self.card.plan,
-                "Precision": self._precision,
-                **person,
-            },
-            **(more or {}),
-        }
-        write_nifti(volume, path, sidecar)
+        made = sidecar_of(
+            self.card,
+            steps=self.steps,
+            seed=seed,
+            number=number,
+            precision=self._precision,
+            person=person,
+        )
+        write_nifti(volume, path, {**made, **(more or {})})
 
 
 def _on_grid(scan: "Volume", card: "ModelCard") -> "Volume":

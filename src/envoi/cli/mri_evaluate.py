@@ -89,7 +89,7 @@ def evaluate(
     write_volume_report(page, scores, sets, model={**told.words, **_sidecar(synthetic)})
     for line in _table([_COLUMNS, *(_row(row) for row in scores.rows)]):
         typer.echo(line)
-    typer.echo(f"Frechet distances on {scores.synthetic.frechet[0].extractor}; all scores: {out}")
+    typer.echo(f"Frechet distances on {scores.synthetic.extractors[0]}; all scores: {out}")
     typer.echo(f"Report, with pictures of real scans: {page}")
 
 
@@ -191,20 +191,17 @@ def _made(folder: Path, grid: "Grid") -> "np.ndarray":
 
 
 def _row(scores: "SetScores") -> tuple[str, ...]:
-    first = scores.frechet[0].extractor
-    frechet = [f"{one.distance:.1f}" for one in scores.frechet if one.extractor == first]
-    rbf = next(one.squared for one in scores.discrepancies if one.kernel == "rbf")
-    ventricles = next(one.effect.value for one in scores.anatomy if one.region == "ventricles")
+    frechet = [f"{one:.1f}" for one in scores.distances(scores.extractors[0]).values()]
     return (
         scores.name,
         f"{scores.volumes}",
         f"{scores.similarity.mean:.3f}",
-        f"{rbf:.3f}",
+        f"{scores.discrepancy().squared:.3f}",
         " / ".join(frechet),
-        f"{max(scores.through_plane.jumps.values()):.3f}",
+        f"{scores.through_plane.largest_jump:.3f}",
         f"{scores.through_plane.seams:.2f}",
-        f"{ventricles:+.2f}",
-        f"{max(one.copied for one in scores.copies)}",
+        f"{scores.region('ventricles').effect.value:+.2f}",
+        f"{scores.copied}",
     )
 
 

@@ -122,7 +122,6 @@ class _Wanted:
         """Say what would run, and run it unless that is all; whether it ran."""
         from envoi.cli.progress import following
         from envoi.mri.run import train_in
-        from envoi.progress import ignore_step
 
         plan, settings, checkpointed = self.for_grid(training[0].volume.grid, device)
         say(f"{training[0].volume!r}, mode {self.mode}, {settings}, on {device.type}")
@@ -138,7 +137,7 @@ class _Wanted:
                 settings,
                 checkpointed=checkpointed,
                 device=device,
-                on_step=on_step if say is not _say_nothing else ignore_step,
+                on_step=on_step,
             )
         say(f"Trained for {card.steps} steps: {out / 'model.safetensors'}")
         return True
@@ -154,11 +153,9 @@ class _Wanted:
             # A part of a step is what memory has to hold.
             plan, batch = fit.plan, min(batch, fit.use.batch * self.parts)
             checkpointed = fit.use.checkpointed
-        settings = MriTraining(
+        settings = MriTraining.of_mode(
+            self.mode,
             steps=self.steps,
-            # The paper's, and ours.
-            rate={"paper": 1e-4, "joint": 1e-3}.get(self.mode, 3e-4),
-            average=0.9999 if self.mode == "paper" else 0.999,
             batch=batch,
             parts=self.parts,
             seed=self.seed,

@@ -12,7 +12,7 @@ Finding no copies is no proof of privacy: whole volumes are compared, and not pa
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -81,17 +81,18 @@ class CopySearch:
             ShapeError: The volumes have another shape than the training volumes.
         """
         neighbours = nearest(self.search, volumes)
-        near = [one for one in neighbours if one.distance < self.distance_threshold]
-        copied = [one for one in near if one.ratio < self.ratio_threshold]
-        return Copies(
+        found = Copies(
             self.space,
             self.features,
             self.distance_threshold,
             self.ratio_threshold,
-            len(near),
-            len(copied),
-            neighbours,
+            near=0,
+            copied=0,
+            neighbours=neighbours,
         )
+        near = [one for one in neighbours if found.is_near(one)]
+        copied = [one for one in near if found.has_low_ratio(one)]
+        return replace(found, near=len(near), copied=len(copied))
 
 
 def voxel_copies(training: Volumes, held_out: Volumes) -> CopySearch:

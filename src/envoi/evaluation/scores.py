@@ -115,6 +115,11 @@ class ThroughPlane:
     reference_seams: float
     spectrum: tuple[Band, ...]
 
+    @property
+    def largest_jump(self) -> float:
+        """The distance of jumps along the axis on which it is largest."""
+        return max(self.jumps.values())
+
 
 @dataclass(frozen=True, slots=True)
 class RegionVolume:
@@ -179,6 +184,14 @@ class Copies:
     copied: int
     neighbours: tuple[Neighbour, ...]
 
+    def is_near(self, neighbour: Neighbour) -> bool:
+        """Whether its distance is below what 19 in 20 held-out volumes have."""
+        return neighbour.distance < self.distance_threshold
+
+    def has_low_ratio(self, neighbour: Neighbour) -> bool:
+        """Whether it is near to one training volume and not to the next ones."""
+        return neighbour.ratio < self.ratio_threshold
+
 
 @dataclass(frozen=True, slots=True)
 class SetScores:
@@ -203,6 +216,28 @@ class SetScores:
     through_plane: ThroughPlane
     anatomy: tuple[RegionVolume, ...]
     copies: tuple[Copies, ...]
+
+    @property
+    def extractors(self) -> tuple[str, ...]:
+        """Names, in order."""
+        return tuple(dict.fromkeys(one.extractor for one in self.frechet))
+
+    @property
+    def copied(self) -> int:
+        """Copies, by the space that finds more of them."""
+        return max(one.copied for one in self.copies)
+
+    def distances(self, extractor: str) -> dict[Plane, float]:
+        """Frechet distances on one extractor, by plane."""
+        return {one.plane: one.distance for one in self.frechet if one.extractor == extractor}
+
+    def discrepancy(self, kernel: Kernel = "rbf") -> Discrepancy:
+        """That of one kernel."""
+        return next(one for one in self.discrepancies if one.kernel == kernel)
+
+    def region(self, name: Region) -> RegionVolume:
+        """That of one region."""
+        return next(one for one in self.anatomy if one.region == name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,11 @@ def schedule(time: Tensor | float, share: Tensor) -> Tensor:
     return torch.atan2(share * turned.sin(), turned.cos().clamp_min(0))
 
 
+def rotated(data: Tensor, noise: Tensor, angle: Tensor) -> Tensor:
+    """z_t."""
+    return angle.sin() * data + angle.cos() * noise
+
+
 def target_of(data: Tensor, noise: Tensor, angle: Tensor, target: Target) -> Tensor:
     """What a network is to predict: v, or the velocity of the straight path, data - noise."""
     if target == "v":
@@ -69,10 +74,9 @@ def walk(split: Parts, start: Tensor, share: Tensor, steps: int) -> Tensor:
     That is DDIM (arXiv:2010.02502, eq. 12 without noise): exact where the answer does not change
     during the step.
     """
-    state = start
+    state, angle = start, schedule(0, share)
     for step in range(steps):
-        now, then = step / steps, (step + 1) / steps
-        data, noise = split(state, schedule(now, share), now)
-        ahead = schedule(then, share)
-        state = ahead.sin() * data + ahead.cos() * noise
+        data, noise = split(state, angle, step / steps)
+        angle = schedule((step + 1) / steps, share)
+        state = rotated(data, noise, angle)
     return state

@@ -40,6 +40,11 @@ class Atlas(nn.Module):
         self.register_buffer("deviation", torch.ones(*shape))
         self.register_buffer("typical", torch.ones(()))
 
+    @property
+    def share(self) -> Volume:
+        """Deviation of each voxel in units of the typical one."""
+        return self.deviation / self.typical
+
     def learn(self, volumes: Iterable[Volume], *, everywhere: bool = False) -> None:
         """Take mean and deviation from volumes, one after the other.
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from envoi.errors import Problem, SettingsError
-from envoi.mri.angles import Target, parts, random_times, schedule, target_of, walk
+from envoi.mri.angles import Target, parts, random_times, rotated, schedule, target_of, walk
 from envoi.mri.atlas import Atlas
 from envoi.mri.choices import below
 from envoi.mri.conditions import ConditionEmbedding, hidden
@@ -165,7 +165,7 @@ class JointModel(VolumeModel):
             return parts(state, said, angle, self.plan.target)
 
         start = self._noise(known[:, :1].shape, generator)
-        drawn = walk(split, start, atlas.deviation / atlas.typical, steps)[:, 0]
+        drawn = walk(split, start, atlas.share, steps)[:, 0]
         noise = _CONTEXT_NOISE_SAMPLING * self._noise(drawn.shape, generator)
         return atlas.mean + atlas.deviation * (drawn + noise)
 
@@ -193,7 +193,7 @@ class JointModel(VolumeModel):
             return parts(state, said, angle, self.plan.target)
 
         start = self._noise(self.plan.shape, generator)
-        drawn = walk(split, start, deviation / self.atlas.typical, steps)
+        drawn = walk(split, start, self.atlas.share, steps)
         volume = (base + deviation * drawn).clamp(-1, 1)
         return torch.where(given.mask > 0, given.voxels, volume)
 
@@ -261,7 +261,7 @@ class JointModel(VolumeModel):
             torch.tensor([place(start, plan.thickness, slices) for start in starts]),
             plane,
         )
-        mixed = angle.sin() * data + angle.cos() * start
+        mixed = rotated(data, start, angle)
         found = self._slab_says(torch.where(known > 0, data, mixed), known, around, values)
         return masked_error(found, target_of(data, start, angle, plan.target), known)
 
@@ -274,10 +274,9 @@ class JointModel(VolumeModel):
         clean = coarse_of(volumes[:, None], plan.coarse_factor).to(self.device)
         data = (clean - atlas.mean) / atlas.deviation
         times = random_times(batch, generator)
-        share = atlas.deviation / atlas.typical
-        angle = schedule(times[:, None, None, None, None].to(share), share)
+        angle = schedule(times[:, None, None, None, None].to(data), atlas.share)
         start = self._noise(data.shape, generator)
-        mixed = angle.sin() * data + angle.cos() * start
+        mixed = rotated(data, start, angle)
         found = self._coarse_says(mixed, times, hidden(persons, generator), known)
         return functional.mse_loss(found, target_of(data, start, angle, plan.target))
 
@@ -319,10 +318,9 @@ class _Told(nn.Module):
         self.network = network
 
     def forward(self, maps: Tensor, values: Tensor) -> Tensor:
+        """What the network says, of the size of `maps`."""
         sizes = maps.shape[2:]
-        ends = ends_to_multiples(sizes, self.network.plan.factor)
-        if isinstance(self.network, SlabNetwork):
-            ends[-2:] = 0, 0  # slices are channels there
+        ends = ends_to_multiples(sizes, self.network.plan.factors)
         if any(ends):
             maps = functional.pad(maps, ends, mode="replicate")
         found: Tensor = self.network(maps, self.embedding(values))

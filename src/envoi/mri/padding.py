@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 
-def ends_to_multiples(sizes: Sequence[int], factor: int) -> list[int]:
-    """What `torch.nn.functional.pad` wants, so that all sizes become multiples of `factor`.
+def ends_to_multiples(sizes: Sequence[int], factors: Sequence[int]) -> list[int]:
+    """What `torch.nn.functional.pad` wants, so that each size becomes a multiple.
 
     Args:
         sizes: Of the last axes, in their order.
-        factor: What the network halves away.
+        factors: What the network halves away along each.
     """
-    return [end for size in reversed(sizes) for end in (0, -size % factor)]
+    each = [(0, -size % factor) for size, factor in zip(sizes, factors, strict=True)]
+    return [end for ends in reversed(each) for end in ends]

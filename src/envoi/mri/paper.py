@@ -126,7 +126,7 @@ class PaperModel(VolumeModel):
         known = (~wanted).to(shown)[:, None, None].expand_as(shown)
         maps = functional.pad(
             torch.stack([shown, known], dim=1),
-            ends_to_multiples((height, width), factor),
+            ends_to_multiples((height, width), (factor, factor)),
             mode="replicate",
         )
         layout = _layout(windows, self.network.told(times.to(device)))

@@ -39,7 +39,7 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
 ) -> tuple[VolumeModel, ModelCard]:
     """Train a model, go on where an earlier call was stopped, or read what it has finished.
 
-    Of several processes (`torchrun`) that see the folder only the first one writes.
+    Of several processes (`torchrun`) that see the folder only the first one writes and tells.
 
     Args:
         folder: Of the run.
@@ -77,7 +77,7 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         population,
         settings,
         checkpoint=checkpoint,
-        on_step=logged(run, on_step) if first else on_step,
+        on_step=logged(run, on_step) if first else ignore_step,
         name=mode,
     )
     card = ModelCard(mode, asdict(plan), subjects[0].volume.grid, len(subjects), steps)

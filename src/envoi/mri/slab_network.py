@@ -8,6 +8,7 @@ Memory: `fine` times `thickness` maps at full size for the 3D level, and the U-N
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -40,9 +41,9 @@ class SlabPlan:
     embedding: int = 128
 
     @property
-    def factor(self) -> int:
-        """Rows and columns are multiples of this."""
-        return self.below.factor
+    def factors(self) -> tuple[int, ...]:
+        """Slices, rows and columns are multiples of these; slices are channels below."""
+        return 1, *self.below.factors
 
     @property
     def below(self) -> UNetPlan:
@@ -54,17 +55,6 @@ class SlabPlan:
             outputs=maps,
             widths=self.widths,
             blocks=self.blocks,
-            embedding=self.embedding,
-        )
-
-    @property
-    def level(self) -> UNetPlan:
-        """Of the 3D level's blocks."""
-        return UNetPlan(
-            dimensions=3,
-            inputs=self.inputs,
-            outputs=1,
-            widths=(self.fine,),
             embedding=self.embedding,
         )
 
@@ -80,10 +70,11 @@ class SlabNetwork(nn.Module):
     def __init__(self, plan: SlabPlan, *, checkpointed: bool = False) -> None:
         super().__init__()
         self.plan, fine = plan, plan.fine
+        block = partial(ResidualBlock, dimensions=3, embedding=plan.embedding)
         self.enter = nn.Conv3d(plan.inputs, fine, 3, padding=1)
-        self.before = ResidualBlock(plan.level, fine, fine)
+        self.before = block(fine, fine)
         self.below = UNet(plan.below, checkpointed=checkpointed)
-        self.after = ResidualBlock(plan.level, 2 * fine, fine)
+        self.after = block(2 * fine, fine)
         self.leave = nn.Conv3d(fine, 1, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]

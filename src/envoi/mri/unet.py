@@ -8,6 +8,7 @@ for inference; training keeps every block's inputs unless `checkpointed`.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -45,9 +46,9 @@ class UNetPlan:
     attention: bool = True
 
     @property
-    def factor(self) -> int:
-        """Sizes of inputs are multiples of this."""
-        return int(2 ** (len(self.widths) - 1))
+    def factors(self) -> tuple[int, ...]:
+        """Sizes of inputs are multiples of these, one for each axis."""
+        return (2 ** (len(self.widths) - 1),) * self.dimensions
 
 
 class UNet(nn.Module):
@@ -61,20 +62,22 @@ class UNet(nn.Module):
     def __init__(self, plan: UNetPlan, *, checkpointed: bool = False) -> None:
         super().__init__()
         self.plan, self.checkpointed = plan, checkpointed
-        convolution, widths, levels = _convolution(plan), plan.widths, len(plan.widths)
+        convolution, widths = _convolution(plan.dimensions), plan.widths
+        levels = len(widths)
+        block = partial(ResidualBlock, dimensions=plan.dimensions, embedding=plan.embedding)
         self.enter = convolution(plan.inputs, widths[0], 3, padding=1)
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
-            self.down.extend(ResidualBlock(plan, width, width) for _ in range(plan.blocks))
+            self.down.extend(block(width, width) for _ in range(plan.blocks))
             if level + 1 < levels:
                 self.shrink.append(convolution(width, widths[level + 1], 3, stride=2, padding=1))
-        self.middle = nn.ModuleList([ResidualBlock(plan, widths[-1], widths[-1])])
+        self.middle = nn.ModuleList([block(widths[-1], widths[-1])])
         self.attend = Attention(widths[-1]) if plan.attention else nn.Identity()
-        self.middle.append(ResidualBlock(plan, widths[-1], widths[-1]))
+        self.middle.append(block(widths[-1], widths[-1]))
         for level in reversed(range(levels)):
             width = widths[level]
-            self.up.extend(ResidualBlock(plan, 2 * width, width) for _ in range(plan.blocks))
+            self.up.extend(block(2 * width, width) for _ in range(plan.blocks))
             if level:
                 self.grow.append(convolution(width, widths[level - 1], 3, padding=1))
         self.leave = nn.Sequential(
@@ -114,14 +117,14 @@ class UNet(nn.Module):
 class ResidualBlock(nn.Module):
     """Two convolutions; the second's norm is scaled and shifted by the conditions."""
 
-    def __init__(self, plan: UNetPlan, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, dimensions: int, embedding: int) -> None:
         super().__init__()
-        convolution = _convolution(plan)
+        convolution = _convolution(dimensions)
         self.first_norm = nn.GroupNorm(_GROUPS, inputs)
         self.first = convolution(inputs, outputs, 3, padding=1)
         self.second_norm = nn.GroupNorm(_GROUPS, outputs, affine=False)
         self.second = convolution(outputs, outputs, 3, padding=1)
-        self.told = nn.Linear(plan.embedding, 2 * outputs)
+        self.told = nn.Linear(embedding, 2 * outputs)
         self.skip = nn.Identity() if inputs == outputs else convolution(inputs, outputs, 1)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
@@ -160,5 +163,5 @@ class Attention(nn.Module):
         return maps + heard
 
 
-def _convolution(plan: UNetPlan) -> type[nn.Conv2d] | type[nn.Conv3d]:
-    return nn.Conv2d if plan.dimensions == 2 else nn.Conv3d
+def _convolution(dimensions: int) -> type[nn.Conv2d] | type[nn.Conv3d]:
+    return nn.Conv2d if dimensions == 2 else nn.Conv3d

@@ -106,7 +106,7 @@ class WholeModel(VolumeModel):
 
     def _bands(self, volumes: Voxels) -> Bands:
         """What the network sees: padded with background, then perhaps transformed."""
-        ends = ends_to_multiples(volumes.shape[1:], self.plan.factor)
+        ends = ends_to_multiples(volumes.shape[1:], (self.plan.factor,) * 3)
         maps = functional.pad(volumes[:, None], ends, value=-1.0)
         return haar(maps) if self.plan.wavelets else maps
 

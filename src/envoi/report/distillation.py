@@ -11,6 +11,7 @@ from envoi.report.canvas import Chart
 from envoi.report.heat import WORDED_COLUMNS, Tile, heat_map, row_labels
 from envoi.report.names import LOCAL, TEACHERS, method_title, percent, points
 from envoi.report.pairs import Pair, paired
+from envoi.report.rendering import Cell
 from envoi.report.table import NOTHING
 from envoi.results import Distillation, Interval, Metrics, StudyResult
 
@@ -34,15 +35,6 @@ class Taught:
     student: Metrics
     teacher: Metrics
     compared: Distillation | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A value, what stands below it, and whether its interval leaves out zero."""
-
-    value: str
-    detail: str = ""
-    clear: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from envoi.report.canvas import Chart
-from envoi.report.distillation import Cell, Taught
+from envoi.report.distillation import Taught
 from envoi.report.findings import Findings
 from envoi.report.names import LOCAL, percent
 from envoi.report.pairs import Pair, paired
+from envoi.report.rendering import Cell
 from envoi.report.table import NOTHING
 from envoi.results import Interval, Metrics, SiteMetrics, StudyResult
 

@@ -1,5 +1,7 @@
 """How templates become pages: whatever they are given is text, unless it is `Markup`."""
 
+from dataclasses import dataclass
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -10,6 +12,15 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What the macro `cell` shows: a value, what stands below it, and whether it stands out."""
+
+    value: str
+    detail: str = ""
+    clear: bool = False
 
 
 def environment() -> Environment:

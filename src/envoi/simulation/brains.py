@@ -13,17 +13,16 @@ from envoi.evaluation.scores import SetScores, VolumeScores
 from envoi.evaluation.volumes import EvaluationSettings, compare_volumes
 from envoi.files import write_json
 from envoi.mri.brain import as_volume
+from envoi.mri.drawing import drawn_intensities, sidecar_of
 from envoi.mri.model import VolumeModel
-from envoi.mri.modes import plan_of
-from envoi.mri.phantoms import draw_phantoms
-from envoi.mri.population import intensities, person
+from envoi.mri.modes import ModelCard, plan_of
+from envoi.mri.phantoms import phantom_population
 from envoi.mri.run import train_in
 from envoi.mri.training import MriTraining
-from envoi.precision import computing
 from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
-from envoi.seeding import numpy_generator, torch_generator
-from envoi.volumes import Grid, Subject, stacked
+from envoi.seeding import numpy_generator
+from envoi.volumes import Subject, stacked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,24 +91,25 @@ def run_brain_demo(
         SettingsError: The folder holds a run with other settings.
     """
     settings, device = settings or BrainDemo(), device or torch.device("cpu")
-    made = draw_phantoms(settings.subjects, settings.seed, settings.shape, settings.spacing_mm)
-    people = [one.subject for one in made]
+    people = phantom_population(
+        settings.subjects, settings.seed, settings.shape, settings.spacing_mm
+    )
     training, held_out = split_subjects(people, settings.held_out, settings.seed)
     model, card = train_in(
         folder / "run",
         training,
         "joint",
         plan_of("joint", settings.shape, {}),
-        MriTraining(
+        MriTraining.of_mode(
+            "joint",
             steps=settings.training_steps,
-            rate=1e-3,
             seconds=60 * settings.minutes,
             seed=settings.seed,
         ),
         device=device,
         on_step=on_step,
     )
-    synthetic = _drawn(model.to(device), training, folder / "drawn", settings, on_step)
+    synthetic = _drawn(model.to(device), card, training, folder / "drawn", settings, on_step)
     scores = compare_volumes(
         stacked(training),
         stacked(held_out),
@@ -126,18 +126,18 @@ def run_brain_demo(
 def summary(result: BrainDemoResult) -> dict[str, Any]:
     """The main figures, for programs."""
     ours, real = result.scores.synthetic, result.scores.held_out
-    ventricles = next(one for one in ours.anatomy if one.region == "ventricles")
+    ventricles = ours.region("ventricles")
     return {
         "training_steps": result.steps,
         "brains": len(result.training),
         "drawn": len(result.synthetic),
-        "frechet": {one.extractor: _frechet(ours, one.extractor) for one in ours.frechet},
-        "frechet_held_out": {one.extractor: _frechet(real, one.extractor) for one in real.frechet},
+        "frechet": _mean_distances(ours),
+        "frechet_held_out": _mean_distances(real),
         "ventricles_ml": _spread(ventricles.millilitres),
         "ventricles_ml_made_brains": _spread(ventricles.reference_millilitres),
         "effects": {one.region: one.effect.value for one in ours.anatomy},
         "seams": ours.through_plane.seams,
-        "copies": max(one.copied for one in ours.copies),
+        "copies": ours.copied,
     }
 
 
@@ -145,7 +145,7 @@ def verdict(result: BrainDemoResult) -> list[str]:
     """The demonstration in a few lines for the terminal."""
     found = summary(result)
     drawn, made = found["ventricles_ml"], found["ventricles_ml_made_brains"]
-    extractor = result.scores.synthetic.frechet[0].extractor
+    extractor = result.scores.synthetic.extractors[0]
     return [
         (
             f"{found['drawn']} brains drawn after {found['training_steps']} steps "
@@ -165,46 +165,41 @@ def verdict(result: BrainDemoResult) -> list[str]:
 
 def _drawn(
     model: VolumeModel,
+    card: ModelCard,
     training: tuple[Subject, ...],
     folder: Path,
     settings: BrainDemo,
     on_step: OnStep,
 ) -> tuple[Subject, ...]:
     """Volumes of people as old and of the sex of those in training, written as NIfTI."""
-    grid, drawn = training[0].volume.grid, []
+    drawn = []
     for number in range(1, settings.samples + 1):
         generator = numpy_generator(settings.seed, "mri", "demo", number)
         like = training[int(generator.integers(len(training)))]
-        with computing("auto", model.device):
-            voxels = model.draw(
-                person(like.age_years, like.sex)[None],
-                steps=settings.steps,
-                generator=torch_generator(settings.seed, "mri", "sample", number),
-            )
-        drawn.append(_written(intensities(voxels)[0], grid, like, number, folder, settings))
+        steps, seed = settings.steps, settings.seed
+        voxels = drawn_intensities(
+            model, like.age_years, like.sex, steps=steps, seed=seed, number=number
+        )
+        volume, name = as_volume(voxels, card.grid), f"synthetic-{number:04d}"
+        sidecar = sidecar_of(
+            card,
+            steps=steps,
+            seed=seed,
+            number=number,
+            precision="auto",
+            person={"Age": like.age_years, "Sex": like.sex},
+        )
+        write_nifti(volume, folder / f"{name}_T1w.nii.gz", sidecar)
+        drawn.append(Subject(name, volume, like.age_years, like.sex))
         on_step(StepInfo("draw", number, settings.samples, {}))
     return tuple(drawn)
 
 
-def _written(
-    voxels: np.ndarray, grid: Grid, like: Subject, number: int, folder: Path, settings: BrainDemo
-) -> Subject:
-    name = f"synthetic-{number:04d}"
-    volume = as_volume(voxels, grid)
-    sidecar = {
-        "Model": "envoi.mri, mode joint",
-        "Seed": settings.seed,
-        "Number": number,
-        "Settings": {"Steps": settings.steps, "Age": like.age_years, "Sex": like.sex},
+def _mean_distances(scores: SetScores) -> dict[str, float]:
+    """Frechet distances on each extractor, the mean over the planes."""
+    return {
+        name: float(np.mean(list(scores.distances(name).values()))) for name in scores.extractors
     }
-    write_nifti(volume, folder / f"{name}_T1w.nii.gz", sidecar)
-    return Subject(name, volume, like.age_years, like.sex)
-
-
-def _frechet(scores: SetScores, extractor: str) -> float:
-    """Mean over the planes."""
-    own = [one.distance for one in scores.frechet if one.extractor == extractor]
-    return float(np.mean(own))
 
 
 def _spread(millilitres: tuple[float, ...]) -> dict[str, float]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.report.test_browser import CHROMIUM, CONTRAST, OVERFLOW
+from tests.report.browser import CHROMIUM, CONTRAST, OVERFLOW, visit
 from tests.report.volumes.test_viewer import without
 
 DRAWN = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
@@ -38,17 +38,6 @@ def launch():
 @pytest.fixture(scope="module")
 def sighted(launch):
     return launch(*DRAWN)
-
-
-def visit(chromium, path, *, width=1280, scheme="light"):
-    """A tab with the page, which notes what it complains about and asks for."""
-    tab = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    tab.complaints, tab.requests = [], []
-    tab.on("console", lambda message: tab.complaints.append(message.text))
-    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    tab.on("request", lambda request: tab.requests.append(request.url))
-    tab.goto(path.as_uri(), wait_until="load")
-    return tab
 
 
 def seen(tab):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from envoi.evaluation.scores import REGIONS
-from envoi.report.volumes.measures import discrepancy, largest_jump, measures
+from envoi.report.volumes.measures import measures
 from tests.report.volumes.conftest import HELD_OUT, scored
 
 REAL = scored("held-out", HELD_OUT)
@@ -44,8 +44,8 @@ def test_a_discrepancy_is_measured_by_what_chance_does_to_real_volumes():
     for squared, within in ((-0.5, True), (0.0012, True), (0.0013, False)):
         ours = replace(REAL, discrepancies=(linear, replace(rbf, squared=squared)))
         assert found(ours, "MMD") == [within]
-        assert discrepancy(ours) == squared
-        assert discrepancy(ours, "linear") == linear.squared
+        assert ours.discrepancy().squared == squared
+        assert ours.discrepancy("linear").squared == linear.squared
 
 
 def test_only_a_step_that_real_volumes_lack_is_a_seam():
@@ -71,4 +71,4 @@ def test_no_ratio_is_told_where_held_out_volumes_have_no_distance():
 def test_the_worst_axis_counts():
     jumps = {"depth": 0.01, "height": 0.3, "width": 0.02}
     ours = replace(REAL, through_plane=replace(REAL.through_plane, jumps=jumps))
-    assert largest_jump(ours) == 0.3
+    assert ours.through_plane.largest_jump == 0.3

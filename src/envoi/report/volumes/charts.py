@@ -24,8 +24,7 @@ _KEYS = (Key("accent", "synthetic"), Key("ink", "real, held out"), Key("muted", 
 
 def frechet(scores: VolumeScores) -> tuple[Chart, ...]:
     """Distances of all sets in each plane, a chart for each extractor."""
-    extractors = dict.fromkeys(one.extractor for one in scores.synthetic.frechet)
-    return tuple(_frechet(scores, extractor) for extractor in extractors)
+    return tuple(_frechet(scores, extractor) for extractor in scores.synthetic.extractors)
 
 
 def jumps(scores: VolumeScores, sets: VolumeSets) -> Chart:
@@ -126,10 +125,7 @@ def effects(scores: VolumeScores) -> Chart:
 
 
 def _frechet(scores: VolumeScores, extractor: str) -> Chart:
-    told = [
-        (row.name, [one.distance for one in row.frechet if one.extractor == extractor])
-        for row in scores.rows
-    ]
+    told = [(row.name, list(row.distances(extractor).values())) for row in scores.rows]
     every = [distance for _, distances in told for distance in distances]
     floor = min((distance for distance in every if distance > 0), default=1.0)
     with canvas(35 * len(told) + 26) as drawing:

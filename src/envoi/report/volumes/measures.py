@@ -9,7 +9,7 @@ little to matter.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from envoi.evaluation.scores import Kernel, SetScores
+from envoi.evaluation.scores import SetScores
 
 SLACK = 1.25
 LEAST_SEAM = 0.05  # a step at borders that is a twentieth larger than elsewhere
@@ -53,16 +53,6 @@ def measures(scores: SetScores, held_out: SetScores) -> tuple[Measure, ...]:
     )
 
 
-def discrepancy(scores: SetScores, kernel: Kernel = "rbf") -> float:
-    """The squared discrepancy of one kernel."""
-    return next(one.squared for one in scores.discrepancies if one.kernel == kernel)
-
-
-def largest_jump(scores: SetScores) -> float:
-    """The distance of jumps along the axis on which it is largest."""
-    return max(scores.through_plane.jumps.values())
-
-
 def _similarity(scores: SetScores, held_out: SetScores) -> Measure:
     """Pairs may be too much alike, or too little; real pairs tell how much they differ in it."""
     excess = abs(scores.similarity.mean - held_out.similarity.mean)
@@ -71,8 +61,8 @@ def _similarity(scores: SetScores, held_out: SetScores) -> Measure:
 
 def _discrepancy(scores: SetScores, held_out: SetScores) -> Measure:
     """Unbiased, so that held-out volumes may be below 0 by as much as chance puts them above."""
-    chance = abs(discrepancy(held_out))
-    return Measure("MMD", "MMD", max(0.0, discrepancy(scores)), SLACK * chance)
+    chance = abs(held_out.discrepancy().squared)
+    return Measure("MMD", "MMD", max(0.0, scores.discrepancy().squared), SLACK * chance)
 
 
 def _frechet(scores: SetScores, held_out: SetScores) -> Iterator[Measure]:
@@ -83,7 +73,7 @@ def _frechet(scores: SetScores, held_out: SetScores) -> Iterator[Measure]:
 
 
 def _jumps(scores: SetScores, held_out: SetScores) -> Measure:
-    ours, real = largest_jump(scores), largest_jump(held_out)
+    ours, real = (one.through_plane.largest_jump for one in (scores, held_out))
     return Measure(
         "jumps", "jumps between slices", ours, SLACK * real, ours / real if real else None
     )

@@ -66,15 +66,13 @@ def _pair(neighbour: Neighbour, found: Copies, sets: VolumeSets) -> Pair:
     theirs = sets.training[neighbour.training]
     title = f"Synthetic {neighbour.volume + 1}, training {neighbour.training + 1}"
     drawn = sheet([middles(ours, sets.grid), middles(theirs, sets.grid)])
-    copied = (
-        neighbour.distance < found.distance_threshold and neighbour.ratio < found.ratio_threshold
-    )
+    copied = found.is_near(neighbour) and found.has_low_ratio(neighbour)
     return Pair(picture(drawn, title), title, _words(neighbour, found, block), copied)
 
 
 def _words(neighbour: Neighbour, found: Copies, block: int) -> str:
-    near = "below" if neighbour.distance < found.distance_threshold else "not below"
-    low = "below" if neighbour.ratio < found.ratio_threshold else "not below"
+    near = "below" if found.is_near(neighbour) else "not below"
+    low = "below" if found.has_low_ratio(neighbour) else "not below"
     return (
         f"Distance {neighbour.distance:.3f}, {near} {found.distance_threshold:.3f}; ratio "
         f"{neighbour.ratio:.2f}, {low} {found.ratio_threshold:.2f}. {_moved(neighbour, block)}"

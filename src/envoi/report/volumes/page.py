@@ -88,7 +88,6 @@ def _facts(scores: VolumeScores) -> Mapping[str, str]:
         "Seams looked for at": ", ".join(str(border) for border in scores.borders),
         "MS-SSIM": f"{similarity.pairs} pairs, {similarity.scales} scales, window "
         f"{similarity.kernel_voxels}, range {similarity.data_range:g}",
-        "MMD of the table": "RBF kernel on "
-        + next(one.features for one in scores.synthetic.discrepancies if one.kernel == "rbf"),
+        "MMD of the table": "RBF kernel on " + scores.synthetic.discrepancy().features,
         "Seed": str(scores.seed),
     }

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from envoi.evaluation.scores import SetScores, VolumeScores
 from envoi.report.names import TIMES, decimal
-from envoi.report.volumes.measures import Measure, discrepancy, largest_jump, measures
+from envoi.report.rendering import Cell
+from envoi.report.volumes.measures import Measure, measures
 
 SETS: dict[str, tuple[str, str]] = {
     "synthetic": ("Synthetic", "the set in question"),
@@ -38,15 +39,6 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """A value, what stands below it, and whether it is as good as held-out volumes'."""
-
-    value: str
-    detail: str = ""
-    clear: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """One set in words; `kind` is `chosen` for the synthetic one and `pooled` for held-out."""
 
@@ -59,10 +51,8 @@ class Row:
 
 def groups(scores: VolumeScores) -> tuple[Group, ...]:
     """The columns, in the order of the cells."""
-    planes: dict[str, list[str]] = {}
-    for one in scores.synthetic.frechet:
-        planes.setdefault(one.extractor, []).append(one.plane)
-    frechet = (Group(f"Frechet on {name}", tuple(found)) for name, found in planes.items())
+    ours = scores.synthetic
+    frechet = (Group(f"Frechet on {name}", tuple(ours.distances(name))) for name in ours.extractors)
     return (
         Group("MS-SSIM"),
         Group("MMD"),
@@ -89,12 +79,12 @@ def _row(scores: SetScores, all_scores: VolumeScores) -> Row:
 
 def _cells(scores: SetScores, found: tuple[Measure, ...], *, marked: bool) -> tuple[Cell, ...]:
     """The scores, with what they are times held-out volumes' where that has a meaning."""
-    copied = max(one.copied for one in scores.copies)
+    copied = scores.copied
     texts = [
         f"{scores.similarity.mean:.3f}",
-        decimal(discrepancy(scores), 4),
+        decimal(scores.discrepancy().squared, 4),
         *(f"{one.distance:.1f}" for one in scores.frechet),
-        f"{largest_jump(scores):.3f}",
+        f"{scores.through_plane.largest_jump:.3f}",
         f"{scores.through_plane.seams:.2f}",
     ]
     told = found[: len(texts)] or (None,) * len(texts)

@@ -58,7 +58,7 @@ def figures(scores: VolumeScores) -> tuple[Figure, ...]:
     return (
         Figure(f"{within} of {len(groups)}", "measures as held-out brains"),
         *worst,
-        Figure(f"{_copied(ours)} of {ours.volumes}", "synthetic brains are copies"),
+        Figure(f"{ours.copied} of {ours.volumes}", "synthetic brains are copies"),
         Figure(
             f"{ours.similarity.mean:.2f}", f"MS-SSIM of pairs (real: {real.similarity.mean:.2f})"
         ),
@@ -89,17 +89,12 @@ def _beyond(family: str, group: Sequence[Measure]) -> str:
 
 
 def _copies(scores: SetScores) -> str:
-    copied = _copied(scores)
+    copied = scores.copied
     if not copied:
         return "No synthetic brain was found to be a copy of one that the model learnt from."
     verb = "is a copy" if copied == 1 else "are copies"
     share = percent(copied / scores.volumes, 0)
     return f"{copied} of {scores.volumes} ({share}) {verb} of a brain that the model learnt from."
-
-
-def _copied(scores: SetScores) -> int:
-    """By the space that finds more of them."""
-    return max(one.copied for one in scores.copies)
 
 
 def _near(found: Iterable[Copies]) -> str:
@@ -119,7 +114,7 @@ def _blind(scores: VolumeScores) -> str:
     blind = []
     for control in scores.controls:
         every = measures(control, scores.held_out)
-        copied = _copied(control) > control.volumes * BLIND_SHARE
+        copied = control.copied > control.volumes * BLIND_SHARE
         if all(one.within for one in every) and not copied:
             blind.append(control.name)
     if not blind:
