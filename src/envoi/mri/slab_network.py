@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from envoi.mri.convolution import Conv3d
 from envoi.mri.unet import ResidualBlock, UNet, UNetPlan
 
 Slab = Float[Tensor, "batch _ slice row column"]
@@ -71,11 +72,11 @@ class SlabNetwork(nn.Module):
         super().__init__()
         self.plan, fine = plan, plan.fine
         block = partial(ResidualBlock, dimensions=3, embedding=plan.embedding)
-        self.enter = nn.Conv3d(plan.inputs, fine, 3, padding=1)
+        self.enter = Conv3d(plan.inputs, fine, 3, padding=1)
         self.before = block(fine, fine)
         self.below = UNet(plan.below, checkpointed=checkpointed)
         self.after = block(2 * fine, fine)
-        self.leave = nn.Conv3d(fine, 1, 3, padding=1)
+        self.leave = Conv3d(fine, 1, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from envoi.mri.convolution import Conv3d
+
 # Channels and sizes change on the way.
 Maps = Float[Tensor, "batch _ ..."]
 Vector = Float[Tensor, "batch width"]
@@ -163,5 +165,5 @@ class Attention(nn.Module):
         return maps + heard
 
 
-def _convolution(dimensions: int) -> type[nn.Conv2d] | type[nn.Conv3d]:
-    return nn.Conv2d if dimensions == 2 else nn.Conv3d
+def _convolution(dimensions: int) -> type[nn.Conv2d] | type[Conv3d]:
+    return nn.Conv2d if dimensions == 2 else Conv3d
