@@ -4,10 +4,11 @@
 
 Each case is one federation that differs from `sites-5` in one thing. It has a run folder of its
 own under `--work`, so that a killed job goes on where it was, and the file is written again
-after each case.
+after each case. With `--cases` the others stay as the file has them.
 """
 
 import argparse
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=8, help="of each site, in every case")
+    parser.add_argument("--cases", default=",".join(case.name for case in CASES))
     parser.add_argument("--work", type=Path, default=Path("runs/reach"))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -86,12 +88,24 @@ def main() -> None:
         "budget": asdict(budget),
         "environment": environment(),
     }
-    found = []
+    found = known(options.out, report)
     for case, result in results(options, data, budget):
-        found.append(told(case, result))
-        print(case.name, found[-1]["rows"]["envoi"], flush=True)
-        write_json(options.out, {**report, "cases": found})
-    print(as_markdown(found))
+        found[case.name] = told(case, result)
+        print(case.name, found[case.name]["rows"]["envoi"], flush=True)
+        ordered = [found[case.name] for case in CASES if case.name in found]
+        write_json(options.out, {**report, "cases": ordered})
+    print(as_markdown(ordered))
+
+
+def known(file: Path, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The cases of a file whose settings are those of `report`."""
+    if not file.exists():
+        return {}
+    told, ours = json.loads(file.read_text()), json.loads(json.dumps(report))
+    same = all(told[key] == ours[key] for key in ("data", "seed", "epochs"))
+    if not same or not told["budget"].items() <= ours["budget"].items():
+        raise SystemExit(f"{file.name} is of other settings: name another file")
+    return {case["case"]: case for case in told["cases"]}
 
 
 def results(
@@ -100,7 +114,7 @@ def results(
     """Each case with its result, as soon as it is known."""
     methods = {name: method_called(name) for name in METHODS}
     shared = options.work / "pooled"
-    for case in CASES:
+    for case in (case for case in CASES if case.name in options.cases.split(",")):
         settings = _settings(case, epochs=options.epochs, seed=options.seed)
         folder = options.work / case.name
         yield case, run_bench(data, settings, methods, folder, budget=budget, shared=shared)

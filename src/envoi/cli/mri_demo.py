@@ -31,6 +31,7 @@ def demo(
         stacked(result.held_out),
         stacked(result.synthetic),
         result.training[0].volume.grid,
+        of_phantoms=True,
     )
     words = {
         "Model": "joint",

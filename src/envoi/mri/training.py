@@ -56,6 +56,7 @@ class MriTraining:
             less memory.
         rate: Learning rate after its warm-up.
         warm_up: Steps over which it rises.
+        decay: Part of the training, at its end, over which it falls to nothing.
         seed: Of weights, batches and noise.
         seconds: Time after which training ends before its last step; 0 is no limit.
         clock: Which time `seconds` means: `processor` is of this process's threads together, and
@@ -72,6 +73,7 @@ class MriTraining:
     parts: int = 1
     rate: float = 3e-4
     warm_up: int = 100
+    decay: float = 0.0
     seed: int = 0
     seconds: float = 0.0
     clock: Clock = "wall"
@@ -89,6 +91,8 @@ class MriTraining:
                 raise _wrong(name, f"{least} or more", getattr(self, name))
         if self.parts < 1 or self.batch % self.parts:
             raise _wrong("parts", f"a divisor of the batch, {self.batch}", self.parts)
+        if not 0 <= self.decay <= 1:
+            raise _wrong("decay", "a value from 0 to 1", self.decay)
         for name in ("rate", "average"):
             if not 0 < getattr(self, name) < 1:
                 raise _wrong(name, "a value above 0 and below 1", getattr(self, name))
@@ -150,9 +154,8 @@ class _Training:
 
     def learn(self, population: Population) -> dict[str, float]:
         """One step; its loss terms."""
-        warm = min(1.0, (self.step + 1) / max(self._settings.warm_up, 1))
         for group in self._optimiser.param_groups:
-            group["lr"] = self._settings.rate * warm
+            group["lr"] = self._rate()
         self._optimiser.zero_grad(set_to_none=True)
         parts = self.processes.share(range(self._settings.parts))
         told = [self._learn_part(part, population) for part in parts]
@@ -163,6 +166,16 @@ class _Training:
         self._follow()
         means = torch.stack([torch.stack(list(terms.values())) for terms in told]).sum(dim=0)
         return dict(zip(told[0], self.processes.summed(means).tolist(), strict=True))
+
+    def _rate(self) -> float:
+        """Of this step: it rises, stays, and falls as steps or time run out."""
+        settings, done = self._settings, self.step / self._settings.steps
+        if settings.seconds and settings.decay:
+            used = self.seconds / settings.seconds if self.processes.first else 0.0
+            done = max(done, float(self.processes.summed(torch.tensor(used))))
+        rising = (self.step + 1) / max(settings.warm_up, 1)
+        falling = (1 - done) / settings.decay if settings.decay else 1.0
+        return settings.rate * max(0.0, min(1.0, rising, falling))
 
     def _learn_part(self, part: int, population: Population) -> dict[str, Tensor]:
         """Add a part's gradients; its share of the loss terms."""

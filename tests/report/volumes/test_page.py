@@ -128,6 +128,14 @@ def test_everything_shown_is_also_said(page):
     assert len(labels) == 9 * 11
 
 
+def test_a_page_of_phantoms_says_so_and_not_that_it_shows_scans(scores, sets, tmp_path):
+    path = tmp_path / "phantoms.html"
+    write_volume_report(path, scores, replace(sets, of_phantoms=True))
+    page = bare(path.read_text(encoding="utf-8"))
+    assert "what is called real here are phantoms" in page
+    assert "real scans" not in page
+
+
 def test_equal_inputs_give_equal_bytes(report, scores, sets, tmp_path):
     again = tmp_path / "again.html"
     write_volume_report(again, scores, sets, model={"Model": "joint", "Steps of training": "900"})

@@ -52,7 +52,7 @@ def _content(scores: VolumeScores, sets: VolumeSets, model: Mapping[str, str]) -
         "policy": view.policy if view else POLICY,
         "scores": scores,
         "verdict": verdict(scores),
-        "notes": notes(scores),
+        "notes": notes(scores, of_phantoms=sets.of_phantoms),
         "figures": figures(scores),
         "still": _still(sets),
         "viewer": view,

@@ -18,12 +18,14 @@ class VolumeSets:
         held_out: Real volumes that it did not.
         synthetic: The model's.
         grid: Of all of them.
+        of_phantoms: Whether the real ones are phantoms, which the page then says.
     """
 
     training: Volumes
     held_out: Volumes
     synthetic: Volumes
     grid: Grid
+    of_phantoms: bool = False
 
 
 def check_sets(sets: VolumeSets, scores: VolumeScores) -> None:

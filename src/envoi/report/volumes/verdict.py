@@ -8,6 +8,10 @@ from envoi.report.names import percent
 from envoi.report.volumes.measures import Measure, measures
 
 BLIND_SHARE = 0.5
+_OF_PEOPLE = "This page shows real scans, and holds one of them whole: keep it where scans may be."
+_OF_PHANTOMS = (
+    "No person's scan is shown: what is called real here are phantoms, brains made by formulas."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ def verdict(scores: VolumeScores) -> str:
     )
 
 
-def notes(scores: VolumeScores) -> tuple[str, ...]:
+def notes(scores: VolumeScores, *, of_phantoms: bool = False) -> tuple[str, ...]:
     """What must be said beside the verdict, the unwelcome first."""
     groups = _families(scores)
     within = [name for name, group in groups.items() if _all_within(group)]
@@ -43,7 +47,7 @@ def notes(scores: VolumeScores) -> tuple[str, ...]:
         _near(scores.synthetic.copies),
         _blind(scores),
         "Finding no copies is no proof of privacy: whole brains are compared, not parts of them.",
-        "This page shows real scans, and holds one of them whole: keep it where scans may be.",
+        _OF_PHANTOMS if of_phantoms else _OF_PEOPLE,
     ]
     return tuple(note for note in found if note)
 
