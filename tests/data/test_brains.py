@@ -54,6 +54,22 @@ def test_brains_are_read_with_what_is_known_of_their_persons(folder):
     assert (subjects[2].volume.voxels == alone.voxels).all()
 
 
+def test_a_bids_data_set_is_read_as_a_flat_folder_is(folder):
+    wanted = load_brains(folder)
+    for name in ("sub-01_ses-1", "sub-01_ses-2", "sub-02"):
+        place = folder.joinpath(*name.split("_"), "anat")
+        place.mkdir(parents=True)
+        (folder / f"{name}_T1w.nii.gz").rename(place / f"{name}_T1w.nii.gz")
+        (place / f"{name}_T1w.json").write_text("{}")
+        (place / f"{name}_T2w.nii.gz").write_text("not looked at")
+    (folder / "sub-02/func").mkdir()
+    (folder / "sub-02/func/sub-02_task-rest_bold.nii.gz").write_text("not looked at")
+    subjects = load_brains(folder)
+    assert [s.name for s in subjects] == [s.name for s in wanted]
+    for one, other in zip(subjects, wanted, strict=True):
+        assert (one.volume.voxels == other.volume.voxels).all()
+
+
 def test_files_without_a_row_and_rows_without_a_file_are_told_together(folder):
     save(folder / f"{SECRET}_T1w.nii")
     table(folder, sub_01=30, sub_02=40, sub_03=50)

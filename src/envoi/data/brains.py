@@ -1,5 +1,7 @@
 """A folder of brains: `sub-01_T1w.nii.gz`, `sub-02_ses-1_T1w.nii.gz`, ... and `participants.tsv`.
 
+Without such files in the folder itself it is read as a BIDS data set, whose T1-weighted scans lie in
+`sub-01/anat/` or `sub-01/ses-1/anat/` (bids-specification.readthedocs.io, Magnetic Resonance Imaging).
 What stands before the first `_` of a file's name is the `participant_id` of one person; parts
 such as `ses-1` tell scans of that person apart. What was read and prepared once is kept in a
 cache under the digest of the file and of what was done to it.
@@ -24,6 +26,7 @@ from envoi.volumes import Grid, Subject, Volume
 
 # Counts up when the same file and permissions give other voxels than before.
 _PREPARATION = 1
+_BIDS = ("sub-*/anat/*_T1w.nii*", "sub-*/ses-*/anat/*_T1w.nii*")
 
 OnSubject = Callable[[Subject], None]
 
@@ -38,7 +41,7 @@ def load_brains(
     """Read all brains of a folder, in the order of their names.
 
     Args:
-        folder: Holds the files and the table; folders below it are not looked into.
+        folder: Holds the table, and the files or a BIDS data set.
         permissions: What may be done to a scan; None permits nothing.
         cache: Prepared volumes are kept here, and taken from here. None keeps nothing.
         on_subject: Called as each subject is read.
@@ -104,7 +107,11 @@ def _files(folder: Path) -> list[Path]:
         found = err.strerror or "an error of the file system"
         remedy = f"Give a folder of NIfTI files with a {TABLE}."
         raise StorageError(Problem("a folder of brains", found, "folder", remedy)) from None
-    return [file for file in names if file.name.endswith(ENDINGS) and file.name[0] != "."]
+    below = [file for pattern in _BIDS for file in folder.glob(pattern)]
+    for files in (names, sorted(below, key=lambda file: file.name)):
+        if scans := [file for file in files if file.name.endswith(ENDINGS) and file.name[0] != "."]:
+            return scans
+    return []
 
 
 def _person(name: str) -> str:
