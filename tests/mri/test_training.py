@@ -1,10 +1,13 @@
 """Training of volume models: resumed to the same bits, averaged, bounded in time."""
 
+import itertools
+
 import pytest
 import torch
 
 from envoi.checkpoint import Checkpoint
 from envoi.errors import MethodError, SettingsError, StorageError
+from envoi.mri import training
 from envoi.mri.modes import ModelCard, plan_of, read_card, read_model, write_model
 from envoi.mri.run import check_learnt_from, fresh_model, train_in
 from envoi.mri.training import MriTraining, train
@@ -57,6 +60,25 @@ def test_the_model_ends_with_averaged_weights(population):
         torch.testing.assert_close(value.detach(), expected[name], atol=1e-7, rtol=0)
 
 
+@pytest.mark.parametrize("ends_by", ["steps", "time"])
+def test_the_rate_rises_stays_and_falls_to_nothing(ends_by, population, monkeypatch):
+    rates = []
+
+    class Watched(torch.optim.AdamW):
+        def step(self):
+            rates.append(self.param_groups[0]["lr"])
+            super().step()
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    ticks = itertools.count()  # a step begins and ends: one second
+    monkeypatch.setitem(training._CLOCKS, "wall", lambda: float(next(ticks)))
+    limits = {"steps": {"steps": 10}, "time": {"steps": 1000, "seconds": 10}}[ends_by]
+    settings = MriTraining(batch=1, warm_up=2, rate=0.01, decay=0.5, **limits)
+    assert train(fresh_model(PLANS["joint"], 0), population, settings) == 10
+    expected = [0.005, 0.01, 0.01, 0.01, 0.01, 0.01, 0.008, 0.006, 0.004, 0.002]
+    assert rates == pytest.approx(expected)
+
+
 def test_a_training_that_diverges_stops_with_a_line(population):
     model = fresh_model(PLANS["joint"], 0)
     with torch.no_grad():
@@ -88,6 +110,7 @@ def test_seeds_decide_weights_and_leave_the_global_generator_alone():
         ({"steps": 0}, "steps"),
         ({"batch": 0}, "batch"),
         ({"warm_up": -1}, "warm_up"),
+        ({"decay": 1.5}, "decay"),
         ({"seconds": -1.0}, "seconds"),
         ({"rate": 0.0}, "rate"),
         ({"rate": float("nan")}, "rate"),

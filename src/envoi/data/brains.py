@@ -1,7 +1,7 @@
 """A folder of brains: `sub-01_T1w.nii.gz`, `sub-02_ses-1_T1w.nii.gz`, ... and `participants.tsv`.
 
-Without such files in the folder itself it is read as a BIDS data set, whose T1-weighted scans lie in
-`sub-01/anat/` or `sub-01/ses-1/anat/` (bids-specification.readthedocs.io, Magnetic Resonance Imaging).
+Without such files in the folder itself it is read as a BIDS data set, whose T1-weighted scans are
+in `sub-01/anat/` or `sub-01/ses-1/anat/` (BIDS specification, "Magnetic Resonance Imaging").
 What stands before the first `_` of a file's name is the `participant_id` of one person; parts
 such as `ses-1` tell scans of that person apart. What was read and prepared once is kept in a
 cache under the digest of the file and of what was done to it.
