@@ -11,7 +11,7 @@ from envoi.cli.mri_options import SeedOption
 
 def demo(
     out: Annotated[Path, typer.Option("--out", help="The folder.")] = Path("runs/mri-demo"),
-    minutes: Annotated[float, typer.Option(min=0.01, help="Of training.")] = 4.5,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Of training.")] = 6.0,
     subjects: Annotated[int, typer.Option(min=16, help="Made brains.")] = 60,
     samples: Annotated[int, typer.Option(min=4, help="Volumes to draw.")] = 16,
     seed: SeedOption = 0,

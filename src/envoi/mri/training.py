@@ -39,7 +39,7 @@ _LARGEST_NORM = 1.0
 
 Clock = Literal["wall", "processor"]
 _OF_MODES: dict[str, dict[str, float]] = {
-    "joint": {"rate": 1e-3},
+    "joint": {"rate": 1e-3, "decay": 0.5},
     "paper": {"rate": 1e-4, "average": 0.9999},
 }
 _CLOCKS = {"wall": time.monotonic, "processor": time.process_time}

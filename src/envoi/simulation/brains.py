@@ -43,11 +43,11 @@ class BrainDemo:
 
     subjects: int = 60
     held_out: int = 12
-    minutes: float = 4.5
+    minutes: float = 6.0
     samples: int = 16
     steps: int = 20
-    shape: tuple[int, int, int] = (48, 56, 48)
-    spacing_mm: float = 4.0
+    shape: tuple[int, int, int] = (40, 48, 40)
+    spacing_mm: float = 4.8
     seed: int = 0
     training_steps: int = 100_000
 
