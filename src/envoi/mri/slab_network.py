@@ -2,7 +2,8 @@
 
 What removes noise from a voxel is the same in every slice. At the finest level a few channels of
 3D convolutions therefore treat all slices of a slab alike; below it slices are channels of a 2D
-U-Net, which sees the anatomy of the slab as a whole. Both are told the conditions.
+U-Net, which sees the anatomy of the slab as a whole. Beside them the noisy voxels are smoothed. All
+three are told the conditions.
 
 Memory: `fine` times `thickness` maps at full size for the 3D level, and the U-Net's.
 """
@@ -16,9 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from envoi.mri.convolution import Conv3d
+from envoi.mri.smoothing import Smoothing
 from envoi.mri.unet import ResidualBlock, UNet, UNetPlan
 
 Slab = Float[Tensor, "batch _ slice row column"]
+# Means over cubes of 3 to 7 voxels.
+_SMOOTHED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,7 @@ class SlabNetwork(nn.Module):
         super().__init__()
         self.plan, fine = plan, plan.fine
         block = partial(ResidualBlock, dimensions=3, embedding=plan.embedding)
+        self.smoothing = Smoothing(plan.embedding, _SMOOTHED)
         self.enter = Conv3d(plan.inputs, fine, 3, padding=1)
         self.before = block(fine, fine)
         self.below = UNet(plan.below, checkpointed=checkpointed)
@@ -83,10 +88,11 @@ class SlabNetwork(nn.Module):
     def forward(
         self, maps: Slab, conditions: Float[Tensor, "batch width"]
     ) -> Float[Tensor, "batch slice row column"]:
-        """One value for each voxel of the slab."""
+        """One value for each voxel of the slab; the first channel is what is noisy."""
+        smooth: Tensor = self.smoothing(maps[:, :1], conditions)
         maps = self.before(self.enter(maps), conditions)
         slices = maps.flatten(1, 2).contiguous(memory_format=torch.channels_last)
         whole = self.below(slices, conditions).reshape(maps.shape)
         maps = self.after(torch.cat([maps, whole], dim=1), conditions)
-        found: Tensor = self.leave(functional.silu(maps))
-        return found[:, 0]
+        left: Tensor = self.leave(functional.silu(maps))[:, 0]
+        return left + smooth
