@@ -3,12 +3,13 @@
     python benchmarks/mri_complete.py BRAINS --work runs/mri --out complete.json
 
 The model is the `joint` one that `mri_models.py` trained. Each of the 12 held-out people gives
-every n-th axial slice; errors are of the others, over the voxels of the true brain. One drawn
-volume is a sample, which errs more than the mean of several and is as sharp as a scan;
-`sharpness` is the mean absolute step between neighbouring rows, over that of the true slices.
+every n-th axial slice; errors are of the others, over the voxels of the true brain. `psnr_db` is of
+the mean squared error over people; `sharpness` is the mean absolute step between neighbouring
+rows, over that of the true slices (1 is as sharp as a scan, a blurred slice has less).
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,9 +56,14 @@ def main() -> None:
     torch.set_num_threads(1)
     model = read_model(options.work / "joint" / "run" / "model.safetensors")
     _, people = subjects_of(options.brains, options.seed)
+    if not all(2 <= int(every) <= 12 for every in options.every.split(",")):
+        parser.error("--every takes numbers from 2 to 12")
     found = {}
     for every in map(int, options.every.split(",")):
-        filled = [ways(model, one, every, options.draws, options.seed) for one in people]
+        filled = [
+            ways(model, one, every, range(options.draws * n, options.draws * (n + 1)), options.seed)
+            for n, one in enumerate(people)
+        ]
         found[f"every {every}"] = {
             way: asdict(errors([volumes[way] for volumes in filled], people, every))
             for way in filled[0]
@@ -69,13 +75,13 @@ def main() -> None:
 
 
 def ways(
-    model: VolumeModel, person: Subject, every: int, draws: int, seed: int
+    model: VolumeModel, person: Subject, every: int, numbers: Sequence[int], seed: int
 ) -> dict[str, Voxels]:
-    """The brain of a person, filled in each way."""
+    """The brain of a person, filled in each way; by the model once for each number."""
     scan = person.volume
     known = given_slices(scan.voxels, Plane.AXIAL, slices=None, every=every)
     drawn = []
-    for number in range(1, draws + 1):
+    for number in numbers:
         voxels = drawn_intensities(
             model,
             person.age_years,
@@ -89,7 +95,7 @@ def ways(
     kept = np.arange(0, len(scan.voxels), every)
     return {
         "joint, one": drawn[0],
-        f"joint, mean of {draws}": np.mean(drawn, axis=0),
+        f"joint, mean of {len(drawn)}": np.mean(drawn, axis=0),
         **{name: interpolated(scan.voxels, kept, degree) for name, degree in DEGREES.items()},
     }
 

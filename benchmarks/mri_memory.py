@@ -6,7 +6,7 @@ Training has one item a step. Predictions are of tensors (`envoi.mri.memory`). E
 predicted to stay under the limit is measured in a process of its own: by how much its resident
 memory grows while it samples with one step of the solver, or trains for two steps on one volume,
 after a small model of its kind has loaded the libraries' code. `measured_bytes` of the others is
-empty. Cases that the file has measured before are kept.
+empty. What the file has measured before is kept, unless its prediction has changed since.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from io import StringIO
 from pathlib import Path
@@ -69,18 +69,22 @@ def main() -> None:
         use_model(mode, WARM_UP_SIZE, phase)
         print(grown_bytes(mode, int(size), phase))
         return
-    measured = {row.case: row.measured_bytes for row in rows_of(options.out)}
-    rows: list[Row] = []
+    if options.out is None:
+        parser.error("--out is needed")
+    rows = {row.case: row for row in rows_of(options.out)}
     for mode in MODES:
         for size in map(int, options.sizes.split(",")):
             for phase in ("sample", "train"):
                 predicted = predicted_bytes(plan_of(mode, (size, size, size), {}), Use(phase))
-                found = measured.get((mode, size, phase))
+                before = rows.get((mode, size, phase))
+                same = before is not None and before.predicted_bytes == predicted
+                found = before.measured_bytes if before and same else None
                 if found is None and predicted < options.limit_gib * 2**30:
                     found = measured_apart(mode, size, phase)
-                rows.append(Row(mode, size, phase, "fp32", "cpu", predicted, found))
-                print(rows[-1], "" if found is None else f"{found / predicted:.3f}", flush=True)
-                write_text(options.out, as_csv(rows))
+                row = Row(mode, size, phase, "fp32", "cpu", predicted, found)
+                rows[row.case] = row
+                print(row, "" if found is None else f"{found / predicted:.3f}", flush=True)
+                write_text(options.out, as_csv(rows.values()))
 
 
 def measured_apart(mode: str, size: int, phase: str) -> int:
@@ -131,7 +135,7 @@ def rows_of(file: Path) -> Iterator[Row]:
             )
 
 
-def as_csv(rows: list[Row]) -> str:
+def as_csv(rows: Iterable[Row]) -> str:
     """With a header; what was not measured is empty."""
     text = StringIO()
     table = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")

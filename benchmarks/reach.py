@@ -78,6 +78,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/reach"))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    cases = options.cases.split(",")
+    if unknown := set(cases) - {case.name for case in CASES}:
+        parser.error(f"no such cases: {', '.join(sorted(unknown))}")
     torch.set_num_threads(1)
     data = load_medmnist(options.data)
     budget = Budget.preset("smoke", size_px=data.train.images.shape[-1])
@@ -101,11 +104,11 @@ def known(file: Path, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The cases of a file whose settings are those of `report`."""
     if not file.exists():
         return {}
-    told, ours = json.loads(file.read_text()), json.loads(json.dumps(report))
-    same = all(told[key] == ours[key] for key in ("data", "seed", "epochs"))
-    if not same or not told["budget"].items() <= ours["budget"].items():
+    before, ours = json.loads(file.read_text()), json.loads(json.dumps(report))
+    same = all(before[key] == ours[key] for key in ("data", "seed", "epochs"))
+    if not same or not before["budget"].items() <= ours["budget"].items():
         raise SystemExit(f"{file.name} is of other settings: name another file")
-    return {case["case"]: case for case in told["cases"]}
+    return {case["case"]: case for case in before["cases"]}
 
 
 def results(

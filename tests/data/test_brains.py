@@ -70,6 +70,27 @@ def test_a_bids_data_set_is_read_as_a_flat_folder_is(folder):
         assert (one.volume.voxels == other.volume.voxels).all()
 
 
+def nested(folder, name, *parts):
+    place = folder.joinpath(*parts, "anat")
+    place.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}_T1w.nii.gz").rename(place / f"{name}_T1w.nii.gz")
+
+
+def test_a_scan_in_the_folder_of_another_person_or_session_is_refused(folder):
+    nested(folder, "sub-02", "sub-02")
+    nested(folder, "sub-01_ses-2", "sub-02", "ses-2")
+    nested(folder, "sub-01_ses-1", "sub-01", "ses-2")
+    assert refusal(folder) == (
+        "file 1 in name order; file 2 in name order: expected a name that begins as its folders, "
+        "found another. Move the file, or name it after its folders."
+    )
+
+
+def test_a_folder_with_both_layouts_is_refused(folder):
+    nested(folder, "sub-02", "sub-02")
+    assert "found 2 in the folder and 1 in sub-*/anat" in refusal(folder)
+
+
 def test_files_without_a_row_and_rows_without_a_file_are_told_together(folder):
     save(folder / f"{SECRET}_T1w.nii")
     table(folder, sub_01=30, sub_02=40, sub_03=50)
@@ -109,7 +130,7 @@ def test_a_folder_that_cannot_be_listed_is_told(folder, monkeypatch):
     monkeypatch.setattr(envoi.data.brains, "read_participants", lambda folder: {})
     told = refusal(folder / "participants.tsv", kind=StorageError)
     assert told.startswith("folder: expected a folder of brains, found ")
-    assert told.endswith("Give a folder of NIfTI files with a participants.tsv.")
+    assert told.endswith("or a BIDS data set, with a participants.tsv.")
 
 
 def test_volumes_of_unlike_shapes_are_refused(folder):

@@ -8,10 +8,12 @@ from envoi.mri.convolution import Conv3d
 
 
 def both(**options):
-    torch.manual_seed(0)
-    own = Conv3d(3, 8, **options)
-    theirs = nn.Conv3d(3, 8, **options)
-    theirs.load_state_dict(own.state_dict())
+    own, theirs = Conv3d(4, 8, **options), nn.Conv3d(4, 8, **options)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for ours, reference in zip(own.parameters(), theirs.parameters(), strict=True):
+            ours.copy_(0.3 * torch.randn(ours.shape, generator=generator))
+            reference.copy_(ours)
     return own, theirs
 
 
@@ -25,11 +27,17 @@ def both(**options):
         {"kernel_size": 3, "padding": 1, "stride": 2},
         {"kernel_size": 1},
         {"kernel_size": (5, 3, 1), "padding": (2, 1, 0)},
+        {"kernel_size": 2, "padding": 1},
+        {"kernel_size": 3, "padding": 2},
+        {"kernel_size": 3, "padding": 1, "groups": 2},
+        {"kernel_size": 3, "padding": 2, "dilation": 2},
+        {"kernel_size": 3, "padding": 1, "padding_mode": "replicate"},
     ],
 )
 def test_results_and_gradients_are_pytorchs(depth, batch, options):
     own, theirs = both(**options)
-    found = torch.randn(batch, 3, depth, 6, 5, requires_grad=True)
+    generator = torch.Generator().manual_seed(1)
+    found = torch.randn(batch, 4, depth, 6, 5, generator=generator).requires_grad_()
     wanted = found.detach().clone().requires_grad_()
     one, other = own(found), theirs(wanted)
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
@@ -52,5 +60,5 @@ def test_only_small_single_items_are_convolved_in_halves(batch, rows, items, mon
         return convolve(maps, *rest, **options)
 
     monkeypatch.setattr(nn.functional, "conv3d", watched)
-    own(torch.zeros(batch, 3, 16, rows, 4))
+    own(torch.zeros(batch, 4, 16, rows, 4))
     assert convolved == [items]

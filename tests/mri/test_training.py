@@ -14,7 +14,7 @@ from envoi.mri.training import MriTraining, train
 from tests.launched import TORCHRUN, python
 from tests.mri.conftest import PLANS, SHAPE, subjects
 
-FEW = MriTraining(steps=6, batch=2, warm_up=2)
+FEW = MriTraining(steps=6, batch=2, warm_up=2, cool_down=0.5)
 every_plan = pytest.mark.parametrize("name", list(PLANS))
 
 
@@ -73,7 +73,7 @@ def test_the_rate_rises_stays_and_falls_to_nothing(ends_by, population, monkeypa
     ticks = itertools.count()  # a step begins and ends: one second
     monkeypatch.setitem(training._CLOCKS, "wall", lambda: float(next(ticks)))
     limits = {"steps": {"steps": 10}, "time": {"steps": 1000, "seconds": 10}}[ends_by]
-    settings = MriTraining(batch=1, warm_up=2, rate=0.01, decay=0.5, **limits)
+    settings = MriTraining(batch=1, warm_up=2, rate=0.01, cool_down=0.5, **limits)
     assert train(fresh_model(PLANS["joint"], 0), population, settings) == 10
     expected = [0.005, 0.01, 0.01, 0.01, 0.01, 0.01, 0.008, 0.006, 0.004, 0.002]
     assert rates == pytest.approx(expected)
@@ -110,7 +110,7 @@ def test_seeds_decide_weights_and_leave_the_global_generator_alone():
         ({"steps": 0}, "steps"),
         ({"batch": 0}, "batch"),
         ({"warm_up": -1}, "warm_up"),
-        ({"decay": 1.5}, "decay"),
+        ({"cool_down": 1.5}, "cool_down"),
         ({"seconds": -1.0}, "seconds"),
         ({"rate": 0.0}, "rate"),
         ({"rate": float("nan")}, "rate"),

@@ -19,7 +19,9 @@ from envoi.settings import Budget, TrainingSettings
 from envoi.simulation.bench import run_bench
 from envoi.simulation.demo import DemoSettings, run_demo
 from envoi.simulation.federation import Federation, FederationSettings
+from envoi.simulation.multi_round import multi_round_called
 from envoi.simulation.partition import Iid, Natural
+from envoi.site.course import diverged
 from envoi.study import load_study
 from envoi.submission import open_submission
 
@@ -40,6 +42,7 @@ SETTINGS = FederationSettings(
     networks=("convnet-small",),
     training=TrainingSettings(epochs=1, batch_size=16, rate=0.05),
 )
+ROUNDS = multi_round_called("fedavg_rounds_1")
 METHODS = ("fedavg", "ensemble_mean_logits", "fedisca")
 
 
@@ -187,6 +190,17 @@ def test_a_method_that_diverges_leaves_the_others_their_rows(data, tmp_path):
         run_bench(data, SETTINGS, chosen, tmp_path, budget=wild)
     kept = RunFolder(tmp_path).result().methods
     assert list(kept) == ["pooled", "local/site-1", "local/site-2", "ensemble_size"]
+
+
+def test_rounds_that_diverge_leave_the_others_their_rows(data, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise diverged("a finite loss", "nan in epoch 1", "site-1")
+
+    monkeypatch.setattr(Federation, "rounds", lambda *_: iter(fail, None))
+    chosen = {"ensemble_size": method_called("ensemble_size"), "fedavg_rounds_1": ROUNDS}
+    with pytest.raises(MethodError, match="training has diverged"):
+        run_bench(data, SETTINGS, chosen, tmp_path, budget=BUDGET)
+    assert "ensemble_size" in RunFolder(tmp_path).result().methods
 
 
 def test_sites_of_several_architectures_make_one_student(data, tmp_path):

@@ -12,7 +12,7 @@ from envoi.cli.device import device_called
 from envoi.cli.images import Permissions, read_data_set
 from envoi.cli.progress import following
 from envoi.data import load_medmnist, phantom_federation
-from envoi.errors import MethodError, Problem, SettingsError
+from envoi.errors import EnvoiError, Problem, SettingsError
 from envoi.files import read_text
 from envoi.networks import architecture
 from envoi.report import write_report
@@ -21,7 +21,11 @@ from envoi.server.methods import method_called
 from envoi.settings import Budget, Preset, TrainingSettings, resolved
 from envoi.simulation.bench import claimed, run_bench
 from envoi.simulation.federation import FederationSettings
-from envoi.simulation.multi_round import multi_round_called
+from envoi.simulation.multi_round import (
+    MultiRound,
+    check_one_architecture,
+    multi_round_called,
+)
 from envoi.simulation.partition import parse_partition
 from envoi.study.contract import WeightFormat
 from envoi.types import DataSet, ImageSpec
@@ -67,12 +71,14 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
     """Run each combination of seed and partition that has no result yet.
 
     Raises:
-        EnvoiError: Anything asked for is unknown; said before the first run starts.
-        MethodError: Methods failed; said after the last run, so that each run gets its report.
+        EnvoiError: Anything asked for is unknown, said before the first run starts; or runs or
+            methods of them failed, said after the last run.
     """
     methods = {name: multi_round_called(name) or method_called(name) for name in plan.methods}
     for network in plan.networks:
         architecture(network)
+    in_rounds = [name for name, method in methods.items() if isinstance(method, MultiRound)]
+    check_one_architecture(plan.networks, in_rounds)
     device = device_called(plan.device)
     tables = _tables(plan.settings)
     runs = list(_runs(plan, tables["training"]))
@@ -83,7 +89,7 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
         import torch
 
         torch.set_num_threads(plan.threads)
-    failed: list[Problem] = []
+    failed: list[EnvoiError] = []
     for name, settings in runs:
         folder = plan.out / name
         if dry_run:
@@ -105,14 +111,13 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
                     shared=plan.out / "pooled",
                     device=device,
                 )
-        except MethodError as err:
-            failed += [
-                replace(problem, where=f"{name}, {problem.where}") for problem in err.problems
-            ]
+        except EnvoiError as err:
+            told = (replace(one, where=f"{name}, {one.where}") for one in err.problems)
+            failed.append(type(err)(*told))
         if (folder / "result.json").exists():
             typer.echo(f"report: {write_report(RunFolder(folder))}")
     if failed:
-        raise MethodError(*failed)
+        raise type(failed[0])(*(problem for err in failed for problem in err.problems))
 
 
 def _runs(plan: Plan, training: dict[str, Any]) -> Iterator[tuple[str, FederationSettings]]:

@@ -68,7 +68,7 @@ def phantom(
 
 @app.command()
 def prepare(
-    folder: Annotated[Path, typer.Argument(help="Holds .nii or .nii.gz and participants.tsv.")],
+    folder: Annotated[Path, typer.Argument(help="NIfTI files or BIDS, with participants.tsv.")],
     *,
     reorient: ReorientOption = False,
     spacing_mm: SpacingOption = None,

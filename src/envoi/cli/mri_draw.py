@@ -185,7 +185,7 @@ class _Drawing:
             seed=seed,
             number=number,
             precision=self._precision,
-            person=person,
+            about=person,
         )
         write_nifti(volume, path, {**made, **(more or {})})
 

@@ -105,13 +105,20 @@ def _files(folder: Path) -> list[Path]:
         names = sorted(folder.iterdir())
     except OSError as err:
         found = err.strerror or "an error of the file system"
-        remedy = f"Give a folder of NIfTI files with a {TABLE}."
+        remedy = f"Give a folder of NIfTI files, or a BIDS data set, with a {TABLE}."
         raise StorageError(Problem("a folder of brains", found, "folder", remedy)) from None
-    below = [file for pattern in _BIDS for file in folder.glob(pattern)]
-    for files in (names, sorted(below, key=lambda file: file.name)):
-        if scans := [file for file in files if file.name.endswith(ENDINGS) and file.name[0] != "."]:
-            return scans
-    return []
+    below = sorted(
+        (file for pattern in _BIDS for file in folder.glob(pattern)), key=lambda file: file.name
+    )
+    flat, nested = (
+        [file for file in files if file.name.endswith(ENDINGS) and file.name[0] != "."]
+        for files in (names, below)
+    )
+    if flat and nested:
+        found = f"{len(flat)} in the folder and {len(nested)} in sub-*/anat"
+        remedy = "Move one or the other away."
+        raise DataError(Problem("scans of one layout", found, "folder", remedy))
+    return flat or nested
 
 
 def _person(name: str) -> str:
@@ -125,6 +132,15 @@ def _name(file: Path) -> str:
     return "_".join([person, *(part for part in others if "-" in part)])
 
 
+def _is_at_home(file: Path) -> bool:
+    """Whether the name of a file of a BIDS data set begins with those of its folders."""
+    *_, before, last, anat = ["", "", *file.parts[:-1]]
+    if anat != "anat" or not last.startswith(("sub-", "ses-")):
+        return True
+    folders = f"{before}_{last}_" if last.startswith("ses-") else f"{last}_"
+    return file.name.startswith(folders)
+
+
 def _where(number: int) -> str:
     return f"file {number} in name order"
 
@@ -133,6 +149,9 @@ def _problems_of_names(files: list[Path], rows: dict[str, Participant]) -> Itera
     """Files without a row, rows without a file, scans that come twice, and a single person."""
     first: dict[str, int] = {}
     for number, file in enumerate(files, start=1):
+        if not _is_at_home(file):
+            remedy = "Move the file, or name it after its folders."
+            yield Problem("a name that begins as its folders", "another", _where(number), remedy)
         if _person(file.name) not in rows:
             remedy = f"Add the row to {TABLE}, or name the file after its participant_id."
             yield Problem("a row for each file", "none", _where(number), remedy)

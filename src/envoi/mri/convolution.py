@@ -17,10 +17,12 @@ _UNFOLDED = 20480
 
 
 class Conv3d(nn.Conv3d):
-    """`nn.Conv3d` with its weights and, within rounding, its results, with channels last."""
+    """`nn.Conv3d` with its weights and, within rounding, its results; on CPUs channels are last."""
 
     def forward(self, input: Maps) -> Maps:  # noqa: A002  (the name in PyTorch)
         """See the module."""
+        if input.device.type != "cpu":
+            return super().forward(input)
         weight = self.weight.contiguous(memory_format=torch.channels_last_3d)
         maps = input.contiguous(memory_format=torch.channels_last_3d)
         if not self._is_in_halves(maps):
@@ -33,10 +35,13 @@ class Conv3d(nn.Conv3d):
         return torch.cat([first, second[:, common:]], dim=1)[None]
 
     def _is_in_halves(self, maps: Maps) -> bool:
-        """Whether PyTorch would unfold, and halves give the same: stride 1, sizes kept."""
-        single = len(maps) == 1 and maps.device.type == "cpu" and maps.shape[2] > 1
-        kept = set(self.stride) == {1} and self.padding[0] == self.kernel_size[0] // 2
-        return single and kept and self.kernel_size[0] > 1 and maps[..., 0].numel() <= _UNFOLDED
+        """Whether PyTorch would unfold, and halves give the same."""
+        plain = self.groups == 1 and self.padding_mode == "zeros"
+        plain = plain and {*self.stride, *self.dilation} == {1}
+        depth = self.kernel_size[0]
+        kept = depth > 1 and depth % 2 == 1 and self.padding[0] == depth // 2
+        single = len(maps) == 1 and maps.shape[2] > 1
+        return plain and kept and single and maps[..., 0].numel() <= _UNFOLDED
 
 
 def _halves(

@@ -61,12 +61,12 @@ def sidecar_of(
     seed: int,
     number: int,
     precision: Precision,
-    person: Mapping[str, object],
+    about: Mapping[str, object],
 ) -> dict[str, Any]:
     """What stands beside a made volume: its model, and how to make it again."""
     return {
         "Model": f"envoi.mri, mode {card.mode}",
         "Seed": seed,
         "Number": number,
-        "Settings": {"Steps": steps, "Plan": card.plan, "Precision": precision, **person},
+        "Settings": {"Steps": steps, "Plan": card.plan, "Precision": precision, **about},
     }

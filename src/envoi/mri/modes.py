@@ -28,7 +28,7 @@ _PLANS: dict[str, type[JointPlan] | type[PaperPlan] | type[WholePlan]] = {
     "full3d": WholePlan,
     "wavelet3d": WholePlan,
 }
-_REMEDY = "Give the model.safetensors of a folder that `envoi mri train` wrote."
+_REMEDY = "Give the model.safetensors of a folder that this version's `envoi mri train` wrote."
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from envoi.mri.smoothing import Smoothing
 from envoi.mri.unet import ResidualBlock, UNet, UNetPlan
 
 Slab = Float[Tensor, "batch _ slice row column"]
-# Means over cubes of 3 to 7 voxels.
+# How often noisy voxels are smoothed: over 7 voxels along an axis in all.
 _SMOOTHED = 3
 
 
@@ -88,7 +88,7 @@ class SlabNetwork(nn.Module):
     def forward(
         self, maps: Slab, conditions: Float[Tensor, "batch width"]
     ) -> Float[Tensor, "batch slice row column"]:
-        """One value for each voxel of the slab; the first channel is what is noisy."""
+        """One value for each voxel of the slab; the first channel is smoothed."""
         smooth: Tensor = self.smoothing(maps[:, :1], conditions)
         maps = self.before(self.enter(maps), conditions)
         slices = maps.flatten(1, 2).contiguous(memory_format=torch.channels_last)

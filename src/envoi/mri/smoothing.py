@@ -5,23 +5,21 @@ A network learns that slowly, as its norms hide how large its inputs are; here a
 it alone, which start at zero.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 
 class Smoothing(nn.Module):
-    """A sum of the voxels and of their means over cubes, by weights that the conditions decide.
+    """A sum of the voxels and of them smoothed, by weights that the conditions decide.
 
     Args:
         embedding: Width of the vector of conditions.
-        times: How often the mean of 3 x 3 x 3 voxels is taken.
+        times: How often they are smoothed; each time takes means of 3 x 3 x 3.
     """
 
     def __init__(self, embedding: int, times: int) -> None:
         super().__init__()
-        self.times = times
         self.weights = nn.Linear(embedding, 1 + times)
         nn.init.zeros_(self.weights.weight)
         nn.init.zeros_(self.weights.bias)
@@ -32,10 +30,9 @@ class Smoothing(nn.Module):
         conditions: Float[Tensor, "batch width"],
     ) -> Float[Tensor, "batch depth row column"]:
         """One value for each voxel."""
-        smooth = [voxels]
-        for _ in range(self.times):
-            mean = functional.avg_pool3d(smooth[-1], 3, 1, 1, count_include_pad=False)
-            smooth.append(mean)
-        weights = self.weights(conditions)[:, :, None, None, None]
-        summed: Tensor = (torch.cat(smooth, dim=1) * weights).sum(dim=1)
-        return summed
+        own, *others = self.weights(conditions)[..., None, None, None].split(1, dim=1)
+        summed: Tensor = own * voxels
+        for weight in others:
+            voxels = functional.avg_pool3d(voxels, 3, 1, 1, count_include_pad=False)
+            summed = summed + weight * voxels
+        return summed[:, 0]

@@ -39,7 +39,7 @@ _LARGEST_NORM = 1.0
 
 Clock = Literal["wall", "processor"]
 _OF_MODES: dict[str, dict[str, float]] = {
-    "joint": {"rate": 1e-3, "decay": 0.5},
+    "joint": {"rate": 1e-3, "cool_down": 0.5},
     "paper": {"rate": 1e-4, "average": 0.9999},
 }
 _CLOCKS = {"wall": time.monotonic, "processor": time.process_time}
@@ -56,7 +56,8 @@ class MriTraining:
             less memory.
         rate: Learning rate after its warm-up.
         warm_up: Steps over which it rises.
-        decay: Part of the training, at its end, over which it falls to nothing.
+        cool_down: Part of the training, at its end, over which it falls linearly to nothing. Where
+            `seconds` end the training, each step's rate depends on the time it came at.
         seed: Of weights, batches and noise.
         seconds: Time after which training ends before its last step; 0 is no limit.
         clock: Which time `seconds` means: `processor` is of this process's threads together, and
@@ -73,7 +74,7 @@ class MriTraining:
     parts: int = 1
     rate: float = 3e-4
     warm_up: int = 100
-    decay: float = 0.0
+    cool_down: float = 0.0
     seed: int = 0
     seconds: float = 0.0
     clock: Clock = "wall"
@@ -82,7 +83,7 @@ class MriTraining:
 
     @classmethod
     def of_mode(cls, mode: str, **changes: Any) -> "MriTraining":  # noqa: ANN401  (any field)
-        """What suits a mode: the paper's rate and average are published, ours are measured."""
+        """What suits a mode: the paper's rate and average are published, ours were tried out."""
         return cls(**{**_OF_MODES.get(mode, {}), **changes})
 
     def __post_init__(self) -> None:
@@ -91,8 +92,8 @@ class MriTraining:
                 raise _wrong(name, f"{least} or more", getattr(self, name))
         if self.parts < 1 or self.batch % self.parts:
             raise _wrong("parts", f"a divisor of the batch, {self.batch}", self.parts)
-        if not 0 <= self.decay <= 1:
-            raise _wrong("decay", "a value from 0 to 1", self.decay)
+        if not 0 <= self.cool_down <= 1:
+            raise _wrong("cool_down", "a value from 0 to 1", self.cool_down)
         for name in ("rate", "average"):
             if not 0 < getattr(self, name) < 1:
                 raise _wrong(name, "a value above 0 and below 1", getattr(self, name))
@@ -110,7 +111,8 @@ def train(
     """Train `model` in place and leave it with its averaged weights, in evaluation mode.
 
     The number of steps is returned: less than wanted if time ran out.
-    Killed and started again with the same checkpoint, it ends with the same weights.
+    Killed and started again with the same checkpoint, it ends with the same weights, unless
+    `seconds` limit it.
     """
     checkpoint = checkpoint or Checkpoint()
     training = _Training(model, settings)
@@ -170,11 +172,11 @@ class _Training:
     def _rate(self) -> float:
         """Of this step: it rises, stays, and falls as steps or time run out."""
         settings, done = self._settings, self.step / self._settings.steps
-        if settings.seconds and settings.decay:
+        if settings.seconds and settings.cool_down:
             used = self.seconds / settings.seconds if self.processes.first else 0.0
             done = max(done, float(self.processes.summed(torch.tensor(used))))
         rising = (self.step + 1) / max(settings.warm_up, 1)
-        falling = (1 - done) / settings.decay if settings.decay else 1.0
+        falling = (1 - done) / settings.cool_down if settings.cool_down else 1.0
         return settings.rate * max(0.0, min(1.0, rising, falling))
 
     def _learn_part(self, part: int, population: Population) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from envoi.errors import MethodError, Problem
+from envoi.errors import MethodError, Problem, SettingsError
 from envoi.meter import environment, metered
 from envoi.networks.classifier import chosen_device
 from envoi.progress import OnStep, ignore_step, logged
@@ -76,9 +76,11 @@ def run_bench(  # noqa: PLR0913  (a run's inputs, each of another kind)
     with rows.timed() as seconds:
         sites = bench.sites
         references = [bench.pooled(), *bench.comparison.local()]
-        one_shot = {n: m for n, m in methods.items() if not isinstance(m, MultiRound)}
-        problems = [problem for item in one_shot.items() for problem in bench.problems(*item)]
-        bench.rounds(in_rounds)
+        for name, method in methods.items():
+            if not isinstance(method, MultiRound):
+                bench.try_method(name, method)
+        bench.try_rounds(in_rounds)
+        done = [method for name, method in methods.items() if name in rows]
         result = StudyResult(
             name=data.name,
             partition=str(settings.partition),
@@ -87,13 +89,13 @@ def run_bench(  # noqa: PLR0913  (a run's inputs, each of another kind)
             class_names=data.train.class_names,
             sites=tuple(sites),
             methods=rows.in_order([*(row.method for row in references), *methods]),
-            gallery=bench.comparison.gallery(folder / "gallery", methods.values(), on_step=on_step),
+            gallery=bench.comparison.gallery(folder / "gallery", done, on_step=on_step),
             environment=environment(device),
             wall_seconds=seconds(),
         )
     run.write_result(result)
-    if problems:
-        raise MethodError(*problems)
+    if bench.problems:
+        raise MethodError(*bench.problems)
     return result
 
 
@@ -109,13 +111,18 @@ def claimed(folder: Path, data: DataSet, settings: FederationSettings, budget: B
 
 
 class _Bench:
-    """The parts of one run, each remembered in the run folder."""
+    """The parts of one run, each remembered in the run folder.
+
+    Attributes:
+        problems: Of methods that failed; the others have their turn all the same.
+    """
 
     def __init__(
         self, federation: Federation, rows: Rows, judge: Judge, budget: Budget, on_step: OnStep
     ) -> None:
         self._federation, self._rows, self._judge = federation, rows, judge
         self._budget, self._on_step = budget, on_step
+        self.problems: list[Problem] = []
 
     @cached_property
     def sites(self) -> list[SiteResult]:
@@ -145,25 +152,27 @@ class _Bench:
 
         return self._rows.remembered("pooled", compute)
 
-    def problems(self, name: str, method: Method) -> tuple[Problem, ...]:
-        """Make the row of a method; a method that fails leaves the others their turn."""
+    def try_method(self, name: str, method: Method) -> None:
+        """Make the row of a method."""
         student = self._rows.file(name, ".safetensors")
         try:
             self.comparison.distilled(name, method, student=student, on_step=self._on_step)
         except MethodError as err:
-            return err.problems
-        return ()
+            self.problems += err.problems
 
-    def rounds(self, methods: Mapping[str, MultiRound]) -> None:
-        """Multi-round learning; methods of equal settings are milestones of one run."""
+    def try_rounds(self, methods: Mapping[str, MultiRound]) -> None:
+        """Make the rows of multi-round learning; those of equal settings are stops of one run."""
         by_rounds = dict(sorted(methods.items(), key=lambda item: item[1].rounds))
         for settings in dict.fromkeys(method.settings for method in methods.values()):
             names = [name for name, method in by_rounds.items() if method.settings == settings]
             missing = [name for name in names if name not in self._rows]
             milestones = [methods[name].rounds for name in missing]
             models = self._federation.rounds(milestones, settings, self._on_step)
-            for name in names:
-                self._rows.remembered(name, partial(self._reached, name, models))
+            try:
+                for name in names:
+                    self._rows.remembered(name, partial(self._reached, name, models))
+            except SettingsError as err:  # a site's training diverged
+                self.problems += err.problems
 
     def _reached(self, name: str, models: Iterator[RoundModel]) -> MethodResult:
         """The row of the next milestone; its peak memory is of the rounds since the last."""

@@ -187,7 +187,7 @@ def _drawn(
             seed=seed,
             number=number,
             precision="auto",
-            person={"Age": like.age_years, "Sex": like.sex},
+            about={"Age": like.age_years, "Sex": like.sex},
         )
         write_nifti(volume, folder / f"{name}_T1w.nii.gz", sidecar)
         drawn.append(Subject(name, volume, like.age_years, like.sex))

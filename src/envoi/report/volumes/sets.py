@@ -1,7 +1,7 @@
 """The volumes that a report shows, and whether they are those that were scored."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from envoi.errors import Problem, ShapeError
 from envoi.evaluation.arrays import Volumes
@@ -25,7 +25,7 @@ class VolumeSets:
     held_out: Volumes
     synthetic: Volumes
     grid: Grid
-    of_phantoms: bool = False
+    of_phantoms: bool = field(default=False, kw_only=True)
 
 
 def check_sets(sets: VolumeSets, scores: VolumeScores) -> None:
