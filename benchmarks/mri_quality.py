@@ -3,12 +3,13 @@
     python benchmarks/mri_quality.py BRAINS --work runs/mri --out benchmarks/results/mri
 
 All sets are compared with the same 60 training volumes, Frechet distances in groups of 12, the
-number of held-out volumes. Writes `table.csv` and `scores.json`. Peaks of memory are predicted ones
-of tensors (`envoi.mri.memory`).
+number of held-out volumes. Writes `table.csv` and `scores.json`, in which models without volumes
+in `--work` stay as they were. Peaks of memory are predicted ones of tensors (`envoi.mri.memory`).
 """
 
 import argparse
 import csv
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from io import StringIO
@@ -61,13 +62,25 @@ def main() -> None:
         found[mode] = looked_at.score(mode, np.stack(volumes), group_volumes=HELD_OUT)
         costs[mode] = _costs(mode, options.work / mode)
         print(mode, len(volumes), "volumes scored", flush=True)
+    before, told = _before(options.out)
     text = StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
-    for name, scores in found.items():
-        table.writerows({"model": name, **costs[name], **row} for row in _rows(scores))
+    for name in ("real", *CASES):
+        if name in found:
+            table.writerows({"model": name, **costs[name], **row} for row in _rows(found[name]))
+            told[name] = asdict(found[name])
+        else:
+            table.writerows(row for row in before if row["model"] == name)
     write_text(options.out / "table.csv", text.getvalue())
-    write_json(options.out / "scores.json", {name: asdict(one) for name, one in found.items()})
+    write_json(options.out / "scores.json", told)
+
+
+def _before(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows and scores of an earlier call."""
+    table, scores = folder / "table.csv", folder / "scores.json"
+    rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
+    return rows, json.loads(scores.read_text()) if scores.exists() else {}
 
 
 def _costs(mode: str, work: Path) -> dict[str, Any]:
