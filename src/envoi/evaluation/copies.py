@@ -90,9 +90,8 @@ class CopySearch:
             copied=0,
             neighbours=neighbours,
         )
-        near = [one for one in neighbours if found.is_near(one)]
-        copied = [one for one in near if found.has_low_ratio(one)]
-        return replace(found, near=len(near), copied=len(copied))
+        near, copied = (sum(map(test, neighbours)) for test in (found.is_near, found.is_copy))
+        return replace(found, near=near, copied=copied)
 
 
 def voxel_copies(training: Volumes, held_out: Volumes) -> CopySearch:

@@ -189,8 +189,12 @@ class Copies:
         return neighbour.distance < self.distance_threshold
 
     def has_low_ratio(self, neighbour: Neighbour) -> bool:
-        """Whether it is near to one training volume and not to the next ones."""
+        """Whether one training volume is much nearer than the next ones."""
         return neighbour.ratio < self.ratio_threshold
+
+    def is_copy(self, neighbour: Neighbour) -> bool:
+        """Whether both hold."""
+        return self.is_near(neighbour) and self.has_low_ratio(neighbour)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,8 +66,8 @@ def _pair(neighbour: Neighbour, found: Copies, sets: VolumeSets) -> Pair:
     theirs = sets.training[neighbour.training]
     title = f"Synthetic {neighbour.volume + 1}, training {neighbour.training + 1}"
     drawn = sheet([middles(ours, sets.grid), middles(theirs, sets.grid)])
-    copied = found.is_near(neighbour) and found.has_low_ratio(neighbour)
-    return Pair(picture(drawn, title), title, _words(neighbour, found, block), copied)
+    words = _words(neighbour, found, block)
+    return Pair(picture(drawn, title), title, words, found.is_copy(neighbour))
 
 
 def _words(neighbour: Neighbour, found: Copies, block: int) -> str:
