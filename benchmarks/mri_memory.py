@@ -58,6 +58,7 @@ class Row:
 def main() -> None:
     """Predict and measure every case; the file is written after each."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--sizes", default="64,96,128,224")
     parser.add_argument("--limit-gib", type=float, default=0.0, help="0 measures nothing.")
     parser.add_argument("--out", type=Path)
@@ -72,7 +73,7 @@ def main() -> None:
     if options.out is None:
         parser.error("--out is needed")
     rows = {row.case: row for row in rows_of(options.out)}
-    for mode in MODES:
+    for mode in options.modes.split(","):
         for size in map(int, options.sizes.split(",")):
             for phase in ("sample", "train"):
                 predicted = predicted_bytes(plan_of(mode, (size, size, size), {}), Use(phase))
