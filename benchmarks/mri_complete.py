@@ -79,7 +79,7 @@ def ways(
 ) -> dict[str, Voxels]:
     """The brain of a person, filled in each way; by the model once for each number."""
     scan = person.volume
-    known = given_slices(scan.voxels, Plane.AXIAL, slices=None, every=every)
+    known = given_slices(scan.voxels, Plane.AXIAL, every=every)
     drawn = []
     for number in numbers:
         voxels = drawn_intensities(

@@ -19,13 +19,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from io import StringIO
 from pathlib import Path
-from typing import cast
 
 import torch
 
 from envoi.files import write_text
 from envoi.meter import metered
-from envoi.mri.memory import Phase, Use, predicted_bytes
+from envoi.mri.memory import Use, predicted_bytes
 from envoi.mri.model import VolumeModel
 from envoi.mri.modes import model_of, plan_of
 from envoi.mri.population import Population
@@ -78,8 +77,9 @@ def main() -> None:
             for phase in ("sample", "train"):
                 predicted = predicted_bytes(plan_of(mode, (size, size, size), {}), Use(phase))
                 before = rows.get((mode, size, phase))
-                same = before is not None and before.predicted_bytes == predicted
-                found = before.measured_bytes if before and same else None
+                found = None
+                if before is not None and before.predicted_bytes == predicted:
+                    found = before.measured_bytes
                 if found is None and predicted < options.limit_gib * 2**30:
                     found = measured_apart(mode, size, phase)
                 row = Row(mode, size, phase, "fp32", "cpu", predicted, found)
@@ -128,7 +128,7 @@ def rows_of(file: Path) -> Iterator[Row]:
             yield Row(
                 line["model"],
                 int(line["size"]),
-                cast("Phase", line["phase"]),
+                line["phase"],
                 line["precision"],
                 line["device"],
                 int(line["predicted_bytes"]),

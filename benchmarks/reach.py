@@ -9,7 +9,7 @@ after each case. With `--cases` the others stay as the file has them.
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,9 +78,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/reach"))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    cases = options.cases.split(",")
-    if unknown := set(cases) - {case.name for case in CASES}:
+    asked = options.cases.split(",")
+    if unknown := set(asked) - {case.name for case in CASES}:
         parser.error(f"no such cases: {', '.join(sorted(unknown))}")
+    cases = [case for case in CASES if case.name in asked]
     torch.set_num_threads(1)
     data = load_medmnist(options.data)
     budget = Budget.preset("smoke", size_px=data.train.images.shape[-1])
@@ -92,7 +93,7 @@ def main() -> None:
         "environment": environment(),
     }
     found = known(options.out, report)
-    for case, result in results(options, data, budget):
+    for case, result in results(options, cases, data, budget):
         found[case.name] = told(case, result)
         print(case.name, found[case.name]["rows"]["envoi"], flush=True)
         ordered = [found[case.name] for case in CASES if case.name in found]
@@ -112,12 +113,12 @@ def known(file: Path, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def results(
-    options: argparse.Namespace, data: DataSet, budget: Budget
+    options: argparse.Namespace, cases: Sequence[Case], data: DataSet, budget: Budget
 ) -> Iterator[tuple[Case, StudyResult]]:
     """Each case with its result, as soon as it is known."""
     methods = {name: method_called(name) for name in METHODS}
     shared = options.work / "pooled"
-    for case in (case for case in CASES if case.name in options.cases.split(",")):
+    for case in cases:
         settings = _settings(case, epochs=options.epochs, seed=options.seed)
         folder = options.work / case.name
         yield case, run_bench(data, settings, methods, folder, budget=budget, shared=shared)

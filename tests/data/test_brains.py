@@ -54,12 +54,18 @@ def test_brains_are_read_with_what_is_known_of_their_persons(folder):
     assert (subjects[2].volume.voxels == alone.voxels).all()
 
 
+def nested(folder, name, *parts):
+    """Move a scan to where a BIDS data set has the scans of `parts`."""
+    place = folder.joinpath(*parts, "anat")
+    place.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}_T1w.nii.gz").rename(place / f"{name}_T1w.nii.gz")
+    return place
+
+
 def test_a_bids_data_set_is_read_as_a_flat_folder_is(folder):
     wanted = load_brains(folder)
     for name in ("sub-01_ses-1", "sub-01_ses-2", "sub-02"):
-        place = folder.joinpath(*name.split("_"), "anat")
-        place.mkdir(parents=True)
-        (folder / f"{name}_T1w.nii.gz").rename(place / f"{name}_T1w.nii.gz")
+        place = nested(folder, name, *name.split("_"))
         (place / f"{name}_T1w.json").write_text("{}")
         (place / f"{name}_T2w.nii.gz").write_text("not looked at")
     (folder / "sub-02/func").mkdir()
@@ -68,12 +74,6 @@ def test_a_bids_data_set_is_read_as_a_flat_folder_is(folder):
     assert [s.name for s in subjects] == [s.name for s in wanted]
     for one, other in zip(subjects, wanted, strict=True):
         assert (one.volume.voxels == other.volume.voxels).all()
-
-
-def nested(folder, name, *parts):
-    place = folder.joinpath(*parts, "anat")
-    place.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}_T1w.nii.gz").rename(place / f"{name}_T1w.nii.gz")
 
 
 def test_a_scan_in_the_folder_of_another_person_or_session_is_refused(folder):

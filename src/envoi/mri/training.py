@@ -156,8 +156,9 @@ class _Training:
 
     def learn(self, population: Population) -> dict[str, float]:
         """One step; its loss terms."""
+        rate = self._rate()
         for group in self._optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = rate
         self._optimiser.zero_grad(set_to_none=True)
         parts = self.processes.share(range(self._settings.parts))
         told = [self._learn_part(part, population) for part in parts]
@@ -171,12 +172,12 @@ class _Training:
 
     def _rate(self) -> float:
         """Of this step: it rises, stays, and falls as steps or time run out."""
-        settings, done = self._settings, self.step / self._settings.steps
-        if settings.seconds and settings.cool_down:
-            used = self.seconds / settings.seconds if self.processes.first else 0.0
-            done = max(done, float(self.processes.summed(torch.tensor(used))))
+        settings = self._settings
         rising = (self.step + 1) / max(settings.warm_up, 1)
-        falling = (1 - done) / settings.cool_down if settings.cool_down else 1.0
+        if not settings.cool_down:
+            return settings.rate * min(1.0, rising)
+        done = max(self.step / settings.steps, self._time_used())
+        falling = (1 - done) / settings.cool_down
         return settings.rate * max(0.0, min(1.0, rising, falling))
 
     def _learn_part(self, part: int, population: Population) -> dict[str, Tensor]:
@@ -191,11 +192,15 @@ class _Training:
 
     def time_is_over(self) -> bool:
         """Whether the first process has used its time, which ends it for all."""
+        return self._time_used() >= 1
+
+    def _time_used(self) -> float:
+        """Share of its time that the first process has used, told to all; 0 without a limit."""
         limit = self._settings.seconds
         if not limit:
-            return False
-        over = self.processes.first and self.seconds >= limit
-        return bool(self.processes.summed(torch.tensor(float(over))))
+            return 0.0
+        used = self.seconds / limit if self.processes.first else 0.0
+        return float(self.processes.summed(torch.tensor(used, dtype=torch.float64)))
 
     def steps_in_all(self) -> int:
         """As many as are wanted, or as the time will suffice for."""
