@@ -14,7 +14,7 @@ from envoi.mri.training import MriTraining, train
 from tests.launched import TORCHRUN, python
 from tests.mri.conftest import PLANS, SHAPE, subjects
 
-FEW = MriTraining(steps=6, batch=2, warm_up=2, cool_down=0.5)
+FEW = MriTraining(steps=6, batch=2, warm_up=2, matrix_rate=1e-3, cool_down=0.5)
 every_plan = pytest.mark.parametrize("name", list(PLANS))
 
 
@@ -112,6 +112,7 @@ def test_seeds_decide_weights_and_leave_the_global_generator_alone():
         ({"warm_up": -1}, "warm_up"),
         ({"cool_down": 1.5}, "cool_down"),
         ({"seconds": -1.0}, "seconds"),
+        ({"matrix_rate": -1e-3}, "matrix_rate"),
         ({"rate": 0.0}, "rate"),
         ({"rate": float("nan")}, "rate"),
         ({"average": 1.0}, "average"),

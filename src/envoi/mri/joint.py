@@ -26,6 +26,7 @@ from envoi.mri.angles import Target, parts, random_times, rotated, schedule, tar
 from envoi.mri.atlas import Atlas
 from envoi.mri.choices import below
 from envoi.mri.conditions import ConditionEmbedding, hidden
+from envoi.mri.gaussian import Gaussian
 from envoi.mri.given import Given, random_mask
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
 from envoi.mri.padding import ends_to_multiples
@@ -59,6 +60,7 @@ class JointPlan:
         blocks: Residual blocks of a level.
         coarse_factor: Voxels along an axis that make one coarse voxel.
         coarse_widths: Channels of the coarse network's levels.
+        factors: Of the covariance of coarse volumes.
         target: What the networks predict.
         atlas: Whether mean and deviation are of each voxel; else they are of all together.
 
@@ -74,6 +76,7 @@ class JointPlan:
     blocks: int = 1
     coarse_factor: int = 4
     coarse_widths: tuple[int, ...] = (32, 64)
+    factors: int = 64
     target: Target = "v"
     atlas: bool = True
 
@@ -106,13 +109,14 @@ class JointModel(VolumeModel):
             widths=plan.widths,
             blocks=plan.blocks,
         )
-        coarse = UNetPlan(dimensions=3, inputs=3, outputs=1, widths=plan.coarse_widths)
+        coarse = UNetPlan(dimensions=3, inputs=4, outputs=1, widths=plan.coarse_widths)
         self.slab = _Told(
             SlabNetwork(slab, checkpointed=checkpointed), conditions=2 + 2 + 1 + len(Plane)
         )
         self.coarse = _Told(UNet(coarse, checkpointed=checkpointed), conditions=1 + 2)
         size = [-(-length // plan.coarse_factor) for length in plan.shape]
         self.coarse_atlas, self.atlas = Atlas(size), Atlas(plan.shape)
+        self.gaussian = Gaussian(size, plan.factors)
 
     def prepare(self, population: Population) -> None:
         """See `VolumeModel.prepare`: atlases of coarse volumes, and of what they miss."""
@@ -123,6 +127,7 @@ class JointModel(VolumeModel):
             for one, known in zip(volumes, coarse, strict=True)
         )
         self.coarse_atlas.learn(coarse, everywhere=not self.plan.atlas)
+        self.gaussian.learn((coarse - self.coarse_atlas.mean) / self.coarse_atlas.deviation)
         self.atlas.learn(missed, everywhere=not self.plan.atlas)
 
     def losses(
@@ -161,7 +166,7 @@ class JointModel(VolumeModel):
         atlas = self.coarse_atlas
 
         def split(state: Tensor, angle: Tensor, time: float) -> tuple[Tensor, Tensor]:
-            said = self._coarse_says(state, torch.full((1,), time), told, known)
+            said = self._coarse_says(state, angle, torch.full((1,), time), told, known)
             return parts(state, said, angle, self.plan.target)
 
         start = self._noise(known[:, :1].shape, generator)
@@ -277,7 +282,7 @@ class JointModel(VolumeModel):
         angle = schedule(times[:, None, None, None, None].to(data), atlas.share)
         start = self._noise(data.shape, generator)
         mixed = rotated(data, start, angle)
-        found = self._coarse_says(mixed, times, hidden(persons, generator), known)
+        found = self._coarse_says(mixed, angle, times, hidden(persons, generator), known)
         return functional.mse_loss(found, target_of(data, start, angle, plan.target))
 
     def _coarse_given(self, voxels: Voxels, masks: Voxels) -> Float[Tensor, "batch 2 d h w"]:
@@ -288,10 +293,15 @@ class JointModel(VolumeModel):
         apart = ((mean - atlas.mean) / atlas.deviation).clamp(-_FARTHEST, _FARTHEST)
         return torch.cat([torch.where(share > 0, apart, 0.0), share], dim=1)
 
-    def _coarse_says(self, mixed: Tensor, times: Tensor, persons: Persons, known: Tensor) -> Tensor:
+    def _coarse_says(
+        self, mixed: Tensor, angle: Tensor, times: Tensor, persons: Persons, known: Tensor
+    ) -> Tensor:
+        """What follows from the covariance, and what the network adds to it."""
+        data, noise = self.gaussian.expected(mixed, angle, known)
         values = torch.cat([_signed(times)[:, None].to(persons.device), persons], dim=1)
-        found: Tensor = self.coarse(torch.cat([mixed, known], dim=1), values.to(self.device))
-        return found
+        maps = torch.cat([mixed, known, data], dim=1)
+        added: Tensor = self.coarse(maps, values.to(self.device))
+        return target_of(data, noise, angle, self.plan.target) + added
 
     def _slab_says(self, shown: Slabs, known: Slabs, context: Slabs, values: Tensor) -> Slabs:
         found: Tensor = self.slab(torch.stack([shown, known, context], dim=1), values)

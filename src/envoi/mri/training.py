@@ -1,4 +1,4 @@
-"""Training of any model of volumes: AdamW, a moving average of the weights, resumed after a kill.
+"""Training of any model of volumes: a moving average of the weights, resumed after a kill.
 
 A batch may be learned in parts, which several processes (`torchrun`) share; what is drawn depends
 on seed, step and part alone, so that two processes learn what one does, within float error.
@@ -25,6 +25,7 @@ from envoi.checkpoint import (
 )
 from envoi.errors import MethodError, Problem, SettingsError
 from envoi.mri.model import VolumeModel
+from envoi.mri.optimisers import optimisers_of
 from envoi.mri.population import Population
 from envoi.precision import computing
 from envoi.processes import current_processes
@@ -33,13 +34,11 @@ from envoi.results import StepInfo
 from envoi.seeding import torch_generator
 from envoi.settings import Precision
 
-_WEIGHT_DECAY = 1e-4
-_BETAS = (0.9, 0.99)
 _LARGEST_NORM = 1.0
 
 Clock = Literal["wall", "processor"]
 _OF_MODES: dict[str, dict[str, float]] = {
-    "joint": {"rate": 1e-3, "cool_down": 0.5},
+    "joint": {"rate": 1e-3, "matrix_rate": 3e-3, "cool_down": 0.5},
     "paper": {"rate": 1e-4, "average": 0.9999},
 }
 _CLOCKS = {"wall": time.monotonic, "processor": time.process_time}
@@ -55,6 +54,8 @@ class MriTraining:
         parts: Of a batch, computed one after the other or by several processes; more parts take
             less memory.
         rate: Learning rate after its warm-up.
+        matrix_rate: That of weights that are matrices, which Muon then learns
+            (`envoi.mri.optimisers`); 0 leaves them to AdamW.
         warm_up: Steps over which it rises.
         cool_down: Part of the training, at its end, over which it falls linearly to nothing. Where
             `seconds` end the training, each step's rate depends on the time it came at.
@@ -73,6 +74,7 @@ class MriTraining:
     batch: int = 8
     parts: int = 1
     rate: float = 3e-4
+    matrix_rate: float = 0.0
     warm_up: int = 100
     cool_down: float = 0.0
     seed: int = 0
@@ -87,7 +89,8 @@ class MriTraining:
         return cls(**{**_OF_MODES.get(mode, {}), **changes})
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch", 1), ("warm_up", 0), ("seconds", 0)):
+        leasts = {"steps": 1, "batch": 1, "warm_up": 0, "matrix_rate": 0, "seconds": 0}
+        for name, least in leasts.items():
             if not getattr(self, name) >= least:
                 raise _wrong(name, f"{least} or more", getattr(self, name))
         if self.parts < 1 or self.batch % self.parts:
@@ -150,35 +153,35 @@ class _Training:
         self.processes = current_processes()
         self.processes.require(settings.parts, what="parts of a batch")
         self._average = {name: value.detach().clone() for name, value in _parameters(model)}
-        self._optimiser = torch.optim.AdamW(
-            model.parameters(), lr=settings.rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY
-        )
+        self._optimisers = optimisers_of(model, settings.rate, settings.matrix_rate)
+        self._rates = [optimiser.defaults["lr"] for optimiser in self._optimisers]
 
     def learn(self, population: Population) -> dict[str, float]:
         """One step; its loss terms."""
-        rate = self._rate()
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        self._optimiser.zero_grad(set_to_none=True)
+        share = self._share_of_rate()
+        for optimiser, rate in zip(self._optimisers, self._rates, strict=True):
+            optimiser.param_groups[0]["lr"] = share * rate
+            optimiser.zero_grad(set_to_none=True)
         parts = self.processes.share(range(self._settings.parts))
         told = [self._learn_part(part, population) for part in parts]
         self.processes.sum_gradients(self._model.parameters())
         nn.utils.clip_grad_norm_(self._model.parameters(), _LARGEST_NORM)
-        self._optimiser.step()
+        for optimiser in self._optimisers:
+            optimiser.step()
         self.step += 1
         self._follow()
         means = torch.stack([torch.stack(list(terms.values())) for terms in told]).sum(dim=0)
         return dict(zip(told[0], self.processes.summed(means).tolist(), strict=True))
 
-    def _rate(self) -> float:
-        """Of this step: it rises, stays, and falls as steps or time run out."""
+    def _share_of_rate(self) -> float:
+        """What this step takes of the rates: more and more, all, and less as steps or time end."""
         settings = self._settings
         rising = (self.step + 1) / max(settings.warm_up, 1)
         if not settings.cool_down:
-            return settings.rate * min(1.0, rising)
+            return min(1.0, rising)
         done = max(self.step / settings.steps, self._time_used())
         falling = (1 - done) / settings.cool_down
-        return settings.rate * max(0.0, min(1.0, rising, falling))
+        return max(0.0, min(1.0, rising, falling))
 
     def _learn_part(self, part: int, population: Population) -> dict[str, Tensor]:
         """Add a part's gradients; its share of the loss terms."""
@@ -223,7 +226,15 @@ class _Training:
             "seconds": torch.tensor(self.seconds, dtype=torch.float64),
             **pack("model", self._model.state_dict()),
             **pack("average", self._average),
-            **pack("optimiser", optimiser_state(self._optimiser)),
+            **self._of_optimisers(),
+        }
+
+    def _of_optimisers(self) -> State:
+        states = map(optimiser_state, self._optimisers)
+        return {
+            name: value
+            for number, state in enumerate(states)
+            for name, value in pack(f"optimiser-{number}", state).items()
         }
 
     def restore(self, state: State) -> None:
@@ -232,7 +243,8 @@ class _Training:
         restore_module(self._model, unpack("model", state))
         for name, value in unpack("average", state).items():
             self._average[name].copy_(value)
-        restore_optimiser(self._optimiser, unpack("optimiser", state))
+        for number, optimiser in enumerate(self._optimisers):
+            restore_optimiser(optimiser, unpack(f"optimiser-{number}", state))
 
     def _follow(self) -> None:
         decay = min(self._settings.average, (1 + self.step) / (10 + self.step))

@@ -1,0 +1,85 @@
+"""Muon for matrices, AdamW for the rest."""
+
+import pytest
+import torch
+from torch import nn
+
+from envoi.mri.optimisers import Muon, alike, optimisers_of
+
+
+@pytest.mark.parametrize("shape", [(12, 40), (40, 12), (16, 16)])
+def test_singular_values_become_about_one(shape, generator):
+    matrix = torch.randn(shape, generator=generator)
+    values = torch.linalg.svdvals(alike(matrix))
+    assert values.min() > 0.3
+    assert values.max() < 1.3
+
+
+def test_directions_stay(generator):
+    matrix = torch.randn(12, 40, generator=generator)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    inner = left.T @ alike(matrix) @ right.T
+    away = inner - torch.diag(inner.diagonal())
+    assert away.abs().max() < 1e-4
+    assert (inner.diagonal() > 0).all()
+
+
+def test_nothing_stays_nothing():
+    assert not alike(torch.zeros(8, 9)).any()
+
+
+def test_a_step_is_of_adams_size(generator):
+    """Root mean square 0.2 of the rate, whatever the gradient's size."""
+    weight = nn.Parameter(torch.zeros(32, 8, 3, 3))
+    weight.grad = 1e-4 * torch.randn(weight.shape, generator=generator)
+    Muon([weight], 0.01).step()
+    assert weight.square().mean().sqrt().item() == pytest.approx(0.2 * 0.01, rel=0.2)
+    assert (weight * weight.grad).sum() < 0
+
+
+def test_momentum_carries_on_where_gradients_stop(generator):
+    weight = nn.Parameter(torch.zeros(8, 8))
+    optimiser = Muon([weight], 0.01)
+    weight.grad = torch.randn(8, 8, generator=generator)
+    optimiser.step()
+    before = weight.detach().clone()
+    weight.grad = torch.zeros(8, 8)
+    optimiser.step()
+    assert not torch.equal(weight, before)
+
+
+def test_it_learns_rare_directions_as_fast_as_common_ones():
+    """A linear map whose inputs differ tenfold in size, learned in a hundred steps."""
+    sizes = torch.logspace(0, -1, 8)
+    wanted = torch.eye(8)
+    weight = nn.Parameter(torch.zeros(8, 8))
+    optimiser = Muon([weight], 0.1)
+    for step in range(100):
+        optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 100)
+        optimiser.zero_grad()
+        ((weight - wanted) * sizes).square().sum().backward()
+        optimiser.step()
+    assert (weight - wanted).abs().max() < 0.2
+
+
+def test_matrices_go_to_muon_and_all_else_to_adam():
+    model = nn.ModuleDict(
+        {
+            "wide": nn.Conv3d(8, 16, 3),
+            "narrow": nn.Conv3d(8, 4, 3),
+            "norm": nn.GroupNorm(8, 16),
+        }
+    )
+    adam, muon = optimisers_of(model, 1e-3, 2e-3)
+    taken = muon.param_groups[0]["params"]
+    assert [id(weight) for weight in taken] == [id(model["wide"].weight)]
+    together = len(adam.param_groups[0]["params"]) + len(taken)
+    assert together == len(list(model.parameters()))
+    assert (adam.defaults["lr"], muon.defaults["lr"]) == (1e-3, 2e-3)
+
+
+def test_without_a_rate_for_matrices_adam_learns_all():
+    model = nn.Linear(16, 16)
+    (adam,) = optimisers_of(model, 1e-3, 0.0)
+    assert isinstance(adam, torch.optim.AdamW)
+    assert len(adam.param_groups[0]["params"]) == 2
