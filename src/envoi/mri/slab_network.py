@@ -91,8 +91,10 @@ class SlabNetwork(nn.Module):
         """One value for each voxel of the slab; the first channel is smoothed."""
         smooth: Tensor = self.smoothing(maps[:, :1], conditions)
         maps = self.before(self.enter(maps), conditions)
-        slices = maps.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        # Channels stay last in memory, by one copy each way; another order costs more of them.
+        slices = maps.permute(0, 3, 4, 1, 2).flatten(3).permute(0, 3, 1, 2)
         whole = self.below(slices, conditions).reshape(maps.shape)
+        whole = whole.contiguous(memory_format=torch.channels_last_3d)
         maps = self.after(torch.cat([maps, whole], dim=1), conditions)
         left: Tensor = self.leave(functional.silu(maps))[:, 0]
         return left + smooth

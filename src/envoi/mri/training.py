@@ -38,7 +38,7 @@ _LARGEST_NORM = 1.0
 
 Clock = Literal["wall", "processor"]
 _OF_MODES: dict[str, dict[str, float]] = {
-    "joint": {"rate": 1e-3, "matrix_rate": 3e-3, "cool_down": 0.5},
+    "joint": {"rate": 1e-3, "matrix_rate": 2e-2, "cool_down": 0.5},
     "paper": {"rate": 1e-4, "average": 0.9999},
 }
 _CLOCKS = {"wall": time.monotonic, "processor": time.process_time}
