@@ -7,7 +7,14 @@ import torch
 
 from envoi.errors import MethodError
 from envoi.mri.given import Given
-from envoi.mri.joint import JointModel, coarse_given, coarse_of, masked_error, place
+from envoi.mri.joint import (
+    JointModel,
+    coarse_given,
+    coarse_of,
+    masked_error,
+    place,
+    slab_maps,
+)
 from envoi.mri.slices import SlicesNetwork, SlicesPlan, distances
 from envoi.mri.whole import haar, inverse_haar
 from tests.mri.conftest import PLANS, SHAPE
@@ -202,3 +209,22 @@ class TestWavelets:
 
     def test_a_flat_volume_has_no_detail(self):
         assert haar(torch.ones(1, 1, 2, 2, 2))[0, 1:].abs().max() == 0
+
+
+def test_slabs_are_shown_with_the_intensity_that_they_amount_to(generator):
+    """Of a given voxel that is its own; of a noisy one, what its value tells at that angle."""
+    around, deviation = torch.rand(2, 1, 4, 5, 6, generator=generator)
+    clean = torch.rand(1, 4, 5, 6, generator=generator)
+    known = torch.zeros(1, 4, 5, 6)
+    known[:, 1] = 1
+    data = (clean - around) / deviation
+    noise = torch.randn(data.shape, generator=generator)
+    for angle, share in ((0.0, 0.0), (math.pi / 6, 0.5), (math.pi / 2, 1.0)):
+        turned = torch.full(data.shape, angle)
+        mixed = turned.sin() * data + turned.cos() * noise
+        maps = slab_maps(torch.where(known > 0, data, mixed), known, around, deviation, turned)
+        intensity = maps[3]
+        torch.testing.assert_close(intensity[:, 1], clean[:, 1])
+        expected = around + deviation * share * mixed
+        torch.testing.assert_close(intensity[:, 2:], expected[:, 2:])
+    torch.testing.assert_close(intensity, clean)

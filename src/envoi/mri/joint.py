@@ -1,8 +1,9 @@
 """The `joint` model: all voxels of a volume are denoised together, by a network that is 2D.
 
-A coarse 3D network draws the anatomy at a quarter of the size along each axis. A 2D network, whose
-channels are the slices of a slab, then denoises the whole volume at every step: it takes the noisy
-slab, the given slices with a mask, and the coarse context as channels, and is told the plane, the
+A coarse 3D network draws the anatomy at a quarter of the size along each axis, beginning with what
+its covariance over the population tells (`gaussian`). A 2D network, whose channels are the slices
+of a slab, then denoises the whole volume at every step: it takes the noisy slab, the given slices
+with a mask, the coarse context and the intensity that they amount to, and is told the plane, the
 slab's place and how noisy its context is. Steps cut the volume along random planes at random
 shifts and blend overlaps (`slabs`), so nothing is generated in an order and no border lasts. The
 seed (cDPM, doi 10.1007/978-3-031-43993-3_2) draws slices window after window.
@@ -10,7 +11,7 @@ seed (cDPM, doi 10.1007/978-3-031-43993-3_2) draws slices window after window.
 Neither network learns what is the same in everybody: both see what differs from an atlas, in
 units of how much it differs there (`atlas`), and predict the v target of that (`angles`).
 
-Memory: for sampling, six volumes and one slab's maps; 2D maps are a `1/thickness` of a
+Memory: for sampling, eight volumes and one slab's maps; 2D maps are a `1/thickness` of a
 3D network's.
 """
 
@@ -35,7 +36,6 @@ from envoi.mri.slab_network import SlabNetwork, SlabPlan
 from envoi.mri.slabs import Plane, cuts, facing, turned_back
 from envoi.mri.unet import UNet, UNetPlan
 
-Slabs = Float[Tensor, "batch slice row column"]
 Coarse = Float[Tensor, "batch coarse_depth coarse_height coarse_width"]
 
 # Noise on the coarse context, in units of its deviation: drawn up to the first in training, the
@@ -103,7 +103,7 @@ class JointModel(VolumeModel):
         self.plan, self.slabs_at_once = plan, slabs_at_once
         self.planes = tuple(Plane)
         slab = SlabPlan(
-            inputs=3,
+            inputs=5,
             thickness=plan.thickness,
             fine=plan.fine,
             widths=plan.widths,
@@ -193,7 +193,8 @@ class JointModel(VolumeModel):
             on_sample(calls, steps)
             plane = self.planes[below(len(self.planes), generator)]
             shown = torch.where(given.mask > 0, known, state)
-            volumes = [facing(maps, plane) for maps in (shown, given.mask, base)]
+            maps = slab_maps(shown, given.mask, base, deviation, angle)
+            volumes = [facing(volume, plane) for volume in maps]
             said = turned_back(self._blended(volumes, plane, time, told, generator), plane)
             return parts(state, said, angle, self.plan.target)
 
@@ -217,9 +218,12 @@ class JointModel(VolumeModel):
         total = torch.zeros_like(volumes[0])
         for first in range(0, len(cut.starts), self.slabs_at_once):
             starts = cut.starts[first : first + self.slabs_at_once]
-            shown, known, around = (
-                torch.stack([maps[start : start + thickness] for start in starts])
-                for maps in volumes
+            maps = torch.stack(
+                [
+                    torch.stack([volume[start : start + thickness] for start in starts])
+                    for volume in volumes
+                ],
+                dim=1,
             )
             values = self._told_slab(
                 torch.full((len(starts),), time),
@@ -228,7 +232,7 @@ class JointModel(VolumeModel):
                 torch.tensor([place(start, thickness, slices) for start in starts]),
                 plane,
             )
-            said = self._slab_says(shown, known, around, values)
+            said = self.slab(maps, values)
             for start, own, weight in zip(starts, said, cut.weights[first:], strict=False):
                 total[start : start + thickness] += own.to(total) * weight.to(total)[:, None, None]
         return total
@@ -267,7 +271,9 @@ class JointModel(VolumeModel):
             plane,
         )
         mixed = rotated(data, start, angle)
-        found = self._slab_says(torch.where(known > 0, data, mixed), known, around, values)
+        shown = torch.where(known > 0, data, mixed)
+        maps = slab_maps(shown, known, around, deviation, angle)
+        found: Tensor = self.slab(torch.stack(maps, dim=1), values)
         return masked_error(found, target_of(data, start, angle, plan.target), known)
 
     def _coarse_loss(
@@ -302,10 +308,6 @@ class JointModel(VolumeModel):
         maps = torch.cat([mixed, known, data], dim=1)
         added: Tensor = self.coarse(maps, values.to(self.device))
         return target_of(data, noise, angle, self.plan.target) + added
-
-    def _slab_says(self, shown: Slabs, known: Slabs, context: Slabs, values: Tensor) -> Slabs:
-        found: Tensor = self.slab(torch.stack([shown, known, context], dim=1), values)
-        return found
 
     def _told_slab(
         self, times: Tensor, persons: Persons, sureness: Tensor, places: Tensor, plane: Plane
@@ -361,6 +363,18 @@ def refined(coarse: Coarse, plan: JointPlan) -> Voxels:
 def place(start: int, thickness: int, slices: int) -> float:
     """Where the middle of a slab lies along its plane's axis, from -1 to 1."""
     return (2 * start + thickness - slices) / slices
+
+
+def slab_maps(
+    shown: Tensor, known: Tensor, around: Tensor, deviation: Tensor, angle: Tensor
+) -> tuple[Tensor, ...]:
+    """What the slab network sees of each voxel.
+
+    Beside the noisy or given value in units of the atlas' deviation, the mask and what is expected
+    there stand the intensity that the value amounts to, which tells tissues apart, and the unit.
+    """
+    told = torch.where(known > 0, 1.0, angle.sin())
+    return shown, known, around, around + deviation * told * shown, deviation
 
 
 def masked_error(found: Tensor, wanted: Tensor, known: Tensor) -> Float[Tensor, ""]:
