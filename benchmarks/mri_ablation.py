@@ -1,0 +1,100 @@
+"""What each part of `joint` brings: short trainings without it, and the loss on held-out people.
+
+    python benchmarks/mri_ablation.py BRAINS --out benchmarks/results/mri/ablation.json
+
+The loss is the training's, of 72 slabs and 72 coarse volumes of the 12 people held out, at equal
+noise for all; lower is better. Variants that the file has already are kept.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import torch
+from mri_models import SHAPE, subjects_of
+
+from envoi.files import write_json
+from envoi.meter import device_name
+from envoi.mri.model import VolumeModel
+from envoi.mri.modes import plan_of
+from envoi.mri.population import Population
+from envoi.mri.run import fresh_model
+from envoi.mri.training import MriTraining, train
+from envoi.seeding import torch_generator
+
+BATCH, BATCHES = 8, 9
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Changes of the plan and of the training."""
+
+    plan: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+VARIANTS = {
+    "joint": Variant(),
+    "AdamW for all weights": Variant(training={"matrix_rate": 0.0}),
+    "no covariance of coarse volumes": Variant({"factors": 0}),
+    "constant rate": Variant(training={"cool_down": 0.0}),
+}
+
+
+def main() -> None:
+    """Train every variant that is missing, and write the file after each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("brains", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    training, held_out = map(Population.of, subjects_of(options.brains, options.seed))
+    told: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    told |= {"steps": options.steps, "seed": options.seed, "device": device_name()}
+    found = told.setdefault("variants", {})
+    for name, losses in measured(training, held_out, options, set(found)):
+        found[name] = losses
+        write_json(options.out, told)
+        print(name, losses, flush=True)
+
+
+def measured(
+    training: Population, held_out: Population, options: argparse.Namespace, known: set[str]
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Each variant that is not known, and its losses."""
+    for name, variant in VARIANTS.items():
+        if name in known:
+            continue
+        model = fresh_model(plan_of("joint", SHAPE, variant.plan), options.seed)
+        settings = MriTraining.of_mode(
+            "joint",
+            steps=options.steps,
+            seed=options.seed,
+            precision="fp32",
+            **variant.training,
+        )
+        began = process_time()
+        model.prepare(training)
+        train(model, training, settings)
+        yield name, losses_on(model, held_out) | {"train_seconds": process_time() - began}
+
+
+@torch.no_grad()
+def losses_on(model: VolumeModel, people: Population) -> dict[str, float]:
+    """Means over batches whose people, masks, times and noise are the same for every model."""
+    sums: dict[str, float] = {}
+    for number in range(BATCHES):
+        draws = torch_generator(0, "ablation", number)
+        for name, loss in model.losses(people, BATCH, draws).items():
+            sums[name] = sums.get(name, 0.0) + float(loss) / BATCHES
+    return sums
+
+
+if __name__ == "__main__":
+    main()
