@@ -92,8 +92,8 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def predicted_bytes(plan: Plan, use: Use) -> int:
     """The most bytes of tensors that live at once: weights, what training adds to them, and maps.
 
-    Training holds the weights' average and AdamW's two moments beside the weights, and all
-    gradients at its end.
+    Training holds the weights' average and two moments beside the weights, and all gradients at
+    its end; of weights that Muon learns it holds one moment, which is not taken off.
     """
     cube = len(set(plan.shape)) == 1
     every = [(plane,) for plane in Plane][: 1 if cube else 3]
