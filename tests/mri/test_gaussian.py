@@ -115,8 +115,8 @@ def test_it_draws_what_it_learned(gaussian, covariance, generator):
         del time
         return gaussian.expected(state, angle, nothing_known(len(state)))
 
-    start = torch.randn(600, 1, *SHAPE, generator=generator)
-    drawn = walk(split, start, torch.ones(SHAPE), 50).flatten(1)
+    start = torch.randn(1200, 1, *SHAPE, generator=generator)
+    drawn = walk(split, start, torch.ones(SHAPE), 100).flatten(1)
     wrong = (drawn.T @ drawn / len(drawn) - covariance).norm() / covariance.norm()
     assert wrong < 0.2
 
