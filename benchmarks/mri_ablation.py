@@ -50,13 +50,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("brains", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     training, held_out = map(Population.of, subjects_of(options.brains, options.seed))
     told: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
-    told |= {"steps": options.steps, "seed": options.seed, "device": device_name()}
+    settings = {"steps": options.steps, "seed": options.seed}
+    if told and not settings.items() <= told.items():
+        parser.error(f"{options.out.name} is of other steps or of another seed")
+    told |= {**settings, "device": device_name()}
     found = told.setdefault("variants", {})
     for name, losses in measured(training, held_out, options, set(found)):
         found[name] = losses

@@ -3,8 +3,8 @@
 Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon; arXiv:2502.16982, section 2.2) steps
 along the momentum with all its singular values made alike, so that rare directions are learned as
 fast as common ones; a convolution's weights are a matrix, an output channel to a row. PyTorch's
-own takes no convolutions, and multiplies in bfloat16: on a CPU with AVX2 it takes twelve times as
-long as this one in single precision.
+own takes no convolutions, and multiplies in bfloat16: where a CPU has AVX2 alone that is many times
+slower than this one in single precision.
 """
 
 from collections.abc import Callable, Iterable

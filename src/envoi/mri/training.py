@@ -154,13 +154,12 @@ class _Training:
         self.processes.require(settings.parts, what="parts of a batch")
         self._average = {name: value.detach().clone() for name, value in _parameters(model)}
         self._optimisers = optimisers_of(model, settings.rate, settings.matrix_rate)
-        self._rates = [optimiser.defaults["lr"] for optimiser in self._optimisers]
 
     def learn(self, population: Population) -> dict[str, float]:
         """One step; its loss terms."""
         share = self._share_of_rate()
-        for optimiser, rate in zip(self._optimisers, self._rates, strict=True):
-            optimiser.param_groups[0]["lr"] = share * rate
+        for optimiser in self._optimisers:
+            optimiser.param_groups[0]["lr"] = share * optimiser.defaults["lr"]
             optimiser.zero_grad(set_to_none=True)
         parts = self.processes.share(range(self._settings.parts))
         told = [self._learn_part(part, population) for part in parts]
