@@ -114,6 +114,7 @@ class Budget:
         variation_weight: Of the total variation.
         statistics_weight: Of the batch-norm statistics.
         statistics_mean: Average the statistics term over sites and layers in place of the sum.
+        coarse_share: Part of an inversion's steps that work at half the height and width.
         student_optimiser: `sgd` (the paper's) or `adam`.
         student_rate: Learning rate of the student before its first milestone.
         student_momentum: Of SGD.
@@ -143,6 +144,7 @@ class Budget:
     variation_weight: float = 2.5e-5
     statistics_weight: float = 10.0
     statistics_mean: bool = False
+    coarse_share: float = 0.0
     student_optimiser: Literal["sgd", "adam"] = "sgd"
     student_rate: float = 1e-3
     student_momentum: float = 0.9
@@ -163,6 +165,7 @@ class Budget:
         _require(self.bank_batch > 1, self, "bank_batch", "2 or more")
         for name in _NEVER_NEGATIVE:
             _require(getattr(self, name) >= 0, self, name, "0 or more")
+        _require(0 <= self.coarse_share <= 1, self, "coarse_share", "0 to 1")
         _require(
             self.student_statistics == "batch" or self.student_start == "average",
             self,
@@ -211,6 +214,11 @@ class Budget:
             return cpu
         bank = {"bank_images": 2 * cpu.bank_images, "bank_steps": 3 * cpu.bank_steps}
         return replace(cpu, outer_epochs=6, batch_size=64, **bank)  # type: ignore[arg-type]
+
+    @property
+    def coarse_steps(self) -> int:
+        """Steps of each inversion at half the height and width, before all others."""
+        return round(self.coarse_share * self.synthesis_steps)
 
     def changes_from(self, other: "Budget") -> tuple[str, ...]:
         """Each setting that differs from `other`, as `name: other -> self`."""

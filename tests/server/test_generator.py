@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from envoi.checkpoint import Checkpoint
-from envoi.server.methods import coboost, dafl, dense
+from envoi.server.methods import coboost, dafl, dense, dense_meta
 from envoi.server.methods.data_free import DataFree
 from envoi.server.synthesis.generator import Continuing, Restarting
 from envoi.server.synthesis.objective import (
@@ -22,7 +22,7 @@ from envoi.types import ImageSpec
 from tests.server.jobs import BUDGET, job_of, new_student, run, scene_of
 
 STEPS = BUDGET.outer_epochs * BUDGET.synthesis_steps
-METHODS = (dafl, dense, coboost)
+METHODS = (dafl, dense, dense_meta, coboost)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,57 @@ def test_the_batch_of_the_lowest_loss_is_pooled(teachers):
     assert source.pool.state()["pixels"].equal(kept.state()["pixels"])
 
 
+def test_a_learned_start_moves_a_share_of_the_way_to_where_a_round_ended(teachers, monkeypatch):
+    adams = []
+    adam = torch.optim.Adam
+    monkeypatch.setattr(
+        torch.optim,
+        "Adam",
+        lambda *given, **options: adams.append(adam(*given, **options)) or adams[-1],
+    )
+    budget = dataclasses.replace(BUDGET, outer_epochs=1, synthesis_steps=4)
+    source = Restarting(BoundaryObjective(), round_steps=2, start_rate=0.25)(
+        scene_of(teachers, budget=budget)
+    )
+    first = source.start.exit.weight.detach().clone()
+    for _ in range(4):
+        source.advance()
+    reached = [own.param_groups[0]["params"][-3] for own in adams]  # before a bias, and latents
+    second = torch.lerp(first, reached[0], 0.25)
+    third = torch.lerp(second, reached[1], 0.25)
+    torch.testing.assert_close(source.start.exit.weight, third)
+    assert len({weights.sum().item() for weights in (first, second, third, *reached)}) == 5
+
+
+def test_a_learned_start_needs_fewer_steps(teachers):
+    """Fixed images of each class are met sooner by the tenth round than by the first."""
+    wanted = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1)).clamp(-1, 1)
+    lowest = []
+
+    def objective(scene, images, targets):
+        loss = (images - wanted).square().mean()
+        lowest.append(loss.item())
+        return loss, {}
+
+    budget = dataclasses.replace(BUDGET, outer_epochs=10, synthesis_steps=5)
+    start = Restarting(objective, round_steps=5, rate=5e-3, start_rate=0.5)
+    source = start(scene_of(teachers, budget=budget))
+    for _ in range(50):
+        source.advance()
+    assert min(lowest[-5:]) < 0.9 * min(lowest[:5])
+
+
+def test_the_published_learned_start_is_the_one_of_dense_meta(teachers):
+    synthesis = dense_meta().synthesis
+    assert (synthesis.round_steps, synthesis.rate, synthesis.start_rate) == (5, 5e-3, 0.5)
+    assert synthesis.objective == dense().synthesis.objective
+    assert dense().synthesis(scene_of(teachers)).start is None
+
+
 @pytest.mark.parametrize("kill_at", [4, 5])
-def test_a_job_killed_within_any_round_ends_with_the_same_bits(kill_at, teachers, tmp_path):
-    method = restarting(coboost, round_steps=3, pool_batches=2)
+@pytest.mark.parametrize("given", [coboost, dense_meta])
+def test_a_job_killed_within_any_round_ends_with_the_same_bits(given, kill_at, teachers, tmp_path):
+    method = restarting(given, round_steps=3, pool_batches=2)
 
     def fit(seed, **options):
         generator = torch.Generator().manual_seed(seed)

@@ -18,7 +18,7 @@ from tests.conftest import TINY_CLASSES, make_teachers
 
 BANK = {"bank_images": 12, "bank_steps": 4, "bank_batch": 4}
 BUDGET = Budget(outer_epochs=2, synthesis_steps=3, batch_size=6, student_rate=0.01, **BANK)
-GENERATORS = ("dafl", "dense", "coboost")
+GENERATORS = ("dafl", "dense", "dense_meta", "coboost")
 DATA_FREE = ("fedisca", "fedisca_ema", "fedisca_none", *GENERATORS)
 ENSEMBLE_NAMES = tuple(f"ensemble_{name}" for name in ENSEMBLES)
 OWN = ("envoi", "closed_form", *ENSEMBLE_NAMES)

@@ -31,6 +31,7 @@ METHODS: dict[str, tuple[str, str]] = {
     "fedisca_none": ("FedISCA student, not adapted", "without noise-adapted teachers"),
     "dafl": ("DAFL student", "distilled on images of a generator"),
     "dense": ("DENSE student", "distilled on images of a generator"),
+    "dense_meta": ("DENSE student, learned start", "distilled on images of a generator"),
     "coboost": ("Co-Boosting student", "distilled on hard images, sites weighted"),
     "ensemble_prior_corrected": (
         "Ensemble, class mixes taken out",
@@ -61,7 +62,8 @@ METHODS: dict[str, tuple[str, str]] = {
 TEACHERS: dict[str, str] = {
     "envoi": "ensemble_consensus",
     **dict.fromkeys(
-        ("fedisca", "fedisca_ema", "fedisca_none", "dafl", "dense"), "ensemble_mean_logits"
+        ("fedisca", "fedisca_ema", "fedisca_none", "dafl", "dense", "dense_meta"),
+        "ensemble_mean_logits",
     ),
 }
 """The row that is the teacher of a method's student, where it is one that has a row."""

@@ -14,7 +14,7 @@ from envoi.server.gate import LikelihoodEnsemble, SiteGate, abstaining, prior_co
 from envoi.server.methods.closed_form import ClosedForm
 from envoi.server.methods.coboost import coboost
 from envoi.server.methods.dafl import dafl
-from envoi.server.methods.dense import dense
+from envoi.server.methods.dense import dense, dense_meta
 from envoi.server.methods.ensemble import EnsembleOf, weighted
 from envoi.server.methods.envoi import envoi
 from envoi.server.methods.fedavg import FedAvg
@@ -41,6 +41,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "fedisca_none": partial(fedisca, adaptation="none"),
     "dafl": dafl,
     "dense": dense,
+    "dense_meta": dense_meta,
     "coboost": coboost,
 }
 
@@ -142,6 +143,7 @@ __all__ = [
     "coboost",
     "dafl",
     "dense",
+    "dense_meta",
     "envoi",
     "fedisca",
     "method_called",

@@ -98,8 +98,14 @@ class DataFree:
         return Ensemble(teachers, self.weighting)
 
     def flop(self, teachers: Teachers, student: nn.Module, *, budget: Budget) -> float:
-        """See `Counted.flop`: one step is counted, and all steps are alike."""
-        single = replace(budget, outer_epochs=1, synthesis_steps=1)
-        with FlopCounterMode(display=False) as counter:
-            self.fit(teachers, copy.deepcopy(student), budget=single, generator=torch.Generator())
-        return float(counter.get_total_flops()) * budget.outer_epochs * budget.synthesis_steps
+        """See `Counted.flop`: one step of each kind is counted."""
+        coarse, fine = budget.coarse_steps, budget.synthesis_steps - budget.coarse_steps
+        epoch = 0.0
+        for steps, share in ((coarse, 1.0), (fine, 0.0)):
+            if steps:
+                single = replace(budget, outer_epochs=1, synthesis_steps=1, coarse_share=share)
+                with FlopCounterMode(display=False) as counter:
+                    copied = copy.deepcopy(student)
+                    self.fit(teachers, copied, budget=single, generator=torch.Generator())
+                epoch += float(counter.get_total_flops()) * steps
+        return epoch * budget.outer_epochs

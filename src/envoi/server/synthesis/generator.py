@@ -7,9 +7,10 @@ Two ways to use one, each a settings dataclass that starts a synthesis when call
 - `Restarting` (DENSE, arXiv:2112.12371; Co-Boosting, arXiv:2402.15070): rounds of a few steps on
   fresh weights and fixed, learned latents; the best batch of a round joins a pool, from which
   the student draws as many batches as the round had steps. Memory: see `Pool`, and one
-  generator while a round lasts.
+  generator while a round lasts; two with a learned start (arXiv:2112.06253).
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from envoi.checkpoint import State, optimiser_state, pack, restore_module, restore_optimiser, unpack
-from envoi.networks.generator import LATENT, image_generator
+from envoi.networks.generator import LATENT, ImageGenerator, image_generator
 from envoi.server.synthesis.inversion import cycling_targets
 from envoi.server.synthesis.objective import Objective
 from envoi.server.synthesis.pool import Pool
@@ -51,12 +52,17 @@ class Continuing:
 class Restarting:
     """A new generator for each round; its images are pooled.
 
+    With a `start_rate`, rounds begin with weights that were learned so that few steps are enough:
+    the start moves towards the weights that a round ended with (Reptile, arXiv:1803.02999, eq. of
+    algorithm 1: phi + epsilon (phi~ - phi)).
+
     Attributes:
         objective: What it is trained for.
         round_steps: Steps of each round; the last one of a job may be shorter.
         pool_batches: Batches that the pool holds at most.
         rate: Of Adam.
         betas: Of Adam.
+        start_rate: Epsilon, from 0 to 1; 0 begins every round anew, as DENSE does.
     """
 
     objective: Objective
@@ -64,6 +70,7 @@ class Restarting:
     pool_batches: int = 200
     rate: float = 1e-3
     betas: tuple[float, float] = (0.5, 0.999)
+    start_rate: float = 0.0
 
     def __call__(self, scene: Scene) -> "RestartingSynthesis":
         """Start with an empty pool."""
@@ -102,11 +109,12 @@ class ContinuingSynthesis:
 
 
 class RestartingSynthesis:
-    """See `Restarting`. Between two steps it is a pool and no generator.
+    """See `Restarting`. Between two steps it is a pool, and the start where that is learned.
 
     Attributes:
         pool: What the student draws from.
         rounds: Generators that were trained so far.
+        start: Where the next round begins; None if anew.
     """
 
     lasting = True
@@ -121,6 +129,7 @@ class RestartingSynthesis:
         self._scene, self._settings = scene, settings
         batches = min(-(-steps // settings.round_steps), settings.pool_batches)
         self.pool = Pool(scene.teachers.image, batches=batches, batch_size=budget.batch_size)
+        self.start = self._fresh() if settings.start_rate else None
 
     def advance(self) -> tuple[Images, Terms]:
         """A batch of the pool, after a round if it is time for one, and that round's terms."""
@@ -138,18 +147,21 @@ class RestartingSynthesis:
         """See `Synthesis`."""
         counts = torch.tensor([self.rounds, self._unmade, self._undrawn])
         terms = pack("terms", self._terms)
-        return {"counts": counts, **terms, **pack("pool", self.pool.state())}
+        start = pack("start", self.start.state_dict()) if self.start else {}
+        return {"counts": counts, **terms, **pack("pool", self.pool.state()), **start}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """See `Synthesis`."""
         self.rounds, self._unmade, self._undrawn = state["counts"].tolist()
         self._terms = unpack("terms", state)
         self.pool.restore(unpack("pool", state))
+        if self.start:
+            restore_module(self.start, unpack("start", state))
 
     def _play_round(self, steps: int) -> None:
-        """Train a fresh generator and pool its batch of the lowest loss (as released)."""
+        """Train a generator and pool its batch of the lowest loss (as released)."""
         scene, settings = self._scene, self._settings
-        network = image_generator(scene.teachers.image, scene.generator).to(scene.device)
+        network = copy.deepcopy(self.start) if self.start else self._fresh()
         latents = _latents(scene).requires_grad_()
         optimiser = torch.optim.Adam(
             [*network.parameters(), latents], lr=settings.rate, betas=settings.betas
@@ -165,6 +177,12 @@ class RestartingSynthesis:
                 lowest, best, self._terms = reached, images.detach(), terms
         self.pool.add(best, targets)
         self.rounds += 1
+        if self.start:
+            _approach(self.start, network, settings.start_rate)
+
+    def _fresh(self) -> ImageGenerator:
+        scene = self._scene
+        return image_generator(scene.teachers.image, scene.generator).to(scene.device)
 
 
 def _targets(scene: Scene) -> Targets:
@@ -176,6 +194,13 @@ def _targets(scene: Scene) -> Targets:
 def _latents(scene: Scene) -> Float[Tensor, "batch latent"]:
     size = (scene.budget.batch_size, LATENT)
     return torch.randn(size, generator=scene.generator).to(scene.device)
+
+
+@torch.no_grad()
+def _approach(start: ImageGenerator, reached: ImageGenerator, share: float) -> None:
+    """Move weights a share of the way; batch norms read the batch, so their averages stay."""
+    for from_, to in zip(start.parameters(), reached.parameters(), strict=True):
+        from_.lerp_(to, share)
 
 
 def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

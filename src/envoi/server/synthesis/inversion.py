@@ -4,6 +4,9 @@ FedISCA's synthesis (MICCAI 2023, doi 10.1007/978-3-031-43895-0_49), which follo
 DeepInversion (arXiv:1912.08795): from noise, in T steps of Adam, towards the wanted classes and
 the batch-norm statistics of all sites at once. It never reads the student.
 
+With `Budget.coarse_share` the first steps work on images of half the height and width, which the
+teachers see at that size, a quarter of the arithmetic; then they are enlarged and go on as usual.
+
 Memory: the activations of one teacher's forward pass times the number of teachers, and three
 copies of the images; flat in the number of steps.
 """
@@ -39,26 +42,37 @@ class Inversion:
     lasting = False
 
     def __init__(self, teachers: Teachers, budget: Budget, generator: torch.Generator) -> None:
-        spec = teachers.image
-        size = (budget.batch_size, spec.channels, spec.size_px, spec.size_px)
-        device = teachers.device
-        noise = torch.randn(size, generator=generator).to(device)
-        self.images = noise.contiguous(memory_format=torch.channels_last).requires_grad_()
-        self.targets = cycling_targets(budget.batch_size, len(teachers.class_names)).to(device)
-        self.optimiser = torch.optim.Adam([self.images], lr=budget.pixel_rate)
+        self.image = teachers.image
+        self.targets = cycling_targets(budget.batch_size, len(teachers.class_names))
+        self.targets = self.targets.to(teachers.device)
         self._view = view_of(teachers)
         layers = sum(len(batch_norm_layers(member.network)) for member in teachers.members)
         # R is the sum over sites and layers, or its mean (zero without batch norm).
         self._parts = max(layers, 1) if budget.statistics_mean else 1
         self._budget = budget
         self._generator = generator
+        self._coarse_left = budget.coarse_steps
+        side = -(-self.image.size_px // 2) if self._coarse_left else self.image.size_px
+        size = (budget.batch_size, self.image.channels, side, side)
+        self._begin(torch.randn(size, generator=generator).to(teachers.device))
+
+    @property
+    def pictures(self) -> Images:
+        """The images at their whole size (own storage)."""
+        size = self.image.size_px
+        if self.images.shape[-1] == size:
+            return self.images.detach().clone()
+        return functional.interpolate(self.images.detach(), size=(size, size), mode="bilinear")
 
     def advance(self) -> tuple[Images, dict[str, Tensor]]:
-        """One step: the images after it (not shifted, own storage), and the loss terms.
+        """One step: the images after it (not shifted, whole size), and the loss terms.
 
         L = CE(F(x~), y) + w_tv TV(x~) + w_r R(x~), F the mean of the sites' logits and x~ the
         shifted images (METHODS section 2).
         """
+        if self._coarse_left == 0 and self.images.shape[-1] < self.image.size_px:
+            self._begin(self.pictures)
+        self._coarse_left = max(self._coarse_left - 1, 0)
         shifted = jitter(self.images, self._budget.jitter_px, self._generator)
         logits, distances = self._view(shifted)
         terms = {
@@ -73,19 +87,26 @@ class Inversion:
         )
         (self.images.grad,) = torch.autograd.grad(loss, [self.images])
         self.optimiser.step()
-        return self.images.detach().clone(), {name: term.detach() for name, term in terms.items()}
+        return self.pictures, {name: term.detach() for name, term in terms.items()}
 
     def state(self) -> State:
         """All that `advance` changes, but for the generator."""
         adam = {f"adam.{key}": value for key, value in optimiser_state(self.optimiser).items()}
-        return {"images": self.images.detach(), **adam}
+        left = torch.tensor(self._coarse_left)
+        return {"images": self.images.detach(), "coarse_left": left, **adam}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a `state` taken between two steps."""
-        with torch.no_grad():
-            self.images.copy_(state["images"])
+        self._begin(state["images"].to(self.images.device, copy=True))
+        self._coarse_left = int(state["coarse_left"])
         adam = {k.removeprefix("adam."): v for k, v in state.items() if k.startswith("adam.")}
         restore_optimiser(self.optimiser, adam)
+
+    def _begin(self, images: Images) -> None:
+        """Optimise these from now on."""
+        channels_last = images.contiguous(memory_format=torch.channels_last)
+        self.images = channels_last.requires_grad_()
+        self.optimiser = torch.optim.Adam([self.images], lr=self._budget.pixel_rate)
 
 
 def inversion(scene: Scene) -> Inversion:
