@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from envoi.mri.joint import JointModel, JointPlan
+from envoi.mri.joint import JointModel
+from envoi.mri.joint_plan import JointPlan
 from envoi.mri.paper import PaperModel, PaperPlan
 from envoi.mri.population import Population
 from envoi.mri.slices import SlicesPlan

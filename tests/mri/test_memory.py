@@ -8,6 +8,7 @@ import torch
 
 from envoi.errors import SettingsError
 from envoi.mri.fitting import GIB, fitted
+from envoi.mri.joint import JointModel
 from envoi.mri.memory import Ledger, Use, predicted_bytes
 from envoi.mri.modes import model_of, plan_of
 from envoi.mri.population import Population
@@ -52,9 +53,9 @@ def test_training_for_real_takes_what_was_predicted(name):
         ledger.count(tensor)
     population = Population(torch.zeros(1, *plan.shape, dtype=torch.half), torch.zeros(1, 2))
     with ledger:  # planes differ in size; the prediction is of the largest
-        for plane in getattr(model, "planes", (None,)):
+        for plane in Plane if isinstance(model, JointModel) else (None,):
             if plane is not None:
-                model.planes = (plane,)
+                model.slab.planes = (plane,)
             terms = model.heaviest_losses(population, 2, torch.Generator().manual_seed(0))
             torch.stack(list(terms.values())).sum().backward()
             del terms
@@ -68,7 +69,7 @@ def test_the_largest_plane_of_a_flat_volume_counts():
     peaks = []
     for plane in Plane:
         model, ledger = model_of(plan), Ledger()
-        model.planes = (plane,)
+        model.slab.planes = (plane,)
         for tensor in [*model.parameters(), *model.buffers()]:
             ledger.count(tensor)
         with ledger:

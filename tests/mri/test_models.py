@@ -6,15 +6,10 @@ import pytest
 import torch
 
 from envoi.errors import MethodError
+from envoi.mri.coarse import coarse_given, coarse_of
 from envoi.mri.given import Given
-from envoi.mri.joint import (
-    JointModel,
-    coarse_given,
-    coarse_of,
-    masked_error,
-    place,
-    slab_maps,
-)
+from envoi.mri.joint import JointModel
+from envoi.mri.slab_denoiser import masked_error, place, slab_maps
 from envoi.mri.slices import SlicesNetwork, SlicesPlan, distances
 from envoi.mri.whole import haar, inverse_haar
 from tests.mri.conftest import PLANS, SHAPE
@@ -119,7 +114,7 @@ class TestJoint:
     def test_slabs_at_once_change_nothing_but_rounding(self, joint):
         joint = unsettled(joint)
         alone = drawn(joint)
-        joint.slabs_at_once = 3
+        joint.slab.slabs_at_once = 3
         torch.testing.assert_close(drawn(joint), alone, atol=1e-4, rtol=0)
 
     def test_recomputed_maps_give_the_same_gradients(self, population):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from envoi.errors import Problem, SettingsError
-from envoi.mri.joint import JointPlan
+from envoi.mri.joint_plan import JointPlan
 from envoi.mri.memory import Phase, Use, predicted_bytes
 from envoi.mri.modes import Plan
 from envoi.settings import Precision

@@ -17,7 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from envoi.mri.joint import JointModel, JointPlan
+from envoi.mri.joint import JointModel
+from envoi.mri.joint_plan import JointPlan
 from envoi.mri.modes import Plan, model_of
 from envoi.mri.population import Population
 from envoi.mri.slabs import Plane
@@ -106,7 +107,7 @@ def _peak_bytes(plan: Plan, use: Use, planes: tuple[Plane, ...]) -> int:
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = model_of(plan, checkpointed=use.checkpointed, slabs_at_once=use.slabs_at_once)
         if isinstance(model, JointModel):
-            model.planes = planes
+            model.slab.planes = planes
         ledger = Ledger()
         weights = [*model.parameters(), *model.buffers()]
         beside = [torch.empty_like(weight) for weight in model.parameters() for _ in range(3)]

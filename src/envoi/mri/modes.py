@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from envoi.errors import Problem, SettingsError, StorageError
-from envoi.mri.joint import JointModel, JointPlan
+from envoi.mri.joint import JointModel
+from envoi.mri.joint_plan import JointPlan
 from envoi.mri.model import VolumeModel
 from envoi.mri.paper import PaperModel, PaperPlan
 from envoi.mri.whole import WholeModel, WholePlan

@@ -1,0 +1,118 @@
+"""The coarse half of `joint`: anatomy at a fraction of the size along each axis.
+
+A 3D network adds to what the covariance over the population tells (`gaussian`), of what differs
+from the coarse atlas in units of how much it differs there.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from envoi.mri.angles import parts, random_times, rotated, schedule, target_of, walk
+from envoi.mri.atlas import Atlas
+from envoi.mri.conditions import hidden
+from envoi.mri.gaussian import Gaussian
+from envoi.mri.given import Given, random_mask
+from envoi.mri.joint_plan import JointPlan
+from envoi.mri.population import Persons, Population, Voxels
+from envoi.mri.told import Told, signed
+from envoi.mri.unet import UNet, UNetPlan
+
+Coarse = Float[Tensor, "batch coarse_depth coarse_height coarse_width"]
+# Mean of the known voxels of each block, and their share.
+Known = Float[Tensor, "batch 2 coarse_depth coarse_height coarse_width"]
+
+# Given voxels beyond so many deviations tell no more.
+FARTHEST = 5.0
+
+
+class CoarseDenoiser(nn.Module):
+    """See the module.
+
+    Args:
+        plan: Of the joint model.
+        checkpointed: Trade time for memory in training.
+    """
+
+    def __init__(self, plan: JointPlan, *, checkpointed: bool = False) -> None:
+        super().__init__()
+        self.plan = plan
+        size = [-(-length // plan.coarse_factor) for length in plan.shape]
+        network = UNetPlan(dimensions=3, inputs=4, outputs=1, widths=plan.coarse_widths)
+        self.network = Told(UNet(network, checkpointed=checkpointed), conditions=1 + 2)
+        self.atlas = Atlas(size)
+        self.gaussian = Gaussian(size, plan.factors)
+
+    def learn(self, coarse: Coarse) -> None:
+        """Take mean, deviation and covariance from the population's coarse volumes."""
+        self.atlas.learn(coarse, everywhere=not self.plan.atlas)
+        self.gaussian.learn((coarse - self.atlas.mean) / self.atlas.deviation)
+
+    def loss(
+        self, population: Population, batch: int, generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        """Mean squared error of the target, of `batch` volumes."""
+        volumes, persons = population.drawn(batch, generator)
+        device, shape = self.atlas.mean.device, self.plan.shape
+        masks = torch.stack([random_mask(shape, generator) for _ in range(batch)])
+        known = self._known(volumes.to(device), masks.to(device))
+        clean = coarse_of(volumes[:, None], self.plan.coarse_factor).to(device)
+        data = (clean - self.atlas.mean) / self.atlas.deviation
+        times = random_times(batch, generator)
+        angle = schedule(times[:, None, None, None, None].to(data), self.atlas.share)
+        noise = torch.randn(data.shape, generator=generator).to(device)
+        mixed = rotated(data, noise, angle)
+        found = self._says(mixed, angle, times, hidden(persons, generator), known)
+        return functional.mse_loss(found, target_of(data, noise, angle, self.plan.target))
+
+    def draw(
+        self, person: Persons, given: Given, steps: int, generator: torch.Generator
+    ) -> Float[Tensor, "1 coarse_depth coarse_height coarse_width"]:
+        """One coarse volume."""
+        known = self._known(given.voxels[None], given.mask[None])
+
+        def split(state: Tensor, angle: Tensor, time: float) -> tuple[Tensor, Tensor]:
+            said = self._says(state, angle, torch.full((1,), time), person, known)
+            return parts(state, said, angle, self.plan.target)
+
+        start = torch.randn(known[:, :1].shape, generator=generator).to(known.device)
+        drawn = walk(split, start, self.atlas.share, steps)[:, 0]
+        return self.atlas.mean + self.atlas.deviation * drawn
+
+    def _known(self, voxels: Voxels, masks: Voxels) -> Known:
+        """`coarse_given`, less the atlas and in units of its deviation where anything is known."""
+        given = coarse_given(voxels, masks, self.plan.coarse_factor)
+        mean, share = given[:, :1], given[:, 1:]
+        apart = ((mean - self.atlas.mean) / self.atlas.deviation).clamp(-FARTHEST, FARTHEST)
+        return torch.cat([torch.where(share > 0, apart, 0.0), share], dim=1)
+
+    def _says(
+        self, mixed: Tensor, angle: Tensor, times: Tensor, persons: Persons, known: Known
+    ) -> Tensor:
+        """What follows from the covariance, and what the network adds to it."""
+        data, noise = self.gaussian.expected(mixed, angle, known)
+        values = torch.cat([signed(times)[:, None].to(persons.device), persons], dim=1)
+        maps = torch.cat([mixed, known, data], dim=1)
+        added: Tensor = self.network(maps, values.to(maps.device))
+        return target_of(data, noise, angle, self.plan.target) + added
+
+
+def coarse_of(volumes: Float[Tensor, "batch 1 depth height width"], factor: int) -> Tensor:
+    """Means of blocks of voxels; blocks at the end may be smaller."""
+    return functional.avg_pool3d(volumes, factor, ceil_mode=True)
+
+
+def coarse_given(voxels: Voxels, masks: Voxels, factor: int) -> Known:
+    """Mean of the known voxels of each block (zero if there are none), and their share."""
+    share = coarse_of(masks[:, None], factor)
+    mean = coarse_of((voxels * masks)[:, None], factor) / share.clamp_min(1e-6)
+    return torch.cat([mean, share], dim=1)
+
+
+def refined(coarse: Coarse, plan: JointPlan) -> Voxels:
+    """The coarse volume at full size, trilinear."""
+    size = [plan.coarse_factor * length for length in coarse.shape[1:]]
+    large = functional.interpolate(coarse[:, None], size=size, mode="trilinear")[:, 0]
+    depth, height, width = plan.shape
+    return large[:, :depth, :height, :width]

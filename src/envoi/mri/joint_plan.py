@@ -1,0 +1,46 @@
+"""What shapes a joint model."""
+
+from dataclasses import dataclass
+
+from envoi.errors import Problem, SettingsError
+from envoi.mri.angles import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointPlan:
+    """Everything that shapes a joint model.
+
+    Attributes:
+        shape: Depth, height and width of its volumes.
+        thickness: Slices of a slab.
+        overlap: Slices that neighbouring slabs share when sampling.
+        fine: Channels of the slab network's 3D level.
+        widths: Channels of its 2D levels.
+        blocks: Residual blocks of a level.
+        coarse_factor: Voxels along an axis that make one coarse voxel.
+        coarse_widths: Channels of the coarse network's levels.
+        factors: Of the covariance of coarse volumes.
+        target: What the networks predict.
+        atlas: Whether mean and deviation are of each voxel; else they are of all together.
+
+    Raises:
+        SettingsError: Slabs do not fit the volume.
+    """
+
+    shape: tuple[int, int, int]
+    thickness: int = 16
+    overlap: int = 4
+    fine: int = 8
+    widths: tuple[int, ...] = (32, 64, 96)
+    blocks: int = 1
+    coarse_factor: int = 4
+    coarse_widths: tuple[int, ...] = (32, 64)
+    factors: int = 64
+    target: Target = "v"
+    atlas: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < self.thickness <= min(self.shape):
+            expected = f"overlap below thickness, and thickness at most {min(self.shape)}"
+            found, remedy = f"{self.overlap} and {self.thickness}", "Choose thinner slabs."
+            raise SettingsError(Problem(expected, found, "thickness", remedy))

@@ -1,0 +1,33 @@
+"""A network that is told conditions, on maps of any size."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from envoi.mri.conditions import ConditionEmbedding
+from envoi.mri.padding import ends_to_multiples
+from envoi.mri.slab_network import SlabNetwork
+from envoi.mri.unet import UNet
+
+
+class Told(nn.Module):
+    """A network and the embedding of its conditions; inputs are padded to sizes that it takes."""
+
+    def __init__(self, network: SlabNetwork | UNet, *, conditions: int) -> None:
+        super().__init__()
+        self.embedding = ConditionEmbedding(conditions, network.plan.embedding)
+        self.network = network
+
+    def forward(self, maps: Tensor, values: Tensor) -> Tensor:
+        """What the network says, of the size of `maps`."""
+        sizes = maps.shape[2:]
+        ends = ends_to_multiples(sizes, self.network.plan.factors)
+        if any(ends):
+            maps = functional.pad(maps, ends, mode="replicate")
+        found: Tensor = self.network(maps, self.embedding(values))
+        whole = (slice(None),) * (found.ndim - len(sizes))
+        return found[(*whole, *(slice(size) for size in sizes))]
+
+
+def signed(times: Tensor) -> Tensor:
+    """Times from 0 to 1 as a network is told them, from -1 to 1."""
+    return 2 * times - 1
