@@ -1,14 +1,17 @@
 """What every model of volumes keeps to, and what each alone promises."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from envoi.errors import MethodError
 from envoi.mri.coarse import coarse_given, coarse_of
+from envoi.mri.gaussian import Gaussian
 from envoi.mri.given import Given
 from envoi.mri.joint import JointModel
+from envoi.mri.population import Population
 from envoi.mri.slab_denoiser import masked_error, place, slab_maps
 from envoi.mri.slices import SlicesNetwork, SlicesPlan, distances
 from envoi.mri.whole import haar, inverse_haar
@@ -32,6 +35,12 @@ def unsettled(model):
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     return model
+
+
+def strangers(count):
+    """People of different ages, of whom nothing else is alike."""
+    voxels = torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(1)).half()
+    return Population(voxels, torch.arange(2.0 * count).reshape(count, 2))
 
 
 @every_model
@@ -125,6 +134,43 @@ class TestJoint:
             torch.stack(list(terms.values())).sum().backward()
         for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
             torch.testing.assert_close(one.grad, other.grad)
+
+    def test_training_sees_covariances_of_others_than_the_people_of_a_batch(self, joint):
+        population = strangers(9)
+        joint.prepare(population)
+        coarse = coarse_of(population.voxels[:, None].float(), 4)[:, 0]
+        rows = (coarse - joint.coarse.atlas.mean) / joint.coarse.atlas.deviation
+        seen = []
+        for number, fold in enumerate(joint.coarse._folds):
+            members = [person for person in range(9) if person % 4 == number]
+            others = Gaussian(rows.shape[1:], joint.plan.factors)
+            others.learn(rows[[person for person in range(9) if person not in members]])
+            assert fold.weights.equal(others.weights)
+            assert not fold.weights.equal(joint.coarse.gaussian.weights)
+            assert population.every(number, 4).persons.equal(population.persons[members])
+            real = fold.expected
+            fold.expected = lambda *given, n=number, real=real: seen.append(n) or real(*given)
+        for seed in range(20):
+            joint.train().losses(population, 2, torch.Generator().manual_seed(seed))
+        assert set(seen) == set(range(4))
+        joint.eval().losses(population, 2, torch.Generator().manual_seed(0))
+        drawn(joint)
+        assert len(seen) == 20
+
+    def test_few_people_are_not_divided(self, joint):
+        joint.prepare(strangers(7))
+        assert joint.coarse._folds == []
+
+    def test_no_folds_mean_one_covariance_for_all(self):
+        model = JointModel(replace(PLANS["joint"], folds=0))
+        model.prepare(strangers(9))
+        assert model.coarse._folds == []
+        assert model.train().losses(strangers(9), 2, torch.Generator())["coarse"].isfinite()
+
+    def test_folds_are_no_part_of_the_model(self, joint):
+        known = joint.state_dict().keys()
+        joint.prepare(strangers(9))
+        assert joint.state_dict().keys() == known
 
     def test_age_and_sex_matter(self, joint):
         joint = unsettled(joint)

@@ -2,6 +2,10 @@
 
 A 3D network adds to what the covariance over the population tells (`gaussian`), of what differs
 from the coarse atlas in units of how much it differs there.
+
+A covariance knows those whom it was computed from better than anybody else. So training shows the
+network what the covariance over the others tells of a person (cross-fitting, in folds); else it
+would learn that there is nothing to add.
 """
 
 import torch
@@ -11,6 +15,7 @@ from torch.nn import functional
 
 from envoi.mri.angles import parts, random_times, rotated, schedule, target_of, walk
 from envoi.mri.atlas import Atlas
+from envoi.mri.choices import below
 from envoi.mri.conditions import hidden
 from envoi.mri.gaussian import Gaussian
 from envoi.mri.given import Given, random_mask
@@ -43,18 +48,41 @@ class CoarseDenoiser(nn.Module):
         self.network = Told(UNet(network, checkpointed=checkpointed), conditions=1 + 2)
         self.atlas = Atlas(size)
         self.gaussian = Gaussian(size, plan.factors)
+        self._folds: list[Gaussian] = []  # of training alone, so no part of the model's state
 
     def learn(self, coarse: Coarse) -> None:
         """Take mean, deviation and covariance from the population's coarse volumes."""
         self.atlas.learn(coarse, everywhere=not self.plan.atlas)
-        self.gaussian.learn((coarse - self.atlas.mean) / self.atlas.deviation)
+        rows = (coarse - self.atlas.mean) / self.atlas.deviation
+        self.gaussian.learn(rows)
+        self._folds.clear()
+        if len(rows) >= 2 * self.plan.folds:
+            self.make_folds()
+            for number, fold in enumerate(self._folds):
+                fold.learn(rows[torch.arange(len(rows)) % self.plan.folds != number])
+
+    def make_folds(self) -> None:
+        """A covariance for each fold, which has yet to learn."""
+        size = self.atlas.mean.shape
+        self._folds = [Gaussian(size, self.plan.factors) for _ in range(self.plan.folds)]
 
     def loss(
         self, population: Population, batch: int, generator: torch.Generator
     ) -> Float[Tensor, ""]:
-        """Mean squared error of the target, of `batch` volumes."""
+        """Mean squared error of the target, of `batch` volumes.
+
+        Args:
+            population: In training, the one that was learnt from, in its order; in evaluation
+                mode anybody.
+            batch: How many.
+            generator: Source of all randomness.
+        """
+        device, shape, gaussian = self.atlas.mean.device, self.plan.shape, self.gaussian
+        if self.training and self._folds:
+            number = below(len(self._folds), generator)
+            population = population.every(number, len(self._folds))
+            gaussian = self._folds[number].to(device)
         volumes, persons = population.drawn(batch, generator)
-        device, shape = self.atlas.mean.device, self.plan.shape
         masks = torch.stack([random_mask(shape, generator) for _ in range(batch)])
         known = self._known(volumes.to(device), masks.to(device))
         clean = coarse_of(volumes[:, None], self.plan.coarse_factor).to(device)
@@ -63,7 +91,8 @@ class CoarseDenoiser(nn.Module):
         angle = schedule(times[:, None, None, None, None].to(data), self.atlas.share)
         noise = torch.randn(data.shape, generator=generator).to(device)
         mixed = rotated(data, noise, angle)
-        found = self._says(mixed, angle, times, hidden(persons, generator), known)
+        expected = gaussian.expected(mixed, angle, known)
+        found = self._says(mixed, angle, times, hidden(persons, generator), known, expected)
         return functional.mse_loss(found, target_of(data, noise, angle, self.plan.target))
 
     def draw(
@@ -73,7 +102,8 @@ class CoarseDenoiser(nn.Module):
         known = self._known(given.voxels[None], given.mask[None])
 
         def split(state: Tensor, angle: Tensor, time: float) -> tuple[Tensor, Tensor]:
-            said = self._says(state, angle, torch.full((1,), time), person, known)
+            times, expected = torch.full((1,), time), self.gaussian.expected(state, angle, known)
+            said = self._says(state, angle, times, person, known, expected)
             return parts(state, said, angle, self.plan.target)
 
         start = torch.randn(known[:, :1].shape, generator=generator).to(known.device)
@@ -88,10 +118,16 @@ class CoarseDenoiser(nn.Module):
         return torch.cat([torch.where(share > 0, apart, 0.0), share], dim=1)
 
     def _says(
-        self, mixed: Tensor, angle: Tensor, times: Tensor, persons: Persons, known: Known
+        self,
+        mixed: Tensor,
+        angle: Tensor,
+        times: Tensor,
+        persons: Persons,
+        known: Known,
+        expected: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """What follows from the covariance, and what the network adds to it."""
-        data, noise = self.gaussian.expected(mixed, angle, known)
+        """What follows from the covariance, `expected`, and what the network adds to it."""
+        data, noise = expected
         values = torch.cat([signed(times)[:, None].to(persons.device), persons], dim=1)
         maps = torch.cat([mixed, known, data], dim=1)
         added: Tensor = self.network(maps, values.to(maps.device))

@@ -62,15 +62,17 @@ class JointModel(VolumeModel):
         self, population: Population, batch: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """See `VolumeModel.losses`; each network learns from `batch` volumes of its own."""
-        volumes, persons = population.drawn(batch, generator)
-        sureness = torch.rand(batch, generator=generator)
-        coarse = coarse_of(volumes[:, None], self.plan.coarse_factor)[:, 0].to(self.device)
-        noise = self._noise(coarse, _CONTEXT_NOISE * sureness, generator)
-        base = self._expected(coarse + noise)
-        return {
-            "slab": self.slab.loss(volumes, persons, base, sureness, generator),
-            "coarse": self.coarse.loss(population, batch, generator),
-        }
+        return self._terms(population, batch, generator)
+
+    def heaviest_losses(
+        self, population: Population, batch: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """See `VolumeModel.heaviest_losses`: those of people enough for folds."""
+        self.coarse.make_folds()
+        voxels, persons = population.voxels[:1], population.persons[:1]
+        count = max(self.plan.folds, 1)
+        many = Population(voxels.expand(count, -1, -1, -1), persons.expand(count, -1))
+        return self._terms(many, batch, generator)
 
     @torch.no_grad()
     def draw(
@@ -94,6 +96,19 @@ class JointModel(VolumeModel):
             base = self._expected(coarse + noise)[0]
             drawn.append(self.slab.draw(base, person, sureness, given, steps, generator, on_sample))
         return torch.stack(drawn)
+
+    def _terms(
+        self, population: Population, batch: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        volumes, persons = population.drawn(batch, generator)
+        sureness = torch.rand(batch, generator=generator)
+        coarse = coarse_of(volumes[:, None], self.plan.coarse_factor)[:, 0].to(self.device)
+        noise = self._noise(coarse, _CONTEXT_NOISE * sureness, generator)
+        base = self._expected(coarse + noise)
+        return {
+            "slab": self.slab.loss(volumes, persons, base, sureness, generator),
+            "coarse": self.coarse.loss(population, batch, generator),
+        }
 
     def _expected(self, coarse: Coarse) -> Voxels:
         """What coarse volumes and the atlas of what they miss amount to, at full size."""

@@ -20,6 +20,8 @@ class JointPlan:
         coarse_factor: Voxels along an axis that make one coarse voxel.
         coarse_widths: Channels of the coarse network's levels.
         factors: Of the covariance of coarse volumes.
+        folds: Parts of the population; in training, people meet the covariance over other parts
+            than their own. 0, or fewer than two people a part: over all.
         target: What the networks predict.
         atlas: Whether mean and deviation are of each voxel; else they are of all together.
 
@@ -36,6 +38,7 @@ class JointPlan:
     coarse_factor: int = 4
     coarse_widths: tuple[int, ...] = (32, 64)
     factors: int = 64
+    folds: int = 4
     target: Target = "v"
     atlas: bool = True
 

@@ -45,6 +45,10 @@ class Population:
         depth, height, width = self.voxels.shape[1:]
         return depth, height, width
 
+    def every(self, first: int, step: int) -> "Population":
+        """Person `first`, and every `step`-th after."""
+        return Population(self.voxels[first::step], self.persons[first::step])
+
     def drawn(self, count: int, generator: torch.Generator) -> tuple[Voxels, Persons]:
         """`count` volumes with replacement, each mirrored left to right or not."""
         index: Int[Tensor, " batch"] = torch.randint(
