@@ -100,15 +100,20 @@ class JointModel(VolumeModel):
     def _terms(
         self, population: Population, batch: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        volumes, persons = population.drawn(batch, generator)
-        sureness = torch.rand(batch, generator=generator)
+        return {
+            "slab": self._slab_loss(*population.drawn(batch, generator), generator),
+            "coarse": self.coarse.loss(population, batch, generator),
+        }
+
+    def _slab_loss(
+        self, volumes: Voxels, persons: Persons, generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        """Of slabs around coarse volumes that are more or less noisy."""
+        sureness = torch.rand(len(volumes), generator=generator)
         coarse = coarse_of(volumes[:, None], self.plan.coarse_factor)[:, 0].to(self.device)
         noise = self._noise(coarse, _CONTEXT_NOISE * sureness, generator)
         base = self._expected(coarse + noise)
-        return {
-            "slab": self.slab.loss(volumes, persons, base, sureness, generator),
-            "coarse": self.coarse.loss(population, batch, generator),
-        }
+        return self.slab.loss(volumes, persons, base, sureness, generator)
 
     def _expected(self, coarse: Coarse) -> Voxels:
         """What coarse volumes and the atlas of what they miss amount to, at full size."""
