@@ -93,7 +93,6 @@ def measured(
         if options.coarse:
             model.losses = coarse_alone(model)  # type: ignore[method-assign]
         began = process_time()
-        model.prepare(training)
         train(model, training, settings)
         yield name, losses_on(model, held_out) | {"train_seconds": process_time() - began}
 

@@ -114,7 +114,8 @@ class Budget:
         variation_weight: Of the total variation.
         statistics_weight: Of the batch-norm statistics.
         statistics_mean: Average the statistics term over sites and layers in place of the sum.
-        coarse_share: Part of an inversion's steps that work at half the height and width.
+        coarse_share: Part of an inversion's steps that work at half the height and width; methods
+            that do not invert take no notice.
         student_optimiser: `sgd` (the paper's) or `adam`.
         student_rate: Learning rate of the student before its first milestone.
         student_momentum: Of SGD.

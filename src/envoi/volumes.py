@@ -89,7 +89,7 @@ class Subject:
     """One person's volume, and what is known of the person.
 
     Attributes:
-        name: A pseudonym, such as `sub-01`.
+        name: A pseudonym, such as `sub-01`, or `sub-01_ses-2` for one scan of several.
         volume: Of the brain.
         age_years: None where it is not known.
         sex: None where it is not known.
@@ -99,6 +99,11 @@ class Subject:
     volume: Volume
     age_years: float | None = field(default=None, repr=False)
     sex: Sex | None = field(default=None, repr=False)
+
+    @property
+    def person(self) -> str:
+        """What all scans of one person have in common: the name up to its first `_`."""
+        return self.name.partition("_")[0]
 
 
 def stacked(

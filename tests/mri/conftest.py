@@ -82,6 +82,12 @@ def subjects(count=3):
     ]
 
 
+def strangers(count):
+    """People of different ages, of whom nothing else is alike."""
+    voxels = torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(1)).half()
+    return Population(voxels, torch.arange(2.0 * count).reshape(count, 2))
+
+
 @pytest.fixture
 def people():
     return subjects()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from envoi.errors import MethodError
+from envoi.errors import MethodError, SettingsError
 from envoi.mri.coarse import coarse_given, coarse_of
 from envoi.mri.gaussian import Gaussian
 from envoi.mri.given import Given
@@ -15,7 +15,7 @@ from envoi.mri.population import Population
 from envoi.mri.slab_denoiser import masked_error, place, slab_maps
 from envoi.mri.slices import SlicesNetwork, SlicesPlan, distances
 from envoi.mri.whole import haar, inverse_haar
-from tests.mri.conftest import PLANS, SHAPE
+from tests.mri.conftest import PLANS, SHAPE, strangers
 
 every_model = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS, indirect=False)
 ANYONE = torch.full((2, 2), torch.nan)
@@ -35,12 +35,6 @@ def unsettled(model):
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     return model
-
-
-def strangers(count):
-    """People of different ages, of whom nothing else is alike."""
-    voxels = torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(1)).half()
-    return Population(voxels, torch.arange(2.0 * count).reshape(count, 2))
 
 
 @every_model
@@ -135,37 +129,51 @@ class TestJoint:
         for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
             torch.testing.assert_close(one.grad, other.grad)
 
-    def test_training_sees_covariances_of_others_than_the_people_of_a_batch(self, joint):
-        population = strangers(9)
-        joint.prepare(population)
-        coarse = coarse_of(population.voxels[:, None].float(), 4)[:, 0]
-        rows = (coarse - joint.coarse.atlas.mean) / joint.coarse.atlas.deviation
-        seen = []
-        for number, fold in enumerate(joint.coarse._folds):
-            members = [person for person in range(9) if person % 4 == number]
-            others = Gaussian(rows.shape[1:], joint.plan.factors)
-            others.learn(rows[[person for person in range(9) if person not in members]])
-            assert fold.weights.equal(others.weights)
-            assert not fold.weights.equal(joint.coarse.gaussian.weights)
-            assert population.every(number, 4).persons.equal(population.persons[members])
-            real = fold.expected
-            fold.expected = lambda *given, n=number, real=real: seen.append(n) or real(*given)
+    def test_training_meets_people_with_the_covariance_over_others(self, joint, monkeypatch):
+        people = strangers(9)
+        joint.prepare(people)
+        met = []
+        drawn_by, expected_by = Population.drawn, Gaussian.expected
+
+        def watched_draw(own, *given):
+            volumes, persons = drawn_by(own, *given)
+            met.append((persons[:, 0] / 2).int().tolist())
+            return volumes, persons
+
+        def watched_answer(own, *given):
+            met.append(own)
+            return expected_by(own, *given)
+
+        monkeypatch.setattr(Population, "drawn", watched_draw)
+        monkeypatch.setattr(Gaussian, "expected", watched_answer)
+        members = {id(fold.others): fold.members for fold in joint.coarse.folds}
         for seed in range(20):
-            joint.train().losses(population, 2, torch.Generator().manual_seed(seed))
-        assert set(seen) == set(range(4))
-        joint.eval().losses(population, 2, torch.Generator().manual_seed(0))
-        drawn(joint)
-        assert len(seen) == 20
+            joint.train().losses(people, 2, torch.Generator().manual_seed(seed))
+        assert len(met) == 60  # of slabs, of coarse volumes, and the covariance that was asked
+        for persons, asked in zip(met[1::3], met[2::3], strict=True):
+            assert set(persons) <= set(members[id(asked)])
+        assert len({id(asked) for asked in met[2::3]}) == len(members) == 4
+        met.clear()
+        joint.eval().losses(people, 2, torch.Generator().manual_seed(0))
+        assert met[2] is joint.coarse.gaussian
 
-    def test_few_people_are_not_divided(self, joint):
-        joint.prepare(strangers(7))
-        assert joint.coarse._folds == []
+    def test_another_population_than_that_of_the_folds_is_refused(self, joint):
+        joint.prepare(strangers(9))
+        with pytest.raises(MethodError, match="9 volumes that were prepared for"):
+            joint.train().losses(strangers(8), 2, torch.Generator())
 
-    def test_no_folds_mean_one_covariance_for_all(self):
-        model = JointModel(replace(PLANS["joint"], folds=0))
-        model.prepare(strangers(9))
-        assert model.coarse._folds == []
-        assert model.train().losses(strangers(9), 2, torch.Generator())["coarse"].isfinite()
+    @pytest.mark.parametrize(("folds", "people"), [(0, 9), (4, 7)])
+    def test_without_folds_everybody_meets_the_same_covariance(self, folds, people):
+        model = JointModel(replace(PLANS["joint"], folds=folds))
+        model.prepare(strangers(people))
+        assert model.coarse.folds == []
+        terms = model.train().losses(strangers(people), 2, torch.Generator())
+        assert terms["coarse"].isfinite()
+
+    @pytest.mark.parametrize("folds", [1, -1])
+    def test_folds_that_leave_nobody_are_refused(self, folds):
+        with pytest.raises(SettingsError, match="2 folds and more"):
+            replace(PLANS["joint"], folds=folds)
 
     def test_folds_are_no_part_of_the_model(self, joint):
         known = joint.state_dict().keys()

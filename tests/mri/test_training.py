@@ -12,7 +12,7 @@ from envoi.mri.modes import ModelCard, plan_of, read_card, read_model, write_mod
 from envoi.mri.run import check_learnt_from, fresh_model, train_in
 from envoi.mri.training import MriTraining, train
 from tests.launched import TORCHRUN, python
-from tests.mri.conftest import PLANS, SHAPE, subjects
+from tests.mri.conftest import PLANS, SHAPE, strangers, subjects
 
 FEW = MriTraining(steps=6, batch=2, warm_up=2, matrix_rate=1e-3, cool_down=0.5)
 every_plan = pytest.mark.parametrize("name", list(PLANS))
@@ -28,7 +28,8 @@ def same(one, other):
 
 
 @every_plan
-def test_a_killed_training_ends_with_the_same_weights(name, tmp_path, population):
+def test_a_killed_training_ends_with_the_same_weights(name, tmp_path):
+    population = strangers(9)  # enough for folds, which no checkpoint holds
     whole, killed, resumed = (fresh_model(PLANS[name], 0) for _ in range(3))
     train(whole, population, FEW)
 

@@ -89,15 +89,15 @@ def split_subjects(
     Raises:
         SettingsError: There would be nobody on a side.
     """
-    persons = sorted({_person(subject.name) for subject in subjects})
+    persons = sorted({subject.person for subject in subjects})
     if not 1 <= held_out < len(persons):
         expected = f"1 to {len(persons) - 1} of {len(persons)} persons"
         remedy = "Hold out some and train on the others."
         raise SettingsError(Problem(expected, f"{held_out}", "held_out", remedy))
     order = numpy_generator(seed, "held out").permutation(len(persons))
     chosen = {persons[index] for index in order[:held_out]}
-    train = tuple(subject for subject in subjects if _person(subject.name) not in chosen)
-    return train, tuple(subject for subject in subjects if _person(subject.name) in chosen)
+    train = tuple(subject for subject in subjects if subject.person not in chosen)
+    return train, tuple(subject for subject in subjects if subject.person in chosen)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -13,6 +13,8 @@ from torch.nn import functional
 
 Volume = Float[Tensor, "depth height width"]
 
+# Voxels that are given beyond so many deviations tell no more.
+FARTHEST = 5.0
 # Of intensities from -1 to 1: a voxel that never differed may differ in the next person.
 _LEAST = 0.02
 

@@ -3,10 +3,10 @@
 A 3D network adds to what the covariance over the population tells (`gaussian`), of what differs
 from the coarse atlas in units of how much it differs there.
 
-A covariance knows those whom it was computed from better than anybody else. So training shows the
-network what the covariance over the others tells of a person (cross-fitting, in folds); else it
-would learn that there is nothing to add.
+In training it meets people with the covariance over others (`folds`).
 """
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -14,22 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from envoi.mri.angles import parts, random_times, rotated, schedule, target_of, walk
-from envoi.mri.atlas import Atlas
-from envoi.mri.choices import below
+from envoi.mri.atlas import FARTHEST, Atlas
+from envoi.mri.conditioned import Conditioned, signed
 from envoi.mri.conditions import hidden
+from envoi.mri.folds import Fold, blank_folds, fold_for, folds_of
 from envoi.mri.gaussian import Gaussian
 from envoi.mri.given import Given, random_mask
 from envoi.mri.joint_plan import JointPlan
 from envoi.mri.population import Persons, Population, Voxels
-from envoi.mri.told import Told, signed
 from envoi.mri.unet import UNet, UNetPlan
 
 Coarse = Float[Tensor, "batch coarse_depth coarse_height coarse_width"]
 # Mean of the known voxels of each block, and their share.
 Known = Float[Tensor, "batch 2 coarse_depth coarse_height coarse_width"]
-
-# Given voxels beyond so many deviations tell no more.
-FARTHEST = 5.0
 
 
 class CoarseDenoiser(nn.Module):
@@ -45,26 +42,26 @@ class CoarseDenoiser(nn.Module):
         self.plan = plan
         size = [-(-length // plan.coarse_factor) for length in plan.shape]
         network = UNetPlan(dimensions=3, inputs=4, outputs=1, widths=plan.coarse_widths)
-        self.network = Told(UNet(network, checkpointed=checkpointed), conditions=1 + 2)
+        self.network = Conditioned(UNet(network, checkpointed=checkpointed), conditions=1 + 2)
         self.atlas = Atlas(size)
         self.gaussian = Gaussian(size, plan.factors)
-        self._folds: list[Gaussian] = []  # of training alone, so no part of the model's state
+        self.folds: list[Fold] = []  # of training alone, so no part of the model's state
 
-    def learn(self, coarse: Coarse) -> None:
-        """Take mean, deviation and covariance from the population's coarse volumes."""
+    def learn(self, coarse: Coarse, people: Sequence[int]) -> None:
+        """Take mean, deviation and covariance from the population's coarse volumes.
+
+        Args:
+            coarse: All of them.
+            people: Whose each is.
+        """
         self.atlas.learn(coarse, everywhere=not self.plan.atlas)
         rows = (coarse - self.atlas.mean) / self.atlas.deviation
         self.gaussian.learn(rows)
-        self._folds.clear()
-        if len(rows) >= 2 * self.plan.folds:
-            self.make_folds()
-            for number, fold in enumerate(self._folds):
-                fold.learn(rows[torch.arange(len(rows)) % self.plan.folds != number])
+        self.folds = folds_of(rows, people, self.plan.factors, self.plan.folds)
 
-    def make_folds(self) -> None:
-        """A covariance for each fold, which has yet to learn."""
-        size = self.atlas.mean.shape
-        self._folds = [Gaussian(size, self.plan.factors) for _ in range(self.plan.folds)]
+    def forget(self) -> None:
+        """Have folds as large as those of any population, of one volume, for a prediction."""
+        self.folds = blank_folds(self.atlas.mean.shape, self.plan.factors, self.plan.folds)
 
     def loss(
         self, population: Population, batch: int, generator: torch.Generator
@@ -72,17 +69,19 @@ class CoarseDenoiser(nn.Module):
         """Mean squared error of the target, of `batch` volumes.
 
         Args:
-            population: In training, the one that was learnt from, in its order; in evaluation
-                mode anybody.
+            population: In training, the one that was learnt from.
             batch: How many.
             generator: Source of all randomness.
+
+        Raises:
+            MethodError: In training, the population has another number of volumes.
         """
         device, shape, gaussian = self.atlas.mean.device, self.plan.shape, self.gaussian
-        if self.training and self._folds:
-            number = below(len(self._folds), generator)
-            population = population.every(number, len(self._folds))
-            gaussian = self._folds[number].to(device)
-        volumes, persons = population.drawn(batch, generator)
+        members = None
+        if self.training and self.folds:
+            fold = fold_for(self.folds, len(population.voxels), generator)
+            members, gaussian = fold.members, fold.others.to(device)
+        volumes, persons = population.drawn(batch, generator, members)
         masks = torch.stack([random_mask(shape, generator) for _ in range(batch)])
         known = self._known(volumes.to(device), masks.to(device))
         clean = coarse_of(volumes[:, None], self.plan.coarse_factor).to(device)

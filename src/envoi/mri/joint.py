@@ -12,6 +12,8 @@ Memory: for sampling, eight volumes and one slab's maps; 2D maps are a `1/thickn
 3D network's.
 """
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,7 +23,7 @@ from envoi.mri.given import Given
 from envoi.mri.joint_plan import JointPlan
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
 from envoi.mri.population import Persons, Population, Voxels
-from envoi.mri.slab_denoiser import SlabDenoiser
+from envoi.mri.slab_denoiser import Context, SlabDenoiser
 
 # Noise on the coarse context, in units of its deviation: drawn up to the first in training, the
 # second when sampling, so that the slab network forgives what the coarse network gets wrong
@@ -49,13 +51,15 @@ class JointModel(VolumeModel):
 
     def prepare(self, population: Population) -> None:
         """See `VolumeModel.prepare`: atlases of coarse volumes, and of what they miss."""
-        volumes, factor = population.voxels, self.plan.coarse_factor
-        coarse = torch.cat([coarse_of(one[None, None].float(), factor)[0] for one in volumes])
-        missed = (
-            one.float() - refined(known[None], self.plan)[0]
-            for one, known in zip(volumes, coarse, strict=True)
+        factor = self.plan.coarse_factor
+        coarse = torch.cat(
+            [coarse_of(one[None, None], factor)[0] for one in self._each(population)]
         )
-        self.coarse.learn(coarse)
+        missed = (
+            one - refined(known[None], self.plan)[0]
+            for one, known in zip(self._each(population), coarse, strict=True)
+        )
+        self.coarse.learn(coarse, population.people or range(len(coarse)))
         self.slab.atlas.learn(missed, everywhere=not self.plan.atlas)
 
     def losses(
@@ -67,12 +71,13 @@ class JointModel(VolumeModel):
     def heaviest_losses(
         self, population: Population, batch: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """See `VolumeModel.heaviest_losses`: those of people enough for folds."""
-        self.coarse.make_folds()
-        voxels, persons = population.voxels[:1], population.persons[:1]
-        count = max(self.plan.folds, 1)
-        many = Population(voxels.expand(count, -1, -1, -1), persons.expand(count, -1))
-        return self._terms(many, batch, generator)
+        """See `VolumeModel.heaviest_losses`: with folds, as people enough have them.
+
+        For predictions: learnt folds are lost. `losses` may be bound to this.
+        """
+        self.coarse.forget()
+        first = Population(population.voxels[:1], population.persons[:1])
+        return self._terms(first, batch, generator)
 
     @torch.no_grad()
     def draw(
@@ -87,14 +92,14 @@ class JointModel(VolumeModel):
         """See `VolumeModel.draw`; one volume after the other."""
         given = given or Given(torch.zeros(self.plan.shape), torch.zeros(self.plan.shape))
         given = Given(given.voxels.to(self.device), given.mask.to(self.device))
-        sureness = _CONTEXT_NOISE_SAMPLING / _CONTEXT_NOISE
+        doubt = _CONTEXT_NOISE_SAMPLING / _CONTEXT_NOISE
         drawn = []
         for row in persons:
             person = row[None].to(self.device)
             coarse = self.coarse.draw(person, given, steps, generator)
             noise = self._noise(coarse, torch.tensor([_CONTEXT_NOISE_SAMPLING]), generator)
-            base = self._expected(coarse + noise)[0]
-            drawn.append(self.slab.draw(base, person, sureness, given, steps, generator, on_sample))
+            context = Context(self._expected(coarse + noise), person, torch.tensor([doubt]))
+            drawn.append(self.slab.draw(context, given, steps, generator, on_sample))
         return torch.stack(drawn)
 
     def _terms(
@@ -109,11 +114,14 @@ class JointModel(VolumeModel):
         self, volumes: Voxels, persons: Persons, generator: torch.Generator
     ) -> Float[Tensor, ""]:
         """Of slabs around coarse volumes that are more or less noisy."""
-        sureness = torch.rand(len(volumes), generator=generator)
+        doubt = torch.rand(len(volumes), generator=generator)
         coarse = coarse_of(volumes[:, None], self.plan.coarse_factor)[:, 0].to(self.device)
-        noise = self._noise(coarse, _CONTEXT_NOISE * sureness, generator)
-        base = self._expected(coarse + noise)
-        return self.slab.loss(volumes, persons, base, sureness, generator)
+        noise = self._noise(coarse, _CONTEXT_NOISE * doubt, generator)
+        context = Context(self._expected(coarse + noise), persons, doubt)
+        return self.slab.loss(volumes, context, generator)
+
+    def _each(self, population: Population) -> Iterator[Float[Tensor, "depth height width"]]:
+        return (one.float().to(self.device) for one in population.voxels)
 
     def _expected(self, coarse: Coarse) -> Voxels:
         """What coarse volumes and the atlas of what they miss amount to, at full size."""

@@ -21,12 +21,12 @@ class JointPlan:
         coarse_widths: Channels of the coarse network's levels.
         factors: Of the covariance of coarse volumes.
         folds: Parts of the population; in training, people meet the covariance over other parts
-            than their own. 0, or fewer than two people a part: over all.
+            than their own. 0, or fewer than two people for each part: over all.
         target: What the networks predict.
         atlas: Whether mean and deviation are of each voxel; else they are of all together.
 
     Raises:
-        SettingsError: Slabs do not fit the volume.
+        SettingsError: Slabs do not fit the volume, or there is a single fold.
     """
 
     shape: tuple[int, int, int]
@@ -47,3 +47,6 @@ class JointPlan:
             expected = f"overlap below thickness, and thickness at most {min(self.shape)}"
             found, remedy = f"{self.overlap} and {self.thickness}", "Choose thinner slabs."
             raise SettingsError(Problem(expected, found, "thickness", remedy))
+        if self.folds < 0 or self.folds == 1:
+            found, remedy = f"{self.folds}", "One fold leaves nobody."
+            raise SettingsError(Problem("0, or 2 folds and more", found, "folds", remedy))

@@ -23,10 +23,12 @@ class Population:
     Attributes:
         voxels: Half precision, from -1 to 1, exactly -1 outside the brain.
         persons: Of each volume.
+        people: Whose each volume is, by number; empty where each is somebody else's.
     """
 
     voxels: Voxels
     persons: Persons
+    people: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, subjects: Sequence[Subject]) -> "Population":
@@ -37,7 +39,9 @@ class Population:
         """
         voxels = torch.from_numpy(stacked(subjects))
         rows = [person(subject.age_years, subject.sex) for subject in subjects]
-        return cls((2 * voxels - 1).half(), torch.stack(rows))
+        names = list(dict.fromkeys(subject.person for subject in subjects))
+        people = tuple(names.index(subject.person) for subject in subjects)
+        return cls((2 * voxels - 1).half(), torch.stack(rows), people)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -45,15 +49,20 @@ class Population:
         depth, height, width = self.voxels.shape[1:]
         return depth, height, width
 
-    def every(self, first: int, step: int) -> "Population":
-        """Person `first`, and every `step`-th after."""
-        return Population(self.voxels[first::step], self.persons[first::step])
+    def drawn(
+        self, count: int, generator: torch.Generator, among: Sequence[int] | None = None
+    ) -> tuple[Voxels, Persons]:
+        """`count` volumes with replacement, each mirrored left to right or not.
 
-    def drawn(self, count: int, generator: torch.Generator) -> tuple[Voxels, Persons]:
-        """`count` volumes with replacement, each mirrored left to right or not."""
-        index: Int[Tensor, " batch"] = torch.randint(
-            len(self.voxels), (count,), generator=generator
-        )
+        Args:
+            count: How many.
+            generator: Source of all randomness.
+            among: Places of the volumes to draw from; None draws from all.
+        """
+        places = torch.arange(len(self.voxels)) if among is None else torch.tensor(among)
+        index: Int[Tensor, " batch"] = places[
+            torch.randint(len(places), (count,), generator=generator)
+        ]
         mirrored = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
         voxels = self.voxels[index].float()
         return torch.where(mirrored, voxels.flip(-1), voxels), self.persons[index]

@@ -68,7 +68,6 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
     if file.exists():
         return read_model(file), read_card(file)
     model = fresh_model(plan, settings.seed, checkpointed=checkpointed)
-    model.prepare(population)
     checkpoint = Checkpoint(
         folder / "training.safetensors", fingerprint=digest(canonical_json(decisive).encode())
     )

@@ -6,14 +6,16 @@ the coarse volume is. Steps cut the volume along random planes at random shifts 
 (`slabs`), so nothing is generated in an order and no border lasts.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from envoi.mri.angles import parts, random_times, rotated, schedule, target_of, walk
-from envoi.mri.atlas import Atlas
+from envoi.mri.atlas import FARTHEST, Atlas
 from envoi.mri.choices import below
-from envoi.mri.coarse import FARTHEST
+from envoi.mri.conditioned import Conditioned, signed
 from envoi.mri.conditions import hidden
 from envoi.mri.given import Given, random_mask
 from envoi.mri.joint_plan import JointPlan
@@ -21,9 +23,23 @@ from envoi.mri.model import OnSample
 from envoi.mri.population import Persons, Voxels
 from envoi.mri.slab_network import SlabNetwork, SlabPlan
 from envoi.mri.slabs import Plane, cuts, facing, turned_back
-from envoi.mri.told import Told, signed
 
 Volume = Float[Tensor, "depth height width"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What is known of volumes before a slab is looked at.
+
+    Attributes:
+        base: What the coarse volumes and the atlas expect; lies on the model's device.
+        persons: Of each volume.
+        doubt: How noisy the coarse volumes are, 0 to 1.
+    """
+
+    base: Voxels
+    persons: Persons
+    doubt: Float[Tensor, " batch"]
 
 
 class SlabDenoiser(nn.Module):
@@ -51,26 +67,13 @@ class SlabDenoiser(nn.Module):
             blocks=plan.blocks,
         )
         network = SlabNetwork(slab, checkpointed=checkpointed)
-        self.network = Told(network, conditions=2 + 2 + 1 + len(Plane))
+        self.network = Conditioned(network, conditions=2 + 2 + 1 + len(Plane))
         self.atlas = Atlas(plan.shape)
 
     def loss(
-        self,
-        volumes: Voxels,
-        persons: Persons,
-        base: Voxels,
-        sureness: Float[Tensor, " batch"],
-        generator: torch.Generator,
+        self, volumes: Voxels, context: Context, generator: torch.Generator
     ) -> Float[Tensor, ""]:
-        """Mean squared error of the target over missing voxels, of one slab of each volume.
-
-        Args:
-            volumes: Real ones.
-            persons: Of each.
-            base: What is expected of each; lies on the model's device.
-            sureness: How noisy that is, 0 to 1.
-            generator: Source of all randomness.
-        """
+        """Mean squared error of the target over missing voxels, of one slab of each volume."""
         plan, batch, atlas = self.plan, len(volumes), self.atlas
         plane = self.planes[below(len(self.planes), generator)]
         slices = plan.shape[plane.axis]
@@ -82,33 +85,32 @@ class SlabDenoiser(nn.Module):
                     facing(volume, plane)[start : start + plan.thickness]
                     for volume, start in zip(maps, starts, strict=True)
                 ]
-            ).to(base.device)
-            for maps in (volumes, masks, base, atlas.deviation.expand(batch, -1, -1, -1))
+            ).to(context.base.device)
+            for maps in (volumes, masks, context.base, atlas.deviation.expand(batch, -1, -1, -1))
         )
         times = random_times(batch, generator)
         angle = schedule(times[:, None, None, None].to(deviation), deviation / atlas.typical)
         data = ((clean - around) / deviation).clamp(-FARTHEST, FARTHEST)
         noise = torch.randn(data.shape, generator=generator).to(data)
         places = torch.tensor([place(start, plan.thickness, slices) for start in starts])
-        told = _told(times, hidden(persons, generator), sureness, places, plane)
+        persons = hidden(context.persons, generator)
+        conditions = _conditions(times, persons, context.doubt, places, plane)
         mixed = rotated(data, noise, angle)
         shown = torch.where(known > 0, data, mixed)
         maps = slab_maps(shown, known, around, deviation, angle)
-        found: Tensor = self.network(torch.stack(maps, dim=1), told.to(base.device))
+        found: Tensor = self.network(torch.stack(maps, dim=1), conditions.to(data.device))
         return masked_error(found, target_of(data, noise, angle, plan.target), known)
 
     def draw(
         self,
-        base: Volume,
-        person: Persons,
-        sureness: float,
+        context: Context,
         given: Given,
         steps: int,
         generator: torch.Generator,
         on_sample: OnSample,
     ) -> Volume:
-        """One volume around what is expected of it, `base`; given voxels are kept."""
-        deviation, calls = self.atlas.deviation, 0
+        """One volume around its context, which is of one; given voxels are kept."""
+        base, deviation, calls = context.base[0], self.atlas.deviation, 0
         known = ((given.voxels - base) / deviation).clamp(-FARTHEST, FARTHEST)
 
         def split(state: Tensor, angle: Tensor, time: float) -> tuple[Tensor, Tensor]:
@@ -119,8 +121,7 @@ class SlabDenoiser(nn.Module):
             shown = torch.where(given.mask > 0, known, state)
             maps = slab_maps(shown, given.mask, base, deviation, angle)
             volumes = [facing(volume, plane) for volume in maps]
-            values = (time, person, sureness)
-            said = turned_back(self._blended(volumes, plane, values, generator), plane)
+            said = turned_back(self._blended(volumes, plane, time, context, generator), plane)
             return parts(state, said, angle, self.plan.target)
 
         start = torch.randn(self.plan.shape, generator=generator).to(base.device)
@@ -132,18 +133,11 @@ class SlabDenoiser(nn.Module):
         self,
         volumes: list[Tensor],
         plane: Plane,
-        values: tuple[float, Persons, float],
+        time: float,
+        context: Context,
         generator: torch.Generator,
     ) -> Float[Tensor, "slice row column"]:
-        """What the network says of a whole volume, from all slabs of one cut.
-
-        Args:
-            volumes: `slab_maps`, facing the plane.
-            plane: Of the cut.
-            values: Time, person, and how noisy the coarse volume is.
-            generator: Shifts the cut.
-        """
-        time, person, sureness = values
+        """What the network says of a whole volume, from all slabs of one cut."""
         thickness, slices = self.plan.thickness, len(volumes[0])
         stride = thickness - self.plan.overlap
         cut = cuts(slices, thickness, self.plan.overlap, below(stride, generator))
@@ -157,14 +151,14 @@ class SlabDenoiser(nn.Module):
                 ],
                 dim=1,
             )
-            told = _told(
+            conditions = _conditions(
                 torch.full((len(starts),), time),
-                person.expand(len(starts), -1),
-                torch.full((len(starts),), sureness),
+                context.persons.expand(len(starts), -1),
+                context.doubt.expand(len(starts)),
                 torch.tensor([place(start, thickness, slices) for start in starts]),
                 plane,
             )
-            said = self.network(maps, told.to(maps.device))
+            said = self.network(maps, conditions.to(maps.device))
             for start, own, weight in zip(starts, said, cut.weights[first:], strict=False):
                 total[start : start + thickness] += own.to(total) * weight.to(total)[:, None, None]
         return total
@@ -183,8 +177,8 @@ def slab_maps(
     Beside the noisy or given value in units of the atlas' deviation, the mask and what is expected
     there stand the intensity that the value amounts to, which tells tissues apart, and the unit.
     """
-    told = torch.where(known > 0, 1.0, angle.sin())
-    return shown, known, around, around + deviation * told * shown, deviation
+    clear = torch.where(known > 0, 1.0, angle.sin())
+    return shown, known, around, around + deviation * clear * shown, deviation
 
 
 def masked_error(found: Tensor, wanted: Tensor, known: Tensor) -> Float[Tensor, ""]:
@@ -193,9 +187,9 @@ def masked_error(found: Tensor, wanted: Tensor, known: Tensor) -> Float[Tensor, 
     return ((found - wanted).square() * missing).sum() / missing.sum().clamp_min(1)
 
 
-def _told(
-    times: Tensor, persons: Persons, sureness: Tensor, places: Tensor, plane: Plane
+def _conditions(
+    times: Tensor, persons: Persons, doubt: Tensor, places: Tensor, plane: Plane
 ) -> Float[Tensor, "batch condition"]:
     planes = torch.eye(len(Plane))[plane.axis].expand(len(times), -1)
-    numbers = torch.stack([signed(times), sureness, places], dim=1)
+    numbers = torch.stack([signed(times), doubt, places], dim=1)
     return torch.cat([numbers, persons.cpu(), planes], dim=1)

@@ -111,13 +111,14 @@ def train(
     on_step: OnStep = ignore_step,
     name: str = "train",
 ) -> int:
-    """Train `model` in place and leave it with its averaged weights, in evaluation mode.
+    """Prepare `model`, train it in place and leave it with its averaged weights, evaluating.
 
     The number of steps is returned: less than wanted if time ran out.
     Killed and started again with the same checkpoint, it ends with the same weights, unless
     `seconds` limit it.
     """
     checkpoint = checkpoint or Checkpoint()
+    model.prepare(population)
     training = _Training(model, settings)
     if saved := checkpoint.load():
         training.restore(saved)

@@ -91,7 +91,7 @@ def _synthesise(
 ) -> None:
     shown = _COPIES * len(teachers.class_names)
     inversion = Inversion(teachers, budget, torch_generator(seed, "gallery"))
-    images = inversion.pictures
+    images = inversion.whole_images()
     for step in range(budget.synthesis_steps + 1):
         if step:
             images, terms = inversion.advance()

@@ -13,9 +13,12 @@ memory is bounded: min(rounds, 200) x batch x (pixels + 8) bytes.
 Departures: the student draws its batches from the pool at random in place of whole passes; every
 class is wanted equally often in place of drawn ones; student rate and schedule are the budget's.
 
-`dense_meta` starts rounds of 5 steps from a learned start in place of noise, as Fang et al. do
-("Up to 100x Faster Data-free Knowledge Distillation", AAAI 2022, arXiv:2112.06253; Reptile, Adam
-at 5e-3): a sixth of the steps for a batch.
+`dense_meta` begins rounds of 5 steps with a learned start, after Fang et al. ("Up to 100x Faster
+Data-free Knowledge Distillation", AAAI 2022, arXiv:2112.06253), and so makes six batches in the
+steps that DENSE takes for one. From there are the few steps and a rate of some 1e-3 (here 5e-3,
+for latents too). Departures: the start moves half of the way to where a round ended (Reptile) in
+place of a step of Adam along its last gradient; no layer is reset; DENSE's boundary term from the
+beginning.
 """
 
 from envoi.server.adapt import Adaptation

@@ -5,9 +5,9 @@ Two ways to use one, each a settings dataclass that starts a synthesis when call
 - `Continuing` (DAFL, arXiv:1904.01186): one generator for the whole job, new latents each step;
   the student learns from each batch once. Flat in memory.
 - `Restarting` (DENSE, arXiv:2112.12371; Co-Boosting, arXiv:2402.15070): rounds of a few steps on
-  fresh weights and fixed, learned latents; the best batch of a round joins a pool, from which
-  the student draws as many batches as the round had steps. Memory: see `Pool`, and one
-  generator while a round lasts; two with a learned start (arXiv:2112.06253).
+  fresh weights, or from a learned start (arXiv:2112.06253), and fixed, learned latents; the best
+  batch of a round joins a pool, from which the student draws as many batches as the round had
+  steps. Memory: see `Pool`, and one generator while a round lasts; a learned start is another.
 """
 
 import copy
@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from envoi.checkpoint import State, optimiser_state, pack, restore_module, restore_optimiser, unpack
+from envoi.errors import MethodError, Problem
 from envoi.networks.generator import LATENT, ImageGenerator, image_generator
 from envoi.server.synthesis.inversion import cycling_targets
 from envoi.server.synthesis.objective import Objective
@@ -50,11 +51,11 @@ class Continuing:
 
 @dataclass(frozen=True, slots=True)
 class Restarting:
-    """A new generator for each round; its images are pooled.
+    """A generator for each round; its images are pooled.
 
-    With a `start_rate`, rounds begin with weights that were learned so that few steps are enough:
-    the start moves towards the weights that a round ended with (Reptile, arXiv:1803.02999, eq. of
-    algorithm 1: phi + epsilon (phi~ - phi)).
+    Its weights are fresh, or with a `start_rate` those of a start that is learned so that few
+    steps are enough: after a round the start moves towards the weights that the round ended with
+    (Reptile, arXiv:1803.02999, algorithm 1: phi + epsilon (phi~ - phi)).
 
     Attributes:
         objective: What it is trained for.
@@ -63,6 +64,9 @@ class Restarting:
         rate: Of Adam.
         betas: Of Adam.
         start_rate: Epsilon, from 0 to 1; 0 begins every round anew, as DENSE does.
+
+    Raises:
+        MethodError: The start rate is another.
     """
 
     objective: Objective
@@ -71,6 +75,11 @@ class Restarting:
     rate: float = 1e-3
     betas: tuple[float, float] = (0.5, 0.999)
     start_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_rate <= 1:
+            found, remedy = f"{self.start_rate}", "It is a share of the way."
+            raise MethodError(Problem("0 to 1", found, "start_rate", remedy))
 
     def __call__(self, scene: Scene) -> "RestartingSynthesis":
         """Start with an empty pool."""

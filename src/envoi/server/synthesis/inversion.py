@@ -4,8 +4,10 @@ FedISCA's synthesis (MICCAI 2023, doi 10.1007/978-3-031-43895-0_49), which follo
 DeepInversion (arXiv:1912.08795): from noise, in T steps of Adam, towards the wanted classes and
 the batch-norm statistics of all sites at once. It never reads the student.
 
-With `Budget.coarse_share` the first steps work on images of half the height and width, which the
-teachers see at that size, a quarter of the arithmetic; then they are enlarged and go on as usual.
+With `Budget.coarse_share` the first steps work on images of half the height and width, a quarter
+of the synthesis' arithmetic; then they are enlarged and go on with a fresh optimiser. Teachers are
+asked about the small images as they are and compared with statistics of whole ones, and the total
+variation is that of small ones; the student learns from enlarged ones.
 
 Memory: the activations of one teacher's forward pass times the number of teachers, and three
 copies of the images; flat in the number of steps.
@@ -43,8 +45,8 @@ class Inversion:
 
     def __init__(self, teachers: Teachers, budget: Budget, generator: torch.Generator) -> None:
         self.image = teachers.image
-        self.targets = cycling_targets(budget.batch_size, len(teachers.class_names))
-        self.targets = self.targets.to(teachers.device)
+        targets = cycling_targets(budget.batch_size, len(teachers.class_names))
+        self.targets = targets.to(teachers.device)
         self._view = view_of(teachers)
         layers = sum(len(batch_norm_layers(member.network)) for member in teachers.members)
         # R is the sum over sites and layers, or its mean (zero without batch norm).
@@ -56,9 +58,8 @@ class Inversion:
         size = (budget.batch_size, self.image.channels, side, side)
         self._begin(torch.randn(size, generator=generator).to(teachers.device))
 
-    @property
-    def pictures(self) -> Images:
-        """The images at their whole size (own storage)."""
+    def whole_images(self) -> Images:
+        """The images as they are now, enlarged where they are small yet (own storage)."""
         size = self.image.size_px
         if self.images.shape[-1] == size:
             return self.images.detach().clone()
@@ -71,9 +72,11 @@ class Inversion:
         shifted images (METHODS section 2).
         """
         if self._coarse_left == 0 and self.images.shape[-1] < self.image.size_px:
-            self._begin(self.pictures)
+            self._begin(self.whole_images())
         self._coarse_left = max(self._coarse_left - 1, 0)
-        shifted = jitter(self.images, self._budget.jitter_px, self._generator)
+        small = self.images.shape[-1] < self.image.size_px
+        limit_px = self._budget.jitter_px // (2 if small else 1)
+        shifted = jitter(self.images, limit_px, self._generator)
         logits, distances = self._view(shifted)
         terms = {
             "class_loss": functional.cross_entropy(logits.mean(dim=0), self.targets),
@@ -87,7 +90,7 @@ class Inversion:
         )
         (self.images.grad,) = torch.autograd.grad(loss, [self.images])
         self.optimiser.step()
-        return self.pictures, {name: term.detach() for name, term in terms.items()}
+        return self.whole_images(), {name: term.detach() for name, term in terms.items()}
 
     def state(self) -> State:
         """All that `advance` changes, but for the generator."""

@@ -1,4 +1,4 @@
-"""A network that is told conditions, on maps of any size."""
+"""A network with the embedding of its conditions, on maps of any size."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,7 +9,7 @@ from envoi.mri.slab_network import SlabNetwork
 from envoi.mri.unet import UNet
 
 
-class Told(nn.Module):
+class Conditioned(nn.Module):
     """A network and the embedding of its conditions; inputs are padded to sizes that it takes."""
 
     def __init__(self, network: SlabNetwork | UNet, *, conditions: int) -> None:
