@@ -4,9 +4,9 @@
 
     python benchmarks/mri_ablation.py BRAINS --coarse --steps 1000 --out .../ablation_coarse.json
 
-The second trains the coarse network alone, which is small. The loss is the training's, of 72 slabs
-and 72 coarse volumes of the 12 people held out, at equal noise for all; lower is better. Variants
-that the file has already are kept.
+The second trains the coarse network alone, which is small. The loss is that of 72 slabs and 72
+coarse volumes of the 12 people held out, whom the covariance over all of training tells of, at equal
+noise for every variant; lower is better. Variants that the file has already are kept.
 """
 
 import argparse
@@ -94,7 +94,8 @@ def measured(
             model.losses = coarse_alone(model)  # type: ignore[method-assign]
         began = process_time()
         train(model, training, settings)
-        yield name, losses_on(model, held_out) | {"train_seconds": process_time() - began}
+        seconds = process_time() - began
+        yield name, losses_on(model, held_out) | {"train_seconds": seconds}
 
 
 def coarse_alone(model: JointModel) -> Losses:

@@ -3,18 +3,22 @@
     python benchmarks/speed_levers.py skin28.npz pneumoniamnist.npz --out FILE.json
 
 Low resolution first (`Budget.coarse_share`) for `fedisca`, a learned start (`dense_meta`) for
-`dense`, each beside its own plain form in one run: accuracy on test images of the last
-checkpoint, arithmetic, and seconds of the processor. Nothing is chosen by what comes out.
+`dense`, each beside its own plain form: accuracy of the student at the end on test images,
+arithmetic, and seconds of the processor. A sixth of the steps is a sixth for the student too.
+Nothing is chosen by what comes out. Rows that the file has already are kept.
 """
 
 import argparse
-from dataclasses import replace
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import process_time
 from typing import Any
 
 import torch
 
+import envoi
 from envoi.data import load_medmnist
 from envoi.evaluation import evaluate
 from envoi.files import write_json
@@ -27,20 +31,45 @@ from envoi.settings import Budget, TrainingSettings
 from envoi.simulation.federation import Federation, FederationSettings
 from envoi.simulation.partition import parse_partition
 
-# A method, and what it changes of the budget.
-CASES: dict[str, tuple[DataFree, dict[str, Any]]] = {
-    "fedisca": (fedisca(), {}),
-    "fedisca, half of the steps at half size": (fedisca(), {"coarse_share": 0.5}),
-    "fedisca, four fifths at half size": (fedisca(), {"coarse_share": 0.8}),
-    "dense": (dense(), {}),
-    "dense, a sixth of the steps": (dense(), {"sixth": True}),
-    "dense_meta": (dense_meta(), {}),
-    "dense_meta, a sixth of the steps": (dense_meta(), {"sixth": True}),
+SITES, NETWORK = 5, "convnet-small"
+
+
+def whole(budget: Budget) -> Budget:
+    """As it is."""
+    return budget
+
+
+def coarse(share: float) -> Callable[[Budget], Budget]:
+    """A share of the steps at half the height and width."""
+    return lambda budget: replace(budget, coarse_share=share)
+
+
+def sixth(budget: Budget) -> Budget:
+    """A sixth of the steps."""
+    return replace(budget, synthesis_steps=round(budget.synthesis_steps / 6))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A method and its budget, made from the smallest preset."""
+
+    method: DataFree
+    budget: Callable[[Budget], Budget] = whole
+
+
+CASES = {
+    "fedisca": Case(fedisca()),
+    "fedisca, half of the steps at half size": Case(fedisca(), coarse(0.5)),
+    "fedisca, four fifths at half size": Case(fedisca(), coarse(0.8)),
+    "dense": Case(dense()),
+    "dense, a sixth of the steps": Case(dense(), sixth),
+    "dense_meta": Case(dense_meta()),
+    "dense_meta, a sixth of the steps": Case(dense_meta(), sixth),
 }
 
 
 def main() -> None:
-    """Run every case on every data set, partition and seed, and write one JSON file."""
+    """Run every case that is missing, seed by seed, and write the file after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--partition", default="dirichlet-0.6")
@@ -50,62 +79,70 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
-    for file in options.data:
-        for seed in options.seeds:
-            rows += rows_of(file, seed, options)
-            report = {"partition": options.partition, "device": device_name(), "rows": rows}
-            write_json(options.out, report)
+    told: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    settings = {
+        "partition": options.partition,
+        "sites": SITES,
+        "network": NETWORK,
+        "epochs": options.epochs,
+        "budget": asdict(Budget.preset("smoke")),
+        "version": envoi.__version__,
+        "device": device_name(),
+    }
+    settings = json.loads(json.dumps(settings))  # as a file tells them
+    if told and not settings.items() <= told.items():
+        parser.error(f"{options.out.name} is of other settings")
+    told |= settings
+    rows = told.setdefault("rows", [])
+    for seed in options.seeds:
+        for file in options.data:
+            known = {row["case"] for row in rows if (row["data"], row["seed"]) == (file.stem, seed)}
+            if known == set(CASES):
+                continue
+            federation = trained(file, seed, options)
+            for name in [name for name in CASES if name not in known]:
+                row = {"data": file.stem, "seed": seed, "case": name}
+                rows.append(row | measured(CASES[name], federation, seed))
+                write_json(options.out, told)
+                print(rows[-1], flush=True)
 
 
-def rows_of(file: Path, seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every case on one federation."""
-    data = load_medmnist(file)
+def trained(file: Path, seed: int, options: argparse.Namespace) -> Federation:
+    """The sites of one seed, trained."""
     training = TrainingSettings(
         epochs=options.epochs, batch_size=32, rate=0.05, schedule="one-cycle", augment=True
     )
     settings = FederationSettings(
         partition=parse_partition(options.partition),
-        sites=5,
-        networks=("convnet-small",),
+        sites=SITES,
+        networks=(NETWORK,),
         training=training,
         seed=seed,
     )
-    federation = Federation(data, settings, options.work / f"{file.stem}-{seed}")
+    federation = Federation(load_medmnist(file), settings, options.work / f"{file.stem}-{seed}")
     federation.train_sites()
-    teachers = federation.teachers()
-    rows = []
-    for name, (method, changes) in CASES.items():
-        budget = budget_of(data.train.images.shape[-1], changes)
-        began = process_time()
-        student = method.fit(
-            teachers,
-            federation.study.network(),
-            budget=budget,
-            generator=torch_generator(seed, "levers"),
-        )
-        seconds = process_time() - began
-        found = evaluate(predict(student, data.test.images, teachers.image), data.test.labels)
-        row = {
-            "data": file.stem,
-            "seed": seed,
-            "case": name,
-            "accuracy": round(found.accuracy.value, 4),
-            "balanced_accuracy": round(found.balanced_accuracy.value, 4),
-            "flop": method.flop(teachers, federation.study.network(), budget=budget),
-            "processor_seconds": round(seconds, 1),
-        }
-        rows.append(row)
-        print(row, flush=True)
-    return rows
+    return federation
 
 
-def budget_of(size_px: int, changes: dict[str, Any]) -> Budget:
-    """The smallest preset, changed; `sixth` leaves a sixth of the steps of an epoch."""
-    budget = Budget.preset("smoke", size_px=size_px)
-    if changes.get("sixth"):
-        return replace(budget, synthesis_steps=round(budget.synthesis_steps / 6))
-    return replace(budget, **changes)
+def measured(case: Case, federation: Federation, seed: int) -> dict[str, float]:
+    """Accuracy and cost of one case."""
+    teachers, data = federation.teachers(), federation.data
+    budget = case.budget(Budget.preset("smoke", size_px=data.train.images.shape[-1]))
+    draws, began = torch_generator(seed, "levers"), process_time()
+    student = case.method.fit(teachers, federation.study.network(), budget=budget, generator=draws)
+    seconds = process_time() - began
+    found = evaluate(predict(student, data.test.images, teachers.image), data.test.labels)
+    accuracy, balanced = found.accuracy, found.balanced_accuracy
+    return {
+        "accuracy": round(accuracy.value, 4),
+        "accuracy_low": round(accuracy.low, 4),
+        "accuracy_high": round(accuracy.high, 4),
+        "balanced_accuracy": round(balanced.value, 4),
+        "balanced_accuracy_low": round(balanced.low, 4),
+        "balanced_accuracy_high": round(balanced.high, 4),
+        "flop": case.method.flop(teachers, federation.study.network(), budget=budget),
+        "processor_seconds": round(seconds, 1),
+    }
 
 
 if __name__ == "__main__":
