@@ -5,8 +5,8 @@
     python benchmarks/mri_ablation.py BRAINS --coarse --steps 1000 --out .../ablation_coarse.json
 
 The second trains the coarse network alone, which is small. The loss is that of 72 slabs and 72
-coarse volumes of the 12 people held out, whom the covariance over all of training tells of, at equal
-noise for every variant; lower is better. Variants that the file has already are kept.
+coarse volumes of the 12 people held out, whom the covariance over all of training tells of, at
+equal noise for every variant; lower is better. Variants that the file has already are kept.
 """
 
 import argparse
