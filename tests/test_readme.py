@@ -55,6 +55,47 @@ def percents(row):
     return f"{100 * float(row['accuracy']):.1f} / {100 * float(row['balanced_accuracy']):.1f}"
 
 
+PARTITIONS = ("iid", "dirichlet-0.6", "dirichlet-0.3", "dirichlet-0.1", "one-class")
+PEERS = ("fedisca_ema", "dafl", "dense", "coboost")
+
+
+def test_the_goals_are_told_as_they_were_met():
+    with (ROOT / "benchmarks" / "results" / "method" / "table.csv").open() as file:
+        rows = {
+            (row["dataset"], row["partition"], row["method"]): row for row in csv.DictReader(file)
+        }
+
+    def value(data, partition, method, column="balanced_accuracy"):
+        return float(rows[data, partition, method][column])
+
+    def above(data, partition, methods):
+        best = max(value(data, partition, method) for method in methods)
+        return f"{100 * (value(data, partition, 'envoi') - best):+.1f}"
+
+    text = (ROOT / "docs" / "method.md").read_text()
+    for data in ("skin28", "pneumoniamnist"):
+        told = {
+            f"{data}, balanced accuracy": [
+                f"{value(data, name, 'envoi', 'ratio_balanced_accuracy'):.3f}"
+                for name in PARTITIONS
+            ],
+            f"{data}: `fedisca`": [above(data, name, ["fedisca"]) for name in PARTITIONS],
+            f"{data}: the best of `fedisca_ema`, `dafl`, `dense`, `coboost`": [
+                above(data, name, PEERS) for name in PARTITIONS
+            ],
+            f"{data}: 100 rounds of FedAvg": [
+                above(data, name, ["fedavg_rounds_100"]) for name in PARTITIONS
+            ],
+            data: [
+                f"{value(data, name, 'envoi') / value(data, name, 'ensemble_consensus'):.3f}"
+                for name in PARTITIONS
+            ],
+        }
+        for first, wanted in told.items():
+            (cells,) = re.findall(rf"^\| {re.escape(first)} \| (.*) \|$", text, flags=re.MULTILINE)
+            assert [cell.split(" (")[0] for cell in cells.split(" | ")] == wanted
+
+
 def test_the_demo_is_told_as_it_ended():
     summary = json.loads((ROOT / "benchmarks" / "results" / "demo" / "summary.json").read_text())
     text = README.read_text()
