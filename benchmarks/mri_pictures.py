@@ -2,7 +2,8 @@
 
     python benchmarks/mri_pictures.py --work runs/mri --out benchmarks/results/mri/drawn.png
 
-A row for each model (joint, paper, full3d, wavelet3d); axial, coronal and sagittal middles of four.
+A row for each model that is there (joint, paper, full3d, wavelet3d): axial, coronal and sagittal
+middles of four volumes.
 """
 
 import argparse
@@ -25,9 +26,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     grid = Grid(SHAPE, (SPACING_MM,) * 3)
-    drawn = sheet([_row(options.work / mode, grid) for mode in CASES])
+    drawn = sheet([_row(options.work / mode, grid) for mode in CASES if _has(options.work / mode)])
     enlarged = np.kron(drawn, np.ones((_ENLARGED, _ENLARGED), np.uint8))
     Image.fromarray(enlarged).save(options.out, optimize=True)
+
+
+def _has(folder: Path) -> bool:
+    return (folder / f"volume-{_SHOWN:04d}.npy").exists()
 
 
 def _row(folder: Path, grid: Grid) -> list[Sheet]:
