@@ -26,6 +26,18 @@ STEPS = BUDGET.outer_epochs * BUDGET.synthesis_steps
 METHODS = (dafl, dense, dense_meta, coboost)
 
 
+@pytest.fixture
+def adams(monkeypatch):
+    """Every Adam that is made, in order."""
+    made, adam = [], torch.optim.Adam
+    monkeypatch.setattr(
+        torch.optim,
+        "Adam",
+        lambda *given, **options: made.append(adam(*given, **options)) or made[-1],
+    )
+    return made
+
+
 @pytest.mark.parametrize(
     "start", [Continuing(ResponseObjective()), Restarting(BoundaryObjective())]
 )
@@ -64,16 +76,9 @@ def restarting(method, **changes):
 
 
 @pytest.mark.parametrize(("round_steps", "rounds"), [(3, [3, 3, 2]), (30, [8]), (1, [1] * 8)])
-def test_rounds_divide_the_budgets_steps(round_steps, rounds, teachers, monkeypatch):
-    played, adams = [], []
-    adam = torch.optim.Adam
-    method = restarting(dense, round_steps=round_steps)
-    job = job_of(method, teachers)
-    monkeypatch.setattr(
-        torch.optim,
-        "Adam",
-        lambda *given, **options: adams.append(adam(*given, **options)) or adams[-1],
-    )
+def test_rounds_divide_the_budgets_steps(round_steps, rounds, teachers, adams):
+    played = []
+    job = job_of(restarting(dense, round_steps=round_steps), teachers)
     for _, info in run(job):
         played.append(job._synthesis.rounds)
         assert set(info.losses) == {"class_loss", "statistics", "boundary", "distillation"}
@@ -113,14 +118,7 @@ def test_the_batch_of_the_lowest_loss_is_pooled(teachers):
     assert source.pool.state()["pixels"].equal(kept.state()["pixels"])
 
 
-def test_a_learned_start_moves_a_share_of_the_way_to_where_a_round_ended(teachers, monkeypatch):
-    adams = []
-    adam = torch.optim.Adam
-    monkeypatch.setattr(
-        torch.optim,
-        "Adam",
-        lambda *given, **options: adams.append(adam(*given, **options)) or adams[-1],
-    )
+def test_a_learned_start_moves_a_share_of_the_way_to_where_a_round_ended(teachers, adams):
     budget = dataclasses.replace(BUDGET, outer_epochs=1, synthesis_steps=4)
     source = Restarting(BoundaryObjective(), round_steps=2, start_rate=0.25)(
         scene_of(teachers, budget=budget)

@@ -90,8 +90,7 @@ class CoarseDenoiser(nn.Module):
         angle = schedule(times[:, None, None, None, None].to(data), self.atlas.share)
         noise = torch.randn(data.shape, generator=generator).to(device)
         mixed = rotated(data, noise, angle)
-        expected = gaussian.expected(mixed, angle, known)
-        found = self._says(mixed, angle, times, hidden(persons, generator), known, expected)
+        found = self._says(gaussian, mixed, angle, times, hidden(persons, generator), known)
         return functional.mse_loss(found, target_of(data, noise, angle, self.plan.target))
 
     def draw(
@@ -101,8 +100,8 @@ class CoarseDenoiser(nn.Module):
         known = self._known(given.voxels[None], given.mask[None])
 
         def split(state: Tensor, angle: Tensor, time: float) -> tuple[Tensor, Tensor]:
-            times, expected = torch.full((1,), time), self.gaussian.expected(state, angle, known)
-            said = self._says(state, angle, times, person, known, expected)
+            times = torch.full((1,), time)
+            said = self._says(self.gaussian, state, angle, times, person, known)
             return parts(state, said, angle, self.plan.target)
 
         start = torch.randn(known[:, :1].shape, generator=generator).to(known.device)
@@ -118,15 +117,15 @@ class CoarseDenoiser(nn.Module):
 
     def _says(
         self,
+        gaussian: Gaussian,
         mixed: Tensor,
         angle: Tensor,
         times: Tensor,
         persons: Persons,
         known: Known,
-        expected: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """What follows from the covariance, `expected`, and what the network adds to it."""
-        data, noise = expected
+        """What follows from a covariance, and what the network adds to it."""
+        data, noise = gaussian.expected(mixed, angle, known)
         values = torch.cat([signed(times)[:, None].to(persons.device), persons], dim=1)
         maps = torch.cat([mixed, known, data], dim=1)
         added: Tensor = self.network(maps, values.to(maps.device))

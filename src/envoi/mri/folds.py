@@ -46,10 +46,10 @@ def folds_of(
         factors: Of each covariance.
         count: Of folds; there are none where each would have fewer than two people, or for 0.
     """
-    distinct = list(dict.fromkeys(people))
-    if not count or len(distinct) < _LEAST_PEOPLE * count:
+    ranks = {person: rank for rank, person in enumerate(dict.fromkeys(people))}
+    if not count or len(ranks) < _LEAST_PEOPLE * count:
         return []
-    fold_of = torch.tensor([distinct.index(person) % count for person in people])
+    fold_of = torch.tensor([ranks[person] % count for person in people])
     folds = []
     for number in range(count):
         others = Gaussian(volumes.shape[1:], factors).to(volumes.device)

@@ -39,8 +39,9 @@ class Population:
         """
         voxels = torch.from_numpy(stacked(subjects))
         rows = [person(subject.age_years, subject.sex) for subject in subjects]
-        names = list(dict.fromkeys(subject.person for subject in subjects))
-        people = tuple(names.index(subject.person) for subject in subjects)
+        names = dict.fromkeys(subject.person for subject in subjects)
+        numbers = {name: number for number, name in enumerate(names)}
+        people = tuple(numbers[subject.person] for subject in subjects)
         return cls((2 * voxels - 1).half(), torch.stack(rows), people)
 
     @property

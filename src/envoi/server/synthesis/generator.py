@@ -92,7 +92,7 @@ class ContinuingSynthesis:
     lasting = True
 
     def __init__(self, scene: Scene, settings: Continuing) -> None:
-        self.network = image_generator(scene.teachers.image, scene.generator).to(scene.device)
+        self.network = _fresh(scene)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=settings.rate, betas=settings.betas
         )
@@ -138,7 +138,7 @@ class RestartingSynthesis:
         self._scene, self._settings = scene, settings
         batches = min(-(-steps // settings.round_steps), settings.pool_batches)
         self.pool = Pool(scene.teachers.image, batches=batches, batch_size=budget.batch_size)
-        self.start = self._fresh() if settings.start_rate else None
+        self.start = _fresh(scene) if settings.start_rate else None
 
     def advance(self) -> tuple[Images, Terms]:
         """A batch of the pool, after a round if it is time for one, and that round's terms."""
@@ -170,7 +170,7 @@ class RestartingSynthesis:
     def _play_round(self, steps: int) -> None:
         """Train a generator and pool its batch of the lowest loss (as released)."""
         scene, settings = self._scene, self._settings
-        network = copy.deepcopy(self.start) if self.start else self._fresh()
+        network = copy.deepcopy(self.start) if self.start else _fresh(scene)
         latents = _latents(scene).requires_grad_()
         optimiser = torch.optim.Adam(
             [*network.parameters(), latents], lr=settings.rate, betas=settings.betas
@@ -189,9 +189,9 @@ class RestartingSynthesis:
         if self.start:
             _approach(self.start, network, settings.start_rate)
 
-    def _fresh(self) -> ImageGenerator:
-        scene = self._scene
-        return image_generator(scene.teachers.image, scene.generator).to(scene.device)
+
+def _fresh(scene: Scene) -> ImageGenerator:
+    return image_generator(scene.teachers.image, scene.generator).to(scene.device)
 
 
 def _targets(scene: Scene) -> Targets:

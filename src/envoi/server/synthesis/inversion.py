@@ -60,9 +60,9 @@ class Inversion:
 
     def whole_images(self) -> Images:
         """The images as they are now, enlarged where they are small yet (own storage)."""
-        size = self.image.size_px
-        if self.images.shape[-1] == size:
+        if not self._small:
             return self.images.detach().clone()
+        size = self.image.size_px
         return functional.interpolate(self.images.detach(), size=(size, size), mode="bilinear")
 
     def advance(self) -> tuple[Images, dict[str, Tensor]]:
@@ -71,11 +71,10 @@ class Inversion:
         L = CE(F(x~), y) + w_tv TV(x~) + w_r R(x~), F the mean of the sites' logits and x~ the
         shifted images (METHODS section 2).
         """
-        if self._coarse_left == 0 and self.images.shape[-1] < self.image.size_px:
+        if self._small and self._coarse_left == 0:
             self._begin(self.whole_images())
         self._coarse_left = max(self._coarse_left - 1, 0)
-        small = self.images.shape[-1] < self.image.size_px
-        limit_px = self._budget.jitter_px // (2 if small else 1)
+        limit_px = self._budget.jitter_px // (2 if self._small else 1)
         shifted = jitter(self.images, limit_px, self._generator)
         logits, distances = self._view(shifted)
         terms = {
@@ -104,6 +103,11 @@ class Inversion:
         self._coarse_left = int(state["coarse_left"])
         adam = {k.removeprefix("adam."): v for k, v in state.items() if k.startswith("adam.")}
         restore_optimiser(self.optimiser, adam)
+
+    @property
+    def _small(self) -> bool:
+        """Whether the images have yet to be enlarged."""
+        return self.images.shape[-1] < self.image.size_px
 
     def _begin(self, images: Images) -> None:
         """Optimise these from now on."""
