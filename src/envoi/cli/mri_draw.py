@@ -196,7 +196,7 @@ def _on_grid(scan: "Volume", card: "ModelCard") -> "Volume":
     if not scan.grid.is_like(card.grid):
         expected = f"{card.grid.shape} voxels of {card.grid.spacing_mm} mm"
         found = f"{scan.grid.shape} of {scan.grid.spacing_mm} mm"
-        remedy = "Prepare the scan as the model's brains were."
+        remedy = "Prepare the scan as the model's brains were, by --spacing-mm and --shape."
         raise DataError(Problem(expected, found, "--given", remedy))
     return scan
 

@@ -52,8 +52,8 @@ def load_brains(
             wrong or of unlike shapes; all problems of a kind at once.
     """
     permissions = permissions or VolumePermissions()
-    rows = read_participants(folder)
     files = _files(folder)
+    rows = read_participants(folder)
     refuse(_problems_of_names(files, rows))
     problems: list[Problem] = []
     subjects: list[Subject] = []

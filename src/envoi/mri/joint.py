@@ -61,6 +61,7 @@ class JointModel(VolumeModel):
         )
         self.coarse.learn(coarse, population.people or range(len(coarse)))
         self.slab.atlas.learn(missed, everywhere=not self.plan.atlas)
+        self.slab.field.learn(self._each(population))
 
     def losses(
         self, population: Population, batch: int, generator: torch.Generator

@@ -123,4 +123,5 @@ def read_model(path: Path, *, slabs_at_once: int = 1) -> VolumeModel:
 
 
 def _no_model(path: Path, err: Exception) -> StorageError:
-    return StorageError(Problem("a trained model", type(err).__name__, path.name, _REMEDY))
+    found = getattr(err, "strerror", None) or type(err).__name__
+    return StorageError(Problem("a trained model", found, path.name, _REMEDY))

@@ -17,6 +17,7 @@ from envoi.mri.atlas import FARTHEST, Atlas
 from envoi.mri.choices import below
 from envoi.mri.conditioned import Conditioned, signed
 from envoi.mri.conditions import hidden
+from envoi.mri.field import Field
 from envoi.mri.given import Given, random_mask
 from envoi.mri.joint_plan import JointPlan
 from envoi.mri.model import OnSample
@@ -52,6 +53,7 @@ class SlabDenoiser(nn.Module):
 
     Attributes:
         atlas: Of what coarse volumes miss.
+        field: Where there is something to draw.
         planes: Along which volumes are cut.
     """
 
@@ -69,20 +71,22 @@ class SlabDenoiser(nn.Module):
         network = SlabNetwork(slab, checkpointed=checkpointed)
         self.network = Conditioned(network, conditions=2 + 2 + 1 + len(Plane))
         self.atlas = Atlas(plan.shape)
+        multiple = max(slab.factors)
+        self.field = Field(plan.shape, least=plan.thickness, multiple=multiple)
 
     def loss(
         self, volumes: Voxels, context: Context, generator: torch.Generator
     ) -> Float[Tensor, ""]:
         """Mean squared error of the target over missing voxels, of one slab of each volume."""
-        plan, batch, atlas = self.plan, len(volumes), self.atlas
+        plan, batch, atlas, field = self.plan, len(volumes), self.atlas, self.field
         plane = self.planes[below(len(self.planes), generator)]
-        slices = plan.shape[plane.axis]
+        slices = field.sides[plane.axis]
         masks = torch.stack([random_mask(plan.shape, generator) for _ in range(batch)])
         starts = [below(slices - plan.thickness + 1, generator) for _ in range(batch)]
         clean, known, around, deviation = (
             torch.stack(
                 [
-                    facing(volume, plane)[start : start + plan.thickness]
+                    facing(field.of(volume), plane)[start : start + plan.thickness]
                     for volume, start in zip(maps, starts, strict=True)
                 ]
             ).to(context.base.device)
@@ -110,23 +114,24 @@ class SlabDenoiser(nn.Module):
         on_sample: OnSample,
     ) -> Volume:
         """One volume around its context, which is of one; given voxels are kept."""
-        base, deviation, calls = context.base[0], self.atlas.deviation, 0
-        known = ((given.voxels - base) / deviation).clamp(-FARTHEST, FARTHEST)
+        field, calls = self.field, 0
+        base, deviation, mask = map(field.of, (context.base[0], self.atlas.deviation, given.mask))
+        known = ((field.of(given.voxels) - base) / deviation).clamp(-FARTHEST, FARTHEST)
 
         def split(state: Tensor, angle: Tensor, time: float) -> tuple[Tensor, Tensor]:
             nonlocal calls
             calls += 1
             on_sample(calls, steps)
             plane = self.planes[below(len(self.planes), generator)]
-            shown = torch.where(given.mask > 0, known, state)
-            maps = slab_maps(shown, given.mask, base, deviation, angle)
+            shown = torch.where(mask > 0, known, state)
+            maps = slab_maps(shown, mask, base, deviation, angle)
             volumes = [facing(volume, plane) for volume in maps]
             said = turned_back(self._blended(volumes, plane, time, context, generator), plane)
             return parts(state, said, angle, self.plan.target)
 
-        start = torch.randn(self.plan.shape, generator=generator).to(base.device)
-        drawn = walk(split, start, self.atlas.share, steps)
-        volume = (base + deviation * drawn).clamp(-1, 1)
+        start = torch.randn(field.sides, generator=generator).to(base.device)
+        drawn = walk(split, start, field.of(self.atlas.share), steps)
+        volume = field.around((base + deviation * drawn).clamp(-1, 1))
         return torch.where(given.mask > 0, given.voxels, volume)
 
     def _blended(
@@ -137,7 +142,7 @@ class SlabDenoiser(nn.Module):
         context: Context,
         generator: torch.Generator,
     ) -> Float[Tensor, "slice row column"]:
-        """What the network says of a whole volume, from all slabs of one cut."""
+        """What the network says of all in its field, from all slabs of one cut."""
         thickness, slices = self.plan.thickness, len(volumes[0])
         stride = thickness - self.plan.overlap
         cut = cuts(slices, thickness, self.plan.overlap, below(stride, generator))
