@@ -1,4 +1,4 @@
-"""The method `envoi` without one part at a time, and where accuracy is lost on the way.
+"""The method `envoi` without one part or with one more, and where accuracy is lost on the way.
 
     python benchmarks/ablation.py skin28.npz --partition dirichlet-0.3 --out FILE.json
 
@@ -45,6 +45,8 @@ VARIANTS: dict[str, FromBank] = {
     "images by class counts": envoi(class_power=1.0),
     "pooled prior": envoi(prior_power=1.0),
     "flat prior": envoi(prior_power=0.0),
+    "half of the images mixed": envoi(mixup=0.5),
+    "half of the images noisy": envoi(noise=0.5),
 }
 
 
@@ -63,7 +65,7 @@ class RealImages:
 
 def main() -> None:
     """Run all variants and write one JSON file."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--partition", default="dirichlet-0.3")
     parser.add_argument("--sites", type=int, default=5)

@@ -17,11 +17,12 @@ from functools import partial
 from envoi.server.bank import Source
 from envoi.server.consensus import MOMENTS_WEIGHT, PRIOR_POWER, Consensus
 from envoi.server.methods.from_bank import FromBank
+from envoi.server.synthesis.mixed import Mixed
 from envoi.server.synthesis.moment_images import CLASS_POWER, MomentImages, ProceduralImages
 from envoi.server.teacher import Teachers
 
 
-def envoi(
+def envoi(  # noqa: PLR0913  (parts of the method, each optional)
     *,
     name: str = "envoi",
     prior_power: float = PRIOR_POWER,
@@ -29,6 +30,8 @@ def envoi(
     networks: bool = True,
     moment_images: bool = True,
     class_power: float = CLASS_POWER,
+    mixup: float = 0.0,
+    noise: float = 0.0,
 ) -> FromBank:
     """The method, with every part of it as an argument.
 
@@ -39,15 +42,24 @@ def envoi(
         networks: Whether the sites' networks answer.
         moment_images: Whether images are drawn from moments; if not, they are procedural.
         class_power: Power of the pooled counts when the classes of images are drawn.
+        mixup: Share of images that are mixed with another one (`synthesis.mixed`).
+        noise: Share of images that get noise with a structure.
     """
     teacher = partial(
         Consensus, prior_power=prior_power, moments_weight=moments_weight, networks=networks
     )
-    source = partial(_source, moment_images=moment_images, class_power=class_power)
+    source = partial(
+        _source, moment_images=moment_images, class_power=class_power, mixup=mixup, noise=noise
+    )
     return FromBank(name, source, teacher)
 
 
-def _source(teachers: Teachers, *, moment_images: bool, class_power: float) -> Source:
+def _source(
+    teachers: Teachers, *, moment_images: bool, class_power: float, mixup: float, noise: float
+) -> Source:
+    source: Source = ProceduralImages(teachers)
     if moment_images and teachers.moments is not None:
-        return MomentImages(teachers, class_power=class_power)
-    return ProceduralImages(teachers)
+        source = MomentImages(teachers, class_power=class_power)
+    if mixup or noise:
+        source = Mixed(source, teachers.image, mixup=mixup, noise=noise)
+    return source
