@@ -2,8 +2,14 @@ from envoi.data import load_folder as load_folder
 from envoi.data import load_medmnist as load_medmnist
 from envoi.data import load_table as load_table
 from envoi.data import phantom_federation as phantom_federation
+from envoi.data.brains import load_brains as load_brains
+from envoi.data.brains import split_subjects as split_subjects
+from envoi.data.nifti import VolumePermissions as VolumePermissions
+from envoi.data.nifti import write_nifti as write_nifti
 from envoi.errors import EnvoiError as EnvoiError
 from envoi.evaluation import evaluate as evaluate
+from envoi.mri.api import load_brain_model as load_brain_model
+from envoi.mri.api import train_brains as train_brains
 from envoi.report import write_report as write_report
 from envoi.results import Metrics as Metrics
 from envoi.server.build import distil as distil

@@ -1,0 +1,122 @@
+"""Training and drawing in a few lines of Python; docs/mri.md shows them.
+
+What `envoi mri train | sample | complete` do, with values in place of files.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from envoi.mri.brain import as_volume, completed
+from envoi.mri.drawing import drawn_intensities
+from envoi.mri.given import given_slices
+from envoi.mri.model import VolumeModel
+from envoi.mri.modes import Mode, ModelCard, plan_of, read_card, read_model
+from envoi.mri.run import train_in
+from envoi.mri.slabs import Plane
+from envoi.mri.training import MriTraining
+from envoi.progress import OnStep, ignore_step
+from envoi.volumes import Sex, Subject, Volume
+
+_STEPS = 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BrainModel:
+    """A trained model of brains.
+
+    Attributes:
+        model: Its networks.
+        card: What it is.
+    """
+
+    model: VolumeModel
+    card: ModelCard
+
+    def draw(
+        self,
+        number: int = 1,
+        *,
+        age_years: float | None = None,
+        sex: Sex | None = None,
+        steps: int = _STEPS,
+        seed: int = 0,
+    ) -> Volume:
+        """A volume of nobody, intensities 0 to 1, exactly 0 outside the brain.
+
+        Args:
+            number: Which one of a seed; equal seeds and numbers draw equal volumes.
+            age_years: None is any.
+            sex: None is any.
+            steps: Of the solver; the paper's own are 1000.
+            seed: Of all volumes.
+
+        Raises:
+            DataError: There is no brain in it: the model has hardly learned.
+        """
+        voxels = drawn_intensities(
+            self.model, age_years, sex, steps=steps, seed=seed, number=number
+        )
+        return as_volume(voxels, self.card.grid)
+
+    def complete(
+        self,
+        scan: Volume,
+        *,
+        slices: str | None = None,
+        every: int | None = None,
+        plane: Plane = Plane.AXIAL,
+        steps: int = _STEPS,
+        seed: int = 0,
+    ) -> Volume:
+        """The scan's named slices (`40:60`, or every n-th), and drawn ones in place of the others.
+
+        Raises:
+            SettingsError: Neither or both of `slices` and `every` are given, or they are no slices.
+            MethodError: The model cannot complete.
+            DataError: There is no brain in what was drawn.
+        """
+        given = given_slices(scan.voxels, plane, slices=slices, every=every)
+        voxels = drawn_intensities(
+            self.model, None, None, steps=steps, seed=seed, number=1, given=given
+        )
+        return completed(voxels, scan, given.mask.numpy() > 0)
+
+
+def train_brains(
+    subjects: Sequence[Subject],
+    folder: Path,
+    *,
+    mode: Mode = "joint",
+    plan: Mapping[str, Any] | None = None,
+    on_step: OnStep = ignore_step,
+    **training: Any,  # noqa: ANN401  (fields of MriTraining)
+) -> BrainModel:
+    """A model of subjects on one grid; goes on where an earlier call was stopped.
+
+    Args:
+        subjects: To learn from (`envoi.load_brains`).
+        folder: Of the run; the trained model stays in it.
+        mode: Of the model.
+        plan: Changes of the mode's shape, such as `{"thickness": 8}`.
+        on_step: Told about every step.
+        **training: Fields of `MriTraining`, such as `steps` and `batch`.
+
+    Raises:
+        SettingsError: A setting is wrong, or the folder holds a run with other ones.
+        DataError: Subjects' grids differ.
+    """
+    shaped = plan_of(mode, subjects[0].volume.grid.shape, plan or {})
+    settings = MriTraining.of_mode(mode, **training)
+    return BrainModel(*train_in(folder, subjects, mode, shaped, settings, on_step=on_step))
+
+
+def load_brain_model(folder: Path) -> BrainModel:
+    """The model of a run's folder.
+
+    Raises:
+        StorageError: There is none.
+    """
+    file = folder / "model.safetensors"
+    return BrainModel(read_model(file), read_card(file))
