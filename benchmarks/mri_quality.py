@@ -3,8 +3,11 @@
     python benchmarks/mri_quality.py BRAINS --work runs/mri --out benchmarks/results/mri
 
 All sets are compared with the same 60 training volumes, Frechet distances in groups of 12, the
-number of held-out volumes. Writes `table.csv` and `scores.json`, in which models without volumes
-in `--work` stay as they were. Peaks of memory are predicted ones of tensors (`envoi.mri.memory`).
+number of held-out volumes. Cohen's d of tissue volumes is against held-out people, of row `real`
+against those in training. Writes `table.csv` and `scores.json`, in which models without volumes
+in `--work` stay as they were, and, with `--controls`, `controls.json`: the same scores of held-out
+volumes made wrong on purpose, and what chance alone makes of the jumps and seams of 12 real people
+beside 48 others. Peaks of memory are predicted ones of tensors (`envoi.mri.memory`).
 """
 
 import argparse
@@ -20,14 +23,25 @@ import numpy as np
 import torch
 from mri_models import CASES, HELD_OUT, SHAPE, SPACING_MM, recall, subjects_of
 
+from envoi.evaluation.anatomy import effect_interval
+from envoi.evaluation.arrays import Volumes
 from envoi.evaluation.scores import SetScores
-from envoi.evaluation.volumes import EvaluationSettings, prepare_reference
+from envoi.evaluation.through_plane import jump_distance, seam_index
+from envoi.evaluation.volumes import (
+    EvaluationSettings,
+    Reference,
+    control_sets,
+    prepare_reference,
+)
 from envoi.files import write_json, write_text
 from envoi.mri.memory import Use, predicted_bytes
 from envoi.mri.modes import plan_of
 from envoi.mri.windows import sampling_borders
+from envoi.seeding import numpy_generator
 from envoi.volumes import stacked
 
+REGIONS = ("grey", "white", "csf", "ventricles")
+_CHANCES = 200
 COSTS = ("parameters", "train_seconds", "steps", "train_peak_bytes", "sample_peak_bytes")
 COLUMNS = (
     *("model", "size", "device", *COSTS, "sample_seconds", "sample_flop"),
@@ -43,6 +57,7 @@ def main() -> None:
     parser.add_argument("brains", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--controls", action="store_true", help="score the controls too")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -63,17 +78,60 @@ def main() -> None:
         costs[mode] = _costs(mode, options.work / mode)
         print(mode, len(volumes), "volumes scored", flush=True)
     before, told = _before(options.out)
+    for name, scores in found.items():
+        told[name] = asdict(scores)
+        told[name]["effects_on_held_out"] = _effects(told[name], told["real"], options.seed)
     text = StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
     for name in ("real", *CASES):
         if name in found:
-            table.writerows({"model": name, **costs[name], **row} for row in _rows(found[name]))
-            told[name] = asdict(found[name])
+            rows = [{"model": name, **costs[name], **row} for row in _rows(found[name])]
         else:
-            table.writerows(row for row in before if row["model"] == name)
+            rows = [row for row in before if row["model"] == name]
+        if name != "real" and rows:
+            told[name]["effects_on_held_out"] = _effects(told[name], told["real"], options.seed)
+            effects = told[name]["effects_on_held_out"]
+            rows = [
+                row | {f"effect_{key}": value[0] for key, value in effects.items()} for row in rows
+            ]
+        table.writerows(rows)
     write_text(options.out / "table.csv", text.getvalue())
     write_json(options.out / "scores.json", told)
+    if options.controls:
+        write_json(options.out / "controls.json", _controls(reference, training, held_out))
+
+
+def _effects(scores: dict[str, Any], held_out: dict[str, Any], seed: int) -> dict[str, list[float]]:
+    """Cohen's d of each region against people held out, with the ends of its 95 % interval."""
+    found = {}
+    for own, real in zip(scores["anatomy"], held_out["anatomy"], strict=True):
+        if own["region"] in REGIONS:
+            pair = (np.array(one["millilitres"]) for one in (own, real))
+            effect = effect_interval(*pair, resamples=1000, seed=seed)
+            ends = (effect.value, effect.low, effect.high)
+            found[own["region"]] = [round(value, 3) for value in ends]
+    return found
+
+
+def _controls(reference: Reference, training: Volumes, held_out: Volumes) -> dict[str, Any]:
+    """Scores of each control, and 95 % intervals of what 12 people score beside 48 others."""
+    made = control_sets(training, held_out, reference.borders, reference.settings.seed)
+    scored = {
+        name: asdict(reference.score(name, volumes, group_volumes=HELD_OUT))
+        for name, volumes in made.items()
+    }
+    draws, jumps, seams = numpy_generator(reference.settings.seed, "chance"), [], []
+    for _ in range(_CHANCES):
+        order = draws.permutation(len(training))
+        some, others = training[order[:HELD_OUT]], training[order[HELD_OUT:]]
+        jumps.append(jump_distance(some, others, "depth"))
+        seams.append(seam_index(some, reference.borders))
+    chance = {"through_plane_ks": jumps, "seam_index": seams}
+    intervals = {
+        name: np.percentile(values, (2.5, 97.5)).tolist() for name, values in chance.items()
+    }
+    return {"real_against_real": intervals, "draws": _CHANCES, "controls": scored}
 
 
 def _before(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -108,7 +166,7 @@ def _rows(scores: SetScores) -> Iterator[dict[str, Any]]:
             "mmd_rbf": round(scores.discrepancy().squared, 5),
             "through_plane_ks": round(through.jumps["depth"], 4),
             "seam_index": round(through.seams, 4),
-            **{f"effect_{name}": effects[name] for name in ("grey", "white", "csf", "ventricles")},
+            **{f"effect_{name}": effects[name] for name in REGIONS},
             "copies": scores.copied,
             "samples": scores.volumes,
         }

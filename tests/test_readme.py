@@ -56,6 +56,9 @@ def percents(row):
 
 
 PARTITIONS = ("iid", "dirichlet-0.6", "dirichlet-0.3", "dirichlet-0.1", "one-class")
+PLAIN = tuple(
+    f"ensemble_{rule}" for rule in ("mean_logits", "mean_probabilities", "size", "class_count")
+)
 PEERS = ("fedisca_ema", "dafl", "dense", "coboost")
 
 
@@ -83,6 +86,10 @@ def test_the_goals_are_told_as_they_were_met():
             f"{data}: the best of `fedisca_ema`, `dafl`, `dense`, `coboost`": [
                 above(data, name, PEERS) for name in PARTITIONS
             ],
+            f"{data}: the best of the four plain ensembles": [
+                above(data, name, PLAIN) for name in PARTITIONS
+            ],
+            f"{data}: `closed_form`": [above(data, name, ["closed_form"]) for name in PARTITIONS],
             f"{data}: 100 rounds of FedAvg": [
                 above(data, name, ["fedavg_rounds_100"]) for name in PARTITIONS
             ],

@@ -139,9 +139,25 @@ class TestModels:
             told = json.loads((out / f"{name}.json").read_text())
             assert told["Synthetic"] is True
             assert told["Settings"]["Steps"] == 2
-        again = run("sample", trained, "--out", out, "--count", 1)
-        assert again.exit_code == 3
-        assert "a new or empty folder" in again.output
+
+    def test_sampling_goes_on_where_it_was_stopped(self, trained, tmp_path):
+        out = tmp_path / "drawn"
+        asked = ("sample", trained, "--out", out, "--count", 2, "--steps", 2)
+        assert run(*asked).exit_code == 0
+        first, second = (out / f"synthetic-000{number}_T1w.nii.gz" for number in (1, 2))
+        content, kept = second.read_bytes(), first.stat().st_mtime_ns
+        second.unlink()
+        assert run(*asked).exit_code == 0
+        assert second.read_bytes() == content
+        assert first.stat().st_mtime_ns == kept
+        other = run(*asked, "--seed", 1)
+        assert other.exit_code == 3
+        assert "expected volumes of this very command" in other.output
+        assert second.read_bytes() == content
+        (out / "notes.txt").touch()
+        beside = run(*asked)
+        assert beside.exit_code == 3
+        assert "expected a folder of drawn volumes" in beside.output
 
     def test_given_slices_of_a_scan_are_kept(self, folder, trained, tmp_path):
         scan = folder / "sub-01_T1w.nii.gz"

@@ -36,7 +36,7 @@ _STEPS = 40
 
 def sample(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", help="The folder of the volumes; new or empty.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder of the volumes.")],
     count: Annotated[int, typer.Option(min=1, help="How many volumes.")] = 1,
     age: AgeOption = None,
     sex: SexOption = None,
@@ -46,20 +46,24 @@ def sample(
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
 ) -> None:
-    """Draw volumes of people who do not exist; each file and its sidecar say so."""
-    from envoi.errors import Problem, StorageError
+    """Draw volumes of people who do not exist; each file and its sidecar say so.
+
+    Called again, it draws those that are missing.
+    """
     from envoi.mri.brain import as_volume
 
-    if out.is_dir() and any(out.iterdir()):
-        remedy = "Choose another --out, or move the old files away."
-        raise StorageError(Problem("a new or empty folder", "a full one", out.name, remedy))
     drawing = _Drawing(run, memory_gib, steps, precision, device)
-    for number in range(1, count + 1):
-        voxels = drawing.one(age, sex, seed=seed, number=number)
-        name = f"synthetic-{number:04d}_T1w.nii.gz"
-        volume = as_volume(voxels, drawing.card.grid)
-        drawing.write(volume, out / name, seed, number, {"Age": age, "Sex": sex})
-        typer.echo(f"{number} of {count}: {name}")
+    person = {"Age": age, "Sex": sex}
+    files = [out / f"synthetic-{number:04d}_T1w.nii.gz" for number in range(1, count + 1)]
+    drawn = [
+        drawing.has_drawn(file, seed, number, person) for number, file in enumerate(files, start=1)
+    ]
+    _check_own(out)
+    for number, file in enumerate(files, start=1):
+        if not drawn[number - 1]:
+            voxels = drawing.one(age, sex, seed=seed, number=number)
+            drawing.write(as_volume(voxels, drawing.card.grid), file, seed, number, person)
+        typer.echo(f"{number} of {count}: {file.name}")
 
 
 def complete(
@@ -101,6 +105,16 @@ def complete(
     typer.echo(f"Completed around {plane} slices {kept} of the scan: {out.name}")
 
 
+def _check_own(out: Path) -> None:
+    """Refuse a folder that holds anything but drawn volumes, before anything is computed."""
+    from envoi.errors import Problem, StorageError
+
+    others = out.is_dir() and any(not file.name.startswith("synthetic-") for file in out.iterdir())
+    if others:
+        remedy = "Choose another --out, or move the other files away."
+        raise StorageError(Problem("a folder of drawn volumes", "other files", out.name, remedy))
+
+
 def _check_new(out: Path) -> None:
     """Refuse a file that exists, or one that cannot be written, before anything is computed."""
     from envoi.data.nifti import stem_of
@@ -122,6 +136,7 @@ class _Drawing:
         precision: str,
         device: str,
     ) -> None:
+        from envoi.files import file_digest
         from envoi.mri.modes import plan_of, read_card, read_model
 
         self._device, self._precision = device_called(device), precision_called(precision)
@@ -131,6 +146,7 @@ class _Drawing:
             plan = plan_of(self.card.mode, self.card.grid.shape, self.card.plan)
             fit = fitted_to(plan, "sample", memory_gib, precision, self._device.type)
             slabs = fit.use.slabs_at_once
+        self._digest = file_digest(file)
         self._model = read_model(file, slabs_at_once=slabs).to(self._device)
         self.steps = steps or (1000 if self.card.mode == "paper" else _STEPS)
 
@@ -177,6 +193,33 @@ class _Drawing:
     ) -> None:
         """The file, and the sidecar that marks it as made and says how to make it again."""
         from envoi.data.nifti import write_nifti
+
+        write_nifti(volume, path, {**self._made(seed, number, person), **(more or {})})
+
+    def has_drawn(self, path: Path, seed: int, number: int, person: "Mapping[str, object]") -> bool:
+        """Whether an earlier call has drawn this very volume.
+
+        Raises:
+            StorageError: There is a volume of that name, drawn otherwise.
+        """
+        import json
+
+        from envoi.data.nifti import sidecar_beside
+        from envoi.errors import Problem, StorageError
+        from envoi.files import read_text
+
+        if not path.exists():
+            return False
+        remedy = "Choose another --out, or move the old files away."
+        told = json.loads(read_text(sidecar_beside(path), what="a sidecar", remedy=remedy))
+        made = json.loads(json.dumps(self._made(seed, number, person)))
+        if not made.items() <= told.items():
+            found = "those of another model or other settings"
+            raise StorageError(Problem("volumes of this very command", found, "--out", remedy))
+        return True
+
+    def _made(self, seed: int, number: int, person: "Mapping[str, object]") -> "dict[str, object]":
+        """What the sidecar says of a volume's making."""
         from envoi.mri.drawing import sidecar_of
 
         made = sidecar_of(
@@ -187,7 +230,7 @@ class _Drawing:
             precision=self._precision,
             about=person,
         )
-        write_nifti(volume, path, {**made, **(more or {})})
+        return {**made, "ModelDigest": self._digest}
 
 
 def _on_grid(scan: "Volume", card: "ModelCard") -> "Volume":

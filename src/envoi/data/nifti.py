@@ -118,15 +118,24 @@ def write_nifti(
         SettingsError: The path has another ending.
         StorageError: A file cannot be written.
     """
-    stem = stem_of(path)
+    sidecar_beside(path)  # refuses other endings before anything is written
     if sidecar is not None:
         maker = {"Name": "Envoi", "Version": __version__}
         # Before the volume, so that none is ever seen without its mark.
         marks = {**sidecar, "Synthetic": True, "GeneratedBy": [maker]}
-        write_json(path.with_name(f"{stem}.json"), marks)
+        write_json(sidecar_beside(path), marks)
     content = nifti_bytes(volume, stored_as=stored_as, synthetic=sidecar is not None)
     packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
     write_bytes(path, packed)
+
+
+def sidecar_beside(path: Path) -> Path:
+    """The JSON file of a NIfTI file.
+
+    Raises:
+        SettingsError: The path has another ending.
+    """
+    return path.with_name(f"{stem_of(path)}.json")
 
 
 def nifti_bytes(volume: Volume, *, stored_as: Stored = "float32", synthetic: bool) -> bytes:

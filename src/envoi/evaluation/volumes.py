@@ -156,7 +156,7 @@ def compare_volumes(
     sets = {
         "synthetic": synthetic,
         "held-out": held_out,
-        **_controls(training, held_out, reference.borders, settings.seed),
+        **control_sets(training, held_out, reference.borders, settings.seed),
     }
     rows = []
     for number, (name, volumes) in enumerate(sets.items(), start=1):
@@ -206,10 +206,17 @@ def prepare_reference(
     )
 
 
-def _controls(
+def control_sets(
     training: Volumes, held_out: Volumes, borders: tuple[int, ...], seed: int
 ) -> dict[str, Volumes]:
-    """As many volumes of each as are held out."""
+    """Sets that are wrong on purpose, each as large as `held_out`, by name.
+
+    Args:
+        training: What `copied` is made of.
+        held_out: What the others are made of.
+        borders: Where `seamed` has seams.
+        seed: Of what is drawn.
+    """
     made: dict[str, controls.Control] = {
         "blurred": controls.blurred,
         "noisy": controls.noisy,
