@@ -123,7 +123,8 @@ def test_an_empty_folder_and_none_are_told(tmp_path):
     table(tmp_path)
     assert "expected two subjects or more, found 0" in refusal(tmp_path)
     (tmp_path / "participants.tsv").rename(tmp_path / "file")
-    assert "participants.tsv: expected a table" in refusal(tmp_path / "no", kind=StorageError)
+    assert "folder: expected a folder of brains" in refusal(tmp_path / "no", kind=StorageError)
+    assert "participants.tsv: expected a table" in refusal(tmp_path, kind=StorageError)
 
 
 def test_a_folder_that_cannot_be_listed_is_told(folder, monkeypatch):
