@@ -34,6 +34,7 @@ FLOORS = (
         "calibration",
         "meter",
         "processes",
+        "optimisers",
     ),
     ("networks",),
     ("study",),
@@ -45,7 +46,7 @@ FLOORS = (
     ("__main__",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-NEIGHBOURS = {("progress", "results"), ("precision", "settings")}
+NEIGHBOURS = {("progress", "results"), ("precision", "settings"), ("optimisers", "checkpoint")}
 
 
 def room_of(module: str) -> str:

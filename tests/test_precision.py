@@ -14,7 +14,7 @@ from envoi.server.synthesis.moment_images import MomentImages
 from envoi.settings import Budget
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
-BUDGET = Budget(bank_images=64, bank_steps=30, bank_batch=32, bank_rate=1e-3)
+BUDGET = Budget(bank_images=64, bank_steps=30, bank_batch=32, bank_rate=1e-3, bank_matrix_rate=1e-3)
 
 
 def fit(teachers, precision):

@@ -44,6 +44,7 @@ _NEVER_NEGATIVE = (
     "student_momentum",
     "student_weight_decay",
     "bank_patience",
+    "bank_matrix_rate",
 )
 
 
@@ -130,6 +131,8 @@ class Budget:
         bank_steps: Steps of the student on the bank.
         bank_batch: Images of one such step.
         bank_rate: Peak of the student's learning rate on the bank.
+        bank_matrix_rate: The same of weights that are matrices, which Muon learns
+            (`envoi.optimisers`); 0 leaves them to AdamW.
         bank_patience: Checks of a held-out part of the bank (40 in a whole job) without a better
             answer before the job ends; 0 never ends it, and holds nothing out.
         precision: Of networks of methods that learn from a bank: `fp32`, `bf16`, or `auto`, which
@@ -158,6 +161,7 @@ class Budget:
     bank_steps: int = 12_000
     bank_batch: int = 128
     bank_rate: float = 2e-3
+    bank_matrix_rate: float = 0.02
     bank_patience: int = 0
     precision: Precision = "auto"
 

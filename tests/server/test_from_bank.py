@@ -13,7 +13,7 @@ from envoi.networks import build
 from envoi.server.bank import Source, filled_bank
 from envoi.server.consensus import Consensus
 from envoi.server.methods import envoi
-from envoi.server.methods.from_bank import FromBank, cycled_rate
+from envoi.server.methods.from_bank import FromBank, share_of_rate
 from envoi.server.synthesis.moment_images import Drawn, MomentImages, ProceduralImages
 from envoi.settings import Budget
 from envoi.transforms import clamped
@@ -197,27 +197,32 @@ def test_flop_grow_with_images_and_visits(teachers):
 
     images = flop(bank_images=40) - flop()
     assert flop(bank_images=60) - flop(bank_images=40) == pytest.approx(images)
-    assert flop(bank_steps=12) == pytest.approx(flop(bank_batch=10))
-    assert flop(bank_steps=12) > flop()
+    # Twice the steps are twice the images learned, and twice the products of Muon's steps.
+    assert flop(bank_steps=12, bank_matrix_rate=0) == pytest.approx(
+        flop(bank_batch=10, bank_matrix_rate=0)
+    )
+    products = flop() - flop(bank_matrix_rate=0)
+    assert products > 0
+    assert flop(bank_steps=12) - flop(bank_batch=10) == pytest.approx(products)
 
 
 @pytest.mark.parametrize("steps", [10, 100, 12_000])
 def test_the_rate_rises_to_its_peak_and_falls_to_zero(steps):
-    rates = [cycled_rate(step, steps, 0.02) for step in range(steps)]
-    assert max(rates) == pytest.approx(0.02, rel=0.02)
-    assert max(rates) <= 0.02
+    rates = [share_of_rate(step, steps) for step in range(steps)]
+    assert max(rates) == pytest.approx(1, rel=0.02)
+    assert max(rates) <= 1
     peak = rates.index(max(rates))
     assert peak == pytest.approx(0.3 * steps, abs=1)
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
-    assert 0 < rates[0] < 0.02 / 2
-    assert 0 < rates[-1] < 0.02 * 40 / steps**2 * 2
-    assert cycled_rate(steps, steps, 0.02) == pytest.approx(0)
+    assert 0 < rates[0] < 0.5
+    assert 0 < rates[-1] < 80 / steps**2
+    assert share_of_rate(steps, steps) == pytest.approx(0)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
 def test_the_shortest_jobs_have_a_rate_above_zero(steps):
-    assert all(0 < cycled_rate(step, steps, 1.0) <= 1 for step in range(steps))
+    assert all(0 < share_of_rate(step, steps) <= 1 for step in range(steps))
 
 
 def test_the_students_rate_is_the_schedules(teachers, monkeypatch):
@@ -230,7 +235,7 @@ def test_the_students_rate_is_the_schedules(teachers, monkeypatch):
 
     monkeypatch.setattr("torch.optim.AdamW", Noted)
     fit(teachers)
-    assert rates == [cycled_rate(step, 6, 0.01) for step in range(6)]
+    assert rates == [0.01 * share_of_rate(step, 6) for step in range(6)]
 
 
 def test_images_come_from_moments_where_there_are_some():

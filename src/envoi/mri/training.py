@@ -17,16 +17,14 @@ from torch import Tensor, nn
 from envoi.checkpoint import (
     Checkpoint,
     State,
-    optimiser_state,
     pack,
     restore_module,
-    restore_optimiser,
     unpack,
 )
 from envoi.errors import MethodError, Problem, SettingsError
 from envoi.mri.model import VolumeModel
-from envoi.mri.optimisers import optimisers_of
 from envoi.mri.population import Population
+from envoi.optimisers import Optimisers
 from envoi.precision import computing
 from envoi.processes import current_processes
 from envoi.progress import OnStep, ignore_step
@@ -55,7 +53,7 @@ class MriTraining:
             less memory.
         rate: Learning rate after its warm-up.
         matrix_rate: That of weights that are matrices, which Muon then learns
-            (`envoi.mri.optimisers`); 0 leaves them to AdamW.
+            (`envoi.optimisers`); 0 leaves them to AdamW.
         warm_up: Steps over which it rises.
         cool_down: Part of the training, at its end, over which it falls linearly to nothing. Where
             `seconds` end the training, each step's rate depends on the time it came at.
@@ -154,20 +152,17 @@ class _Training:
         self.processes = current_processes()
         self.processes.require(settings.parts, what="parts of a batch")
         self._average = {name: value.detach().clone() for name, value in _parameters(model)}
-        self._optimisers = optimisers_of(model, settings.rate, settings.matrix_rate)
+        self._optimisers = Optimisers(model, settings.rate, settings.matrix_rate)
 
     def learn(self, population: Population) -> dict[str, float]:
         """One step; its loss terms."""
         share = self._share_of_rate()
-        for optimiser in self._optimisers:
-            optimiser.param_groups[0]["lr"] = share * optimiser.defaults["lr"]
-            optimiser.zero_grad(set_to_none=True)
+        self._optimisers.zero_grad()
         parts = self.processes.share(range(self._settings.parts))
         told = [self._learn_part(part, population) for part in parts]
         self.processes.sum_gradients(self._model.parameters())
         nn.utils.clip_grad_norm_(self._model.parameters(), _LARGEST_NORM)
-        for optimiser in self._optimisers:
-            optimiser.step()
+        self._optimisers.step(share)
         self.step += 1
         self._follow()
         means = torch.stack([torch.stack(list(terms.values())) for terms in told]).sum(dim=0)
@@ -226,15 +221,7 @@ class _Training:
             "seconds": torch.tensor(self.seconds, dtype=torch.float64),
             **pack("model", self._model.state_dict()),
             **pack("average", self._average),
-            **self._of_optimisers(),
-        }
-
-    def _of_optimisers(self) -> State:
-        states = map(optimiser_state, self._optimisers)
-        return {
-            name: value
-            for number, state in enumerate(states)
-            for name, value in pack(f"optimiser-{number}", state).items()
+            **self._optimisers.state(),
         }
 
     def restore(self, state: State) -> None:
@@ -243,8 +230,7 @@ class _Training:
         restore_module(self._model, unpack("model", state))
         for name, value in unpack("average", state).items():
             self._average[name].copy_(value)
-        for number, optimiser in enumerate(self._optimisers):
-            restore_optimiser(optimiser, unpack(f"optimiser-{number}", state))
+        self._optimisers.restore(state)
 
     def _follow(self) -> None:
         decay = min(self._settings.average, (1 + self.step) / (10 + self.step))

@@ -19,6 +19,7 @@ from envoi.server.consensus import MOMENTS_WEIGHT, PRIOR_POWER, Consensus
 from envoi.server.methods.from_bank import FromBank
 from envoi.server.synthesis.mixed import Mixed
 from envoi.server.synthesis.moment_images import CLASS_POWER, MomentImages, ProceduralImages
+from envoi.server.synthesis.refined import Refined
 from envoi.server.teacher import Teachers
 
 
@@ -32,6 +33,7 @@ def envoi(  # noqa: PLR0913  (parts of the method, each optional)
     class_power: float = CLASS_POWER,
     mixup: float = 0.0,
     noise: float = 0.0,
+    refine_steps: int = 0,
 ) -> FromBank:
     """The method, with every part of it as an argument.
 
@@ -44,22 +46,37 @@ def envoi(  # noqa: PLR0913  (parts of the method, each optional)
         class_power: Power of the pooled counts when the classes of images are drawn.
         mixup: Share of images that are mixed with another one (`synthesis.mixed`).
         noise: Share of images that get noise with a structure.
+        refine_steps: Steps of inversion, at most, by which the network of an image's site moves it
+            (`synthesis.refined`).
     """
     teacher = partial(
         Consensus, prior_power=prior_power, moments_weight=moments_weight, networks=networks
     )
     source = partial(
-        _source, moment_images=moment_images, class_power=class_power, mixup=mixup, noise=noise
+        _source,
+        moment_images=moment_images,
+        class_power=class_power,
+        mixup=mixup,
+        noise=noise,
+        refine_steps=refine_steps,
     )
     return FromBank(name, source, teacher)
 
 
 def _source(
-    teachers: Teachers, *, moment_images: bool, class_power: float, mixup: float, noise: float
+    teachers: Teachers,
+    *,
+    moment_images: bool,
+    class_power: float,
+    mixup: float,
+    noise: float,
+    refine_steps: int,
 ) -> Source:
     source: Source = ProceduralImages(teachers)
     if moment_images and teachers.moments is not None:
         source = MomentImages(teachers, class_power=class_power)
+    if refine_steps:
+        source = Refined(source, teachers.in_memory(), steps=refine_steps)
     if mixup or noise:
         source = Mixed(source, teachers.image, mixup=mixup, noise=noise)
     return source

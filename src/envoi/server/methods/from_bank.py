@@ -16,13 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from envoi.checkpoint import (
     Checkpoint,
     State,
-    optimiser_state,
     pack,
     restore_module,
-    restore_optimiser,
     unpack,
 )
 from envoi.networks.classifier import device_of
+from envoi.optimisers import Optimisers
 from envoi.precision import computing
 from envoi.processes import current_processes
 from envoi.progress import OnStep, ignore_step
@@ -34,7 +33,6 @@ from envoi.server.shared_batch_norm import shared_batch_norm
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
 
-_WEIGHT_DECAY = 1e-4
 _WARM_UP = 0.3
 _COUNTED_IMAGES = 64
 
@@ -96,12 +94,17 @@ class FromBank:
         with FlopCounterMode(display=False) as answering:
             bank = filled_bank(source, teacher, _COUNTED_IMAGES, draws, device)
         images, _ = bank.batch(torch.arange(_COUNTED_IMAGES), device)
+        pupil = copy.deepcopy(student)
+        optimisers = Optimisers(pupil, budget.bank_rate, budget.bank_matrix_rate)
         with FlopCounterMode(display=False) as learning:
-            copy.deepcopy(student)(images).sum().backward()
+            pupil(images).sum().backward()
+        with FlopCounterMode(display=False) as stepping:
+            optimisers.step()
         visits = budget.bank_steps * budget.bank_batch
         counted = answering.get_total_flops() * budget.bank_images
         counted += learning.get_total_flops() * visits
-        return float(building.get_total_flops()) + float(counted) / _COUNTED_IMAGES
+        once = building.get_total_flops() + stepping.get_total_flops() * budget.bank_steps
+        return float(once) + float(counted) / _COUNTED_IMAGES
 
 
 class _Job:
@@ -115,9 +118,7 @@ class _Job:
         self._generator, self._device = generator, device_of(student)
         self._seed = int(torch.randint(2**62, (), generator=generator))
         self._patience = Patience(budget.bank_patience, budget.bank_steps)
-        self._optimiser = torch.optim.AdamW(
-            student.parameters(), lr=budget.bank_rate, weight_decay=_WEIGHT_DECAY
-        )
+        self._optimisers = Optimisers(student, budget.bank_rate, budget.bank_matrix_rate)
 
     @property
     def is_over(self) -> bool:
@@ -146,16 +147,14 @@ class _Job:
     def learn(self, bank: Bank) -> StepInfo:
         """One step of the student."""
         budget = self._budget
-        for group in self._optimiser.param_groups:
-            group["lr"] = cycled_rate(self.step, budget.bank_steps, budget.bank_rate)
         learned = len(bank) - self._patience.held_out(len(bank))
         index = torch.randint(learned, (budget.bank_batch,), generator=self._generator)
         with shared_batch_norm(self._student, self.processes):
             loss = self._divergence(bank, index)
-            self._optimiser.zero_grad()
+            self._optimisers.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         self.processes.sum_gradients(self._student.parameters())
-        self._optimiser.step()
+        self._optimisers.step(share_of_rate(self.step, budget.bank_steps))
         self.step += 1
         losses = {"distillation": float(self.processes.summed(loss.detach()))}
         if self._patience.is_due(self.step):
@@ -196,20 +195,20 @@ class _Job:
             **position,
             **pack("patience", self._patience.state()),
             **pack("student", self._student.state_dict()),
-            **pack("optimiser", optimiser_state(self._optimiser)),
+            **self._optimisers.state(),
         }
 
     def restore(self, state: dict[str, Tensor]) -> None:
         restore_module(self._student, unpack("student", state))
-        restore_optimiser(self._optimiser, unpack("optimiser", state))
+        self._optimisers.restore(state)
         self._patience.restore(unpack("patience", state))
         self._generator.set_state(state["generator"])
         self.step, self._seed = int(state["step"]), int(state["seed"])
 
 
-def cycled_rate(step: int, steps: int, peak: float) -> float:
-    """The rate of the step with index `step`: up along a cosine, then down to zero."""
+def share_of_rate(step: int, steps: int) -> float:
+    """What the step with index `step` takes of the rates: up along a cosine, then down to zero."""
     rising = max(_WARM_UP * steps, 1)
     if step < rising:
-        return peak * (1 - math.cos(math.pi * (step + 1) / (rising + 1))) / 2
-    return peak * (1 + math.cos(math.pi * (step - rising) / (steps - rising))) / 2
+        return (1 - math.cos(math.pi * (step + 1) / (rising + 1))) / 2
+    return (1 + math.cos(math.pi * (step - rising) / (steps - rising))) / 2

@@ -39,13 +39,24 @@ class Inversion:
         teachers: Frozen; they are read and not changed.
         budget: Steps, rates and weights of the terms.
         generator: Draws the noise and the shifts.
+        start: Images to begin with in place of noise, of whole size.
+        targets: The wanted classes; by default all in turn.
     """
 
     lasting = False
 
-    def __init__(self, teachers: Teachers, budget: Budget, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        teachers: Teachers,
+        budget: Budget,
+        generator: torch.Generator,
+        *,
+        start: Images | None = None,
+        targets: Int[Tensor, " batch"] | None = None,
+    ) -> None:
         self.image = teachers.image
-        targets = cycling_targets(budget.batch_size, len(teachers.class_names))
+        if targets is None:
+            targets = cycling_targets(budget.batch_size, len(teachers.class_names))
         self.targets = targets.to(teachers.device)
         self._view = view_of(teachers)
         layers = sum(len(batch_norm_layers(member.network)) for member in teachers.members)
@@ -55,8 +66,12 @@ class Inversion:
         self._generator = generator
         self._coarse_left = budget.coarse_steps
         side = -(-self.image.size_px // 2) if self._coarse_left else self.image.size_px
-        size = (budget.batch_size, self.image.channels, side, side)
-        self._begin(torch.randn(size, generator=generator).to(teachers.device))
+        if start is None:
+            size = (len(targets), self.image.channels, side, side)
+            start = torch.randn(size, generator=generator)
+        elif self._coarse_left:
+            start = functional.interpolate(start, size=(side, side), mode="area")
+        self._begin(start.to(teachers.device, copy=True))
 
     def whole_images(self) -> Images:
         """The images as they are now, enlarged where they are small yet (own storage)."""

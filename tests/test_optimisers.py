@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from envoi.mri.optimisers import Muon, alike, optimisers_of
+from envoi.optimisers import Muon, Optimisers, alike
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
 
 
 @pytest.mark.parametrize("shape", [(12, 40), (40, 12), (16, 16)])
@@ -70,7 +75,7 @@ def test_matrices_go_to_muon_and_all_else_to_adam():
             "norm": nn.GroupNorm(8, 16),
         }
     )
-    adam, muon = optimisers_of(model, 1e-3, 2e-3)
+    adam, muon = Optimisers(model, 1e-3, 2e-3).members
     taken = muon.param_groups[0]["params"]
     assert [id(weight) for weight in taken] == [id(model["wide"].weight)]
     together = len(adam.param_groups[0]["params"]) + len(taken)
@@ -80,6 +85,34 @@ def test_matrices_go_to_muon_and_all_else_to_adam():
 
 def test_without_a_rate_for_matrices_adam_learns_all():
     model = nn.Linear(16, 16)
-    (adam,) = optimisers_of(model, 1e-3, 0.0)
+    (adam,) = Optimisers(model, 1e-3, 0.0).members
     assert isinstance(adam, torch.optim.AdamW)
     assert len(adam.param_groups[0]["params"]) == 2
+
+
+def test_a_step_takes_its_share_of_both_rates_and_goes_on_where_it_was():
+    def walked(optimisers, model, shares):
+        for share in shares:
+            optimisers.zero_grad()
+            model(torch.ones(1, 8)).square().sum().backward()
+            optimisers.step(share)
+        return [weight.detach().clone() for weight in model.parameters()]
+
+    def begun():
+        torch.manual_seed(0)
+        model = nn.Linear(8, 8)
+        return Optimisers(model, 1e-3, 2e-3), model
+
+    optimisers, model = begun()
+    start = walked(optimisers, model, ())
+    assert not any(map(torch.equal, start, walked(optimisers, model, [0.5])))
+    assert [o.param_groups[0]["lr"] for o in optimisers.members] == [5e-4, 1e-3]
+    state = {name: value.clone() for name, value in optimisers.state().items()}
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    wanted = walked(optimisers, model, [1.0, 0.2])
+    again, other = begun()
+    other.load_state_dict(weights)
+    again.restore(state)
+    assert all(map(torch.equal, wanted, walked(again, other, [1.0, 0.2])))
+    still = walked(again, other, ())
+    assert all(map(torch.equal, still, walked(again, other, [0.0])))

@@ -7,10 +7,12 @@ own takes no convolutions, and multiplies in bfloat16: where a CPU has AVX2 alon
 slower than this one in single precision.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+
+from envoi.checkpoint import State, optimiser_state, pack, restore_optimiser, unpack
 
 _BETAS = (0.9, 0.99)
 _MOMENTUM = 0.95
@@ -65,16 +67,47 @@ def alike(matrix: Tensor) -> Tensor:
     return wide.T if upright else wide
 
 
-def optimisers_of(
-    model: nn.Module, rate: float, matrix_rate: float
-) -> tuple[torch.optim.Optimizer, ...]:
-    """All that learn a model's weights: AdamW alone where `matrix_rate` is 0."""
-    weights = list(model.parameters())
-    matrices = [weight for weight in weights if matrix_rate and _is_matrix(weight)]
-    taken = {id(weight) for weight in matrices}
-    others = [weight for weight in weights if id(weight) not in taken]
-    adam = torch.optim.AdamW(others, lr=rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY)
-    return (adam, Muon(matrices, matrix_rate)) if matrices else (adam,)
+class Optimisers:
+    """All that learn a model's weights, as one: AdamW, and Muon for matrices if it has a rate.
+
+    Args:
+        model: Whose weights are learned; they stay where they are from then on.
+        rate: Of AdamW, at most.
+        matrix_rate: Of Muon, at most; 0 leaves matrices to AdamW.
+    """
+
+    def __init__(self, model: nn.Module, rate: float, matrix_rate: float) -> None:
+        weights = list(model.parameters())
+        matrices = [weight for weight in weights if matrix_rate and _is_matrix(weight)]
+        taken = {id(weight) for weight in matrices}
+        others = [weight for weight in weights if id(weight) not in taken]
+        adam = torch.optim.AdamW(others, lr=rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY)
+        self.members = (adam, Muon(matrices, matrix_rate)) if matrices else (adam,)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for optimiser in self.members:
+            optimiser.zero_grad(set_to_none=True)
+
+    def step(self, share: float = 1.0) -> None:
+        """One step, with this share of the rates."""
+        for optimiser in self.members:
+            for group in optimiser.param_groups:
+                group["lr"] = share * optimiser.defaults["lr"]
+            optimiser.step()
+
+    def state(self) -> State:
+        """All that `step` changes, but for the weights."""
+        return {
+            name: value
+            for number, optimiser in enumerate(self.members)
+            for name, value in pack(f"optimiser-{number}", optimiser_state(optimiser)).items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        for number, optimiser in enumerate(self.members):
+            restore_optimiser(optimiser, unpack(f"optimiser-{number}", state))
 
 
 def _is_matrix(weight: Tensor) -> bool:
