@@ -6,106 +6,135 @@ Three losses are told apart: from pooled training to the teacher, from the teach
 that learns its answers on the real training images (which no server has), and from there to
 the student of synthetic images. `site_of_image` is how often a linear classifier on the
 descriptor tells which site a drawn image came from: the fingerprint that a student could learn
-in place of the image.
+in place of the image. Test images; rows that the file has already are kept.
 """
 
 import argparse
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from ablation_variants import VARIANTS, RealImages, Variant, from_source
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from torch import Tensor, nn
+from torch import nn
 
 from envoi.data import load_medmnist
-from envoi.evaluation import evaluate
 from envoi.files import write_json
 from envoi.meter import device_name
 from envoi.networks.descriptor import Descriptor
-from envoi.results import Metrics
 from envoi.seeding import torch_generator
-from envoi.server.build import predict
 from envoi.server.methods.envoi import envoi
-from envoi.server.methods.from_bank import FromBank
-from envoi.server.synthesis.moment_images import Drawn, MomentImages
+from envoi.server.synthesis.moment_images import MomentImages
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget, TrainingSettings
 from envoi.simulation.federation import Federation, FederationSettings
+from envoi.simulation.judge import ImageJudge
 from envoi.simulation.partition import parse_partition
 from envoi.transforms import normalise
-from envoi.types import DataSet
 
-VARIANTS: dict[str, FromBank] = {
-    "envoi": envoi(),
-    "without networks": envoi(networks=False),
-    "without closed form": envoi(moments_weight=0.0),
-    "procedural images": envoi(moment_images=False),
-    "images by class counts": envoi(class_power=1.0),
-    "pooled prior": envoi(prior_power=1.0),
-    "flat prior": envoi(prior_power=0.0),
-    "half of the images mixed": envoi(mixup=0.5),
-    "half of the images noisy": envoi(noise=0.5),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class RealImages:
-    """The training images themselves, as an ideal source."""
-
-    images: Float[Tensor, "image channel height width"]
-
-    def draw(self, count: int, generator: torch.Generator) -> Drawn:
-        """`count` of the images."""
-        index = torch.randint(len(self.images), (count,), generator=generator)
-        nobody = torch.full((count,), -1)
-        return Drawn(self.images[index], nobody, nobody)
+Figures = dict[str, float]
 
 
 def main() -> None:
-    """Run all variants and write one JSON file."""
+    """Run all variants of all seeds and write one JSON file, again after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--partition", default="dirichlet-0.3")
     parser.add_argument("--sites", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--work", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = load_medmnist(options.data)
-    federation = Federation(data, _settings(options), options.work / options.out.stem)
-    federation.train_sites()
-    teachers, pooled = federation.teachers(), federation.train_pooled().network
     budget = Budget.preset("smoke", size_px=data.train.images.shape[-1])
-    real = normalise(data.train.images, teachers.image)
-    ideal = FromBank("ideal", lambda _: RealImages(real), envoi().teacher)
-    found = {
-        "pooled": _figures(pooled, data, teachers),
-        "teacher": _figures(envoi().teacher(teachers), data, teachers),
-        "student on real images": _student(ideal, federation, teachers, budget),
-    }
-    for name, method in VARIANTS.items():
-        found[name] = _student(method, federation, teachers, budget)
-        print(name, found[name], flush=True)
-    result = {
+    told = {
         "data": data.name,
         "partition": options.partition,
         "sites": options.sites,
         "network": "convnet-small",
-        "seed": options.seed,
         "epochs": options.epochs,
-        "budget": asdict(budget),
+        "budget": json.loads(json.dumps(asdict(budget))),
         "device": device_name(),
-        "variants": found,
-        "site_of_image": _fingerprint(teachers, options.seed),
     }
-    write_json(options.out, result)
+    runs = known(options.out, told)
+    for seed in options.seeds:
+        settings = _settings(options, seed)
+        folder = options.work / options.out.stem / str(seed)
+        run = runs.setdefault(str(seed), {})
+        for name, found in _Run(Federation(data, settings, folder), budget).missing(run):
+            run[name] = found
+            print(seed, name, found, flush=True)
+            write_json(options.out, {**told, "seeds": runs, "means": means(runs)})
 
 
-def _settings(options: argparse.Namespace) -> FederationSettings:
+def known(file: Path, told: dict[str, Any]) -> dict[str, dict[str, Figures]]:
+    """The rows by seed of a file of the same settings.
+
+    Raises:
+        SystemExit: It is of others.
+    """
+    if not file.exists():
+        return {}
+    before = json.loads(file.read_text())
+    if any(before.get(key) != value for key, value in told.items() if key != "device"):
+        raise SystemExit(f"{file.name} is of other settings: name another file")
+    found: dict[str, dict[str, Figures]] = before["seeds"]
+    return found
+
+
+def means(runs: dict[str, dict[str, Figures]]) -> dict[str, Figures]:
+    """Of every row that all seeds have."""
+    first, *others = runs.values()
+    return {
+        name: {key: round(fmean(run[name][key] for run in runs.values()), 4) for key in row}
+        for name, row in first.items()
+        if all(name in run for run in others)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """All rows of one seed."""
+
+    federation: Federation
+    budget: Budget
+
+    def missing(self, known: dict[str, Figures]) -> Iterator[tuple[str, Figures]]:
+        """Every row that is not known yet, by name."""
+        federation = self.federation
+        federation.train_sites()
+        teachers, data = federation.teachers(), federation.data
+        judge = ImageJudge(data.test, teachers.image)
+        teacher = envoi().teacher(teachers)
+        real = normalise(data.train.images, teachers.image)
+        ideal = from_source(lambda _: RealImages(real))
+        if "pooled" not in known:
+            yield "pooled", _figures(judge, federation.train_pooled().network)
+        if "teacher" not in known:
+            yield "teacher", _figures(judge, teacher)
+        for name, variant in {"student on real images": ideal, **VARIANTS}.items():
+            if name not in known:
+                yield name, _figures(judge, self._student(variant, teachers), teacher)
+        if "site_of_image" not in known:
+            yield "site_of_image", _fingerprint(teachers, federation.settings.seed)
+
+    def _student(self, variant: Variant, teachers: Teachers) -> nn.Module:
+        return variant.method.fit(
+            teachers,
+            self.federation.study.network(),
+            budget=replace(self.budget, **variant.budget),  # type: ignore[arg-type]
+            generator=torch_generator(self.federation.settings.seed, "ablation"),
+        )
+
+
+def _settings(options: argparse.Namespace, seed: int) -> FederationSettings:
     training = TrainingSettings(
         epochs=options.epochs, batch_size=32, rate=0.05, schedule="one-cycle", augment=True
     )
@@ -114,29 +143,24 @@ def _settings(options: argparse.Namespace) -> FederationSettings:
         sites=options.sites,
         networks=("convnet-small",),
         training=training,
-        seed=options.seed,
+        seed=seed,
     )
 
 
-def _student(
-    method: FromBank, federation: Federation, teachers: Teachers, budget: Budget
-) -> dict[str, float]:
-    draws = torch_generator(federation.settings.seed, "ablation")
-    student = federation.study.network()
-    network = method.fit(teachers, student, budget=budget, generator=draws)
-    return _figures(network, federation.data, teachers)
-
-
-def _figures(network: nn.Module, data: DataSet, teachers: Teachers) -> dict[str, float]:
-    answers = predict(network, data.test.images, teachers.image)
-    metrics: Metrics = evaluate(answers, data.test.labels)
-    return {
+def _figures(judge: ImageJudge, network: nn.Module, teacher: nn.Module | None = None) -> Figures:
+    """How well a network does, and how often it answers as the teacher of `envoi` does."""
+    metrics = judge(network)
+    found = {
         "accuracy": round(metrics.accuracy.value, 4),
         "balanced_accuracy": round(metrics.balanced_accuracy.value, 4),
+        "auroc": round(metrics.auroc.value, 4),
     }
+    if teacher is not None:
+        found["agreement"] = round(judge.compare(network, teacher).agreement.value, 4)
+    return found
 
 
-def _fingerprint(teachers: Teachers, seed: int) -> dict[str, float]:
+def _fingerprint(teachers: Teachers, seed: int) -> Figures:
     """Accuracy of telling the site of held-out drawn images, and that of guessing the largest."""
     drawn = MomentImages(teachers).draw(4000, torch_generator(seed, "fingerprint"))
     features = Descriptor(teachers.image.channels, teachers.image.size_px)(drawn.images).numpy()

@@ -73,6 +73,22 @@ def test_students_of_this_command_are_listed(place):
     assert "Weight average, one shot" in (place / "run/report.html").read_text()
 
 
+def test_an_outsiders_method_makes_a_student_as_any_other(place, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+    name = "examples.largest_site:LargestSite"
+    found = distil("--method", f"fedavg,{name}", "--test", "public.npz")
+    assert found.exit_code == 0, found.stderr
+    assert set(RunFolder(place / "run").result().methods) >= {"fedavg", name}
+    students = [line for line in found.output.splitlines() if line.startswith("student: ")]
+    assert len(students) == 2
+    for line in students:
+        file = place / line.removeprefix("student: ")
+        assert file.is_file()
+    assert "LargestSite" in (place / "run/report.html").read_text()
+    missing = distil("--method", "examples.largest_site:SmallestSite")
+    assert (missing.exit_code, "package.module:Name" in missing.stderr) == (3, True)
+
+
 @pytest.mark.parametrize("method", ["fedisca", "fedisca_none"])
 def test_the_first_signal_saves_the_step_and_the_same_command_goes_on(method, place, monkeypatch):
     """Checkpoints are written every 20 s, and this is over sooner."""
