@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from ablation_variants import VARIANTS, RealImages, Variant, from_source
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from small_federation import NETWORK, small_federation
 from torch import nn
 
 from envoi.data import load_medmnist
@@ -31,10 +32,9 @@ from envoi.seeding import torch_generator
 from envoi.server.methods.envoi import envoi
 from envoi.server.synthesis.moment_images import MomentImages
 from envoi.server.teacher import Teachers
-from envoi.settings import Budget, TrainingSettings
-from envoi.simulation.federation import Federation, FederationSettings
+from envoi.settings import Budget
+from envoi.simulation.federation import Federation
 from envoi.simulation.judge import ImageJudge
-from envoi.simulation.partition import parse_partition
 from envoi.transforms import normalise
 
 Figures = dict[str, float]
@@ -58,14 +58,15 @@ def main() -> None:
         "data": data.name,
         "partition": options.partition,
         "sites": options.sites,
-        "network": "convnet-small",
+        "network": NETWORK,
         "epochs": options.epochs,
         "budget": json.loads(json.dumps(asdict(budget))),
         "device": device_name(),
     }
     runs = known(options.out, told)
     for seed in options.seeds:
-        settings = _settings(options, seed)
+        settings = small_federation(options.partition, seed=seed, epochs=options.epochs)
+        settings = replace(settings, sites=options.sites)
         folder = options.work / options.out.stem / str(seed)
         run = runs.setdefault(str(seed), {})
         for name, found in _Run(Federation(data, settings, folder), budget).missing(run):
@@ -132,19 +133,6 @@ class _Run:
             budget=replace(self.budget, **variant.budget),  # type: ignore[arg-type]
             generator=torch_generator(self.federation.settings.seed, "ablation"),
         )
-
-
-def _settings(options: argparse.Namespace, seed: int) -> FederationSettings:
-    training = TrainingSettings(
-        epochs=options.epochs, batch_size=32, rate=0.05, schedule="one-cycle", augment=True
-    )
-    return FederationSettings(
-        partition=parse_partition(options.partition),
-        sites=options.sites,
-        networks=("convnet-small",),
-        training=training,
-        seed=seed,
-    )
 
 
 def _figures(judge: ImageJudge, network: nn.Module, teacher: nn.Module | None = None) -> Figures:

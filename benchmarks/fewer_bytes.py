@@ -1,4 +1,4 @@
-"""What smaller submissions cost: weights in int8, correlations by common factors.
+"""What smaller submissions cost: weights in half precision or int8, correlations by factors.
 
     python benchmarks/fewer_bytes.py skin28.npz --out benchmarks/results/fewer_bytes.json
 
@@ -7,24 +7,24 @@ formats, and go on where they were stopped. Test images; nothing is chosen on th
 """
 
 import argparse
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
 
 import torch
+from small_federation import small_federation
 
-from envoi.cli.bench_runs import TRAINING
 from envoi.data import load_medmnist
 from envoi.files import write_json
 from envoi.results import StudyResult
 from envoi.server.methods import method_called
-from envoi.settings import Budget, resolved
+from envoi.settings import Budget
 from envoi.simulation.bench import run_bench
-from envoi.simulation.federation import STATISTICS, FederationSettings
-from envoi.simulation.partition import parse_partition
+from envoi.simulation.federation import STATISTICS
 
 # Weights, and the number of common factors (0: all correlations in fp16).
-FORMATS = (("int8", 0), ("int8", 64), ("int8", 32))
+FORMATS = (("fp32", 0), ("fp16", 0), ("int8", 0), ("int8", 64), ("int8", 32))
 METHODS = ("ensemble_consensus", "envoi")
 
 
@@ -41,13 +41,10 @@ def main() -> None:
     data, budget = load_medmnist(options.data), Budget.preset("smoke")
     found: dict[str, list[StudyResult]] = {}
     for seed, (weights, rank) in product(options.seeds.split(","), FORMATS):
-        settings = FederationSettings(
-            partition=parse_partition(options.partition),
-            networks=("convnet-small",),
-            training=resolved(TRAINING, {"epochs": 8}, where="epochs"),
+        settings = replace(
+            small_federation(options.partition, seed=int(seed), epochs=8),
             weight_format=weights,
             statistics=STATISTICS.model_copy(update={"moment_rank": rank}),
-            seed=int(seed),
         )
         name = f"{weights}, " + (f"{rank} factors" if rank else "all correlations")
         result = run_bench(

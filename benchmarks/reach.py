@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from small_federation import small_federation
 
-from envoi.cli.bench_runs import TRAINING
 from envoi.data import load_medmnist
 from envoi.files import write_json
 from envoi.meter import environment
@@ -25,7 +25,6 @@ from envoi.server.methods import method_called
 from envoi.settings import Budget
 from envoi.simulation.bench import run_bench
 from envoi.simulation.federation import STATISTICS, FederationSettings
-from envoi.simulation.partition import parse_partition
 from envoi.study import StatisticsPolicy
 from envoi.types import DataSet
 
@@ -107,7 +106,7 @@ def known(file: Path, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         return {}
     before, ours = json.loads(file.read_text()), json.loads(json.dumps(report))
     same = all(before[key] == ours[key] for key in ("data", "seed", "epochs"))
-    if not same or not before["budget"].items() <= ours["budget"].items():
+    if not same or before["budget"] != ours["budget"]:
         raise SystemExit(f"{file.name} is of other settings: name another file")
     return {case["case"]: case for case in before["cases"]}
 
@@ -189,14 +188,11 @@ def _interval(measured: Interval) -> list[float]:
 
 
 def _settings(case: Case, *, epochs: int, seed: int) -> FederationSettings:
-    training = replace(TRAINING, epochs=epochs)
-    return FederationSettings(
-        partition=parse_partition(case.partition),
-        sites=case.sites,
+    return replace(
+        small_federation(case.partition, seed=seed, epochs=epochs),
         networks=case.networks,
-        training=training,
+        sites=case.sites,
         statistics=case.statistics,
-        seed=seed,
     )
 
 

@@ -17,6 +17,7 @@ from time import process_time
 from typing import Any
 
 import torch
+from small_federation import NETWORK, small_federation
 
 import envoi
 from envoi.data import load_medmnist
@@ -27,11 +28,10 @@ from envoi.seeding import torch_generator
 from envoi.server.build import predict
 from envoi.server.methods import dense, dense_meta, fedisca
 from envoi.server.methods.data_free import DataFree
-from envoi.settings import Budget, TrainingSettings
-from envoi.simulation.federation import Federation, FederationSettings
-from envoi.simulation.partition import parse_partition
+from envoi.settings import Budget
+from envoi.simulation.federation import Federation
 
-SITES, NETWORK = 5, "convnet-small"
+SITES = 5
 
 
 def whole(budget: Budget) -> Budget:
@@ -109,16 +109,8 @@ def main() -> None:
 
 def trained(file: Path, seed: int, options: argparse.Namespace) -> Federation:
     """The sites of one seed, trained."""
-    training = TrainingSettings(
-        epochs=options.epochs, batch_size=32, rate=0.05, schedule="one-cycle", augment=True
-    )
-    settings = FederationSettings(
-        partition=parse_partition(options.partition),
-        sites=SITES,
-        networks=(NETWORK,),
-        training=training,
-        seed=seed,
-    )
+    settings = small_federation(options.partition, seed=seed, epochs=options.epochs)
+    settings = replace(settings, sites=SITES)
     federation = Federation(load_medmnist(file), settings, options.work / f"{file.stem}-{seed}")
     federation.train_sites()
     return federation

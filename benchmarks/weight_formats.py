@@ -9,14 +9,15 @@ a submission would carry.
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
+from envoi.cli.bench_runs import TRAINING
 from envoi.data import load_medmnist
 from envoi.evaluation import evaluate
 from envoi.files import write_json
 from envoi.networks.initialisation import load_trained
 from envoi.server.build import predict
-from envoi.settings import TrainingSettings
 from envoi.site.export import network_state
 from envoi.site.train import train
 from envoi.study import Study
@@ -34,9 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     data = load_medmnist(options.data)
     shape = data.train.images.shape
-    training = TrainingSettings(
-        epochs=options.epochs, batch_size=32, rate=0.05, schedule="one-cycle", augment=True
-    )
+    training = replace(TRAINING, epochs=options.epochs)
     study = Study(
         name=data.name,
         classes=data.train.class_names,
