@@ -6,7 +6,8 @@
 
 The second trains the coarse network alone, which is small. The loss is that of 72 slabs and 72
 coarse volumes of the 12 people held out, whom the covariance over all of training tells of, at
-equal noise for every variant; lower is better. Variants that the file has already are kept.
+equal noise for every variant, in units of v whatever is learned; lower is better. Variants that
+the file has already are kept.
 """
 
 import argparse
@@ -48,6 +49,7 @@ VARIANTS = {
     "one covariance for all": Variant({"folds": 0}),
     "AdamW for all weights": Variant(training={"matrix_rate": 0.0}),
     "no covariance of coarse volumes": Variant({"factors": 0}),
+    "flow matching's velocity in place of v": Variant({"target": "flow"}),
     "constant rate": Variant(training={"cool_down": 0.0}),
 }
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from envoi.mri.angles import parts, random_times, schedule, target_of, walk
+from envoi.mri.angles import compared, parts, random_times, rotated, schedule, target_of, walk
 
 both = pytest.mark.parametrize("target", ["v", "flow"])
 
@@ -77,3 +77,19 @@ def test_times_lie_on_the_path_and_mostly_in_its_middle(generator):
     assert 0 < times.min() < times.max() < 1
     assert 0.45 < times.median() < 0.55
     assert ((times - 0.5).abs() < 0.25).float().mean() > 0.65  # uniform times would give 0.5
+
+
+@both
+def test_in_evaluation_targets_are_compared_as_v(target, pair, angles):
+    """Answers that stand for the same data and noise have the same error."""
+    data, noise = pair
+    state = rotated(data, noise, angles)
+    guess = 0.9 * data  # and the noise that z_t has with it
+    rest = (state - angles.sin() * guess) / angles.cos().clamp_min(1e-3)
+    said = target_of(guess, rest, angles, target)
+    found, wanted = compared(said, state, data, noise, angles, target, learning=False)
+    torch.testing.assert_close(found, target_of(guess, rest, angles, "v"), atol=1e-3, rtol=1e-3)
+    assert torch.equal(wanted, target_of(data, noise, angles, "v"))
+    found, wanted = compared(said, state, data, noise, angles, target, learning=True)
+    assert torch.equal(found, said)
+    assert torch.equal(wanted, target_of(data, noise, angles, target))

@@ -58,6 +58,26 @@ def parts(state: Tensor, said: Tensor, angle: Tensor, target: Target) -> tuple[T
     return (state + cosine * said) / total, (state - sine * said) / total
 
 
+def compared(
+    found: Tensor,
+    state: Tensor,
+    data: Tensor,
+    noise: Tensor,
+    angle: Tensor,
+    target: Target,
+    *,
+    learning: bool,
+) -> tuple[Tensor, Tensor]:
+    """A network's answer and what it should have been.
+
+    As the network learns it; or, where it does not learn, as v, in which targets compare.
+    """
+    if learning or target == "v":
+        return found, target_of(data, noise, angle, target)
+    said = target_of(*parts(state, found, angle, target), angle, "v")
+    return said, target_of(data, noise, angle, "v")
+
+
 def random_times(count: int, generator: torch.Generator) -> Times:
     """Times of a training batch: logit-normal (arXiv:2403.03206, section 3.1), one in ten uniform.
 

@@ -13,7 +13,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from envoi.mri.angles import parts, random_times, rotated, schedule, target_of, walk
+from envoi.mri.angles import (
+    compared,
+    parts,
+    random_times,
+    rotated,
+    schedule,
+    target_of,
+    walk,
+)
 from envoi.mri.atlas import FARTHEST, Atlas
 from envoi.mri.conditioned import Conditioned, signed
 from envoi.mri.conditions import hidden
@@ -66,7 +74,7 @@ class CoarseDenoiser(nn.Module):
     def loss(
         self, population: Population, batch: int, generator: torch.Generator
     ) -> Float[Tensor, ""]:
-        """Mean squared error of the target, of `batch` volumes.
+        """Mean squared error of `batch` volumes: of the target in training, else of v.
 
         Args:
             population: In training, the one that was learnt from.
@@ -91,7 +99,8 @@ class CoarseDenoiser(nn.Module):
         noise = torch.randn(data.shape, generator=generator).to(device)
         mixed = rotated(data, noise, angle)
         found = self._says(gaussian, mixed, angle, times, hidden(persons, generator), known)
-        return functional.mse_loss(found, target_of(data, noise, angle, self.plan.target))
+        both = compared(found, mixed, data, noise, angle, self.plan.target, learning=self.training)
+        return functional.mse_loss(*both)
 
     def draw(
         self, person: Persons, given: Given, steps: int, generator: torch.Generator

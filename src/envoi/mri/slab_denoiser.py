@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from envoi.mri.angles import parts, random_times, rotated, schedule, target_of, walk
+from envoi.mri.angles import compared, parts, random_times, rotated, schedule, walk
 from envoi.mri.atlas import FARTHEST, Atlas
 from envoi.mri.choices import below
 from envoi.mri.conditioned import Conditioned, signed
@@ -77,7 +77,10 @@ class SlabDenoiser(nn.Module):
     def loss(
         self, volumes: Voxels, context: Context, generator: torch.Generator
     ) -> Float[Tensor, ""]:
-        """Mean squared error of the target over missing voxels, of one slab of each volume."""
+        """Mean squared error over missing voxels, of one slab of each volume.
+
+        Of the target in training, of v in evaluation, so that targets compare.
+        """
         plan, batch, atlas, field = self.plan, len(volumes), self.atlas, self.field
         plane = self.planes[below(len(self.planes), generator)]
         slices = field.sides[plane.axis]
@@ -103,7 +106,8 @@ class SlabDenoiser(nn.Module):
         shown = torch.where(known > 0, data, mixed)
         maps = slab_maps(shown, known, around, deviation, angle)
         found: Tensor = self.network(torch.stack(maps, dim=1), conditions.to(data.device))
-        return masked_error(found, target_of(data, noise, angle, plan.target), known)
+        both = compared(found, mixed, data, noise, angle, plan.target, learning=self.training)
+        return masked_error(*both, known)
 
     def draw(
         self,
