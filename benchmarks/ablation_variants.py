@@ -2,22 +2,20 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from envoi.server.bank import Source
-from envoi.server.methods.envoi import envoi
+from envoi.server.methods.envoi import MIXUP, REFINE_STEPS, envoi
 from envoi.server.methods.from_bank import FromBank
 from envoi.server.pooled import pooled_moments
-from envoi.server.synthesis.moment_images import Drawn, MomentImages, ProceduralImages
+from envoi.server.synthesis.mixed import Mixed
+from envoi.server.synthesis.moment_images import Drawn, MomentImages
 from envoi.server.synthesis.refined import Refined
 from envoi.server.teacher import Teachers
 from envoi.submission import Moments
-
-REFINE_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,11 @@ class RealImages:
 
 def from_source(source: Callable[[Teachers], Source]) -> Variant:
     """`envoi` with images from elsewhere."""
-    return Variant(FromBank("ablation", source, envoi().teacher))
+
+    def mixed(teachers: Teachers) -> Source:
+        return Mixed(source(teachers), teachers.image, mixup=MIXUP)
+
+    return Variant(FromBank("ablation", mixed, envoi().teacher))
 
 
 def pooled_images(teachers: Teachers) -> Source:
@@ -56,10 +58,9 @@ def pooled_images(teachers: Teachers) -> Source:
     return MomentImages(Teachers(members, teachers.image))
 
 
-def refined(teachers: Teachers, *, moments: bool, joint: bool) -> Source:
-    """Images moved by networks, from those of moments or from procedural ones."""
-    start = MomentImages(teachers) if moments else ProceduralImages(teachers)
-    return Refined(start, teachers, steps=REFINE_STEPS, joint=joint)
+def refined_by_all(teachers: Teachers) -> Source:
+    """Images from moments, each moved by all networks at once."""
+    return Refined(MomentImages(teachers), teachers, steps=REFINE_STEPS, joint=True)
 
 
 def own_answers() -> Variant:
@@ -80,7 +81,7 @@ class _SitesOfImages:
 
     def source(self, teachers: Teachers) -> Source:
         self.sites.clear()
-        self._images = MomentImages(teachers, class_power=1.0)
+        self._images = MomentImages(teachers, class_power=1.0)  # not mixed: of one site each
         return self
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
@@ -116,17 +117,15 @@ VARIANTS: dict[str, Variant] = {
     "without networks": Variant(envoi(networks=False)),
     "without closed form": Variant(envoi(moments_weight=0.0)),
     "AdamW for all weights": Variant(envoi(), {"bank_matrix_rate": 0.0}),
-    "procedural images": Variant(envoi(moment_images=False)),
-    "procedural images, refined by their sites": from_source(
-        partial(refined, moments=False, joint=False)
-    ),
+    "procedural images": Variant(envoi(moment_images=False, refine_steps=0)),
+    "procedural images, refined by their sites": Variant(envoi(moment_images=False)),
     "images refined by their sites": Variant(envoi(refine_steps=REFINE_STEPS)),
-    "images refined by all sites": from_source(partial(refined, moments=True, joint=True)),
+    "images refined by all sites": from_source(refined_by_all),
     "images of the pooled moments": from_source(pooled_images),
     "answers of an image's own site": own_answers(),
     "images by class counts": Variant(envoi(class_power=1.0)),
     "pooled prior": Variant(envoi(prior_power=1.0)),
     "flat prior": Variant(envoi(prior_power=0.0)),
-    "half of the images mixed": Variant(envoi(mixup=0.5)),
+    "no images mixed": Variant(envoi(mixup=0.0)),
     "half of the images noisy": Variant(envoi(noise=0.5)),
 }

@@ -14,7 +14,9 @@ from envoi.server.bank import Source, filled_bank
 from envoi.server.consensus import Consensus
 from envoi.server.methods import envoi
 from envoi.server.methods.from_bank import FromBank, share_of_rate
+from envoi.server.synthesis.mixed import Mixed
 from envoi.server.synthesis.moment_images import Drawn, MomentImages, ProceduralImages
+from envoi.server.synthesis.refined import Refined
 from envoi.settings import Budget
 from envoi.transforms import clamped
 from tests.conftest import make_teachers
@@ -238,12 +240,22 @@ def test_the_students_rate_is_the_schedules(teachers, monkeypatch):
     assert rates == [0.01 * share_of_rate(step, 6) for step in range(6)]
 
 
-def test_images_come_from_moments_where_there_are_some():
+def test_images_come_from_moments_where_there_are_some_and_networks_refine_others():
     silent, telling = make_teachers(moments=False), make_teachers()
-    assert isinstance(envoi().source(telling), MomentImages)
-    assert isinstance(envoi().source(silent), ProceduralImages)
-    assert isinstance(envoi(moment_images=False).source(telling), ProceduralImages)
-    assert all(isinstance(envoi().source(each), Source) for each in (silent, telling))
+
+    def drawn(teachers, **parts):
+        mixed = envoi(**parts).source(teachers)
+        assert isinstance(mixed, Mixed)
+        assert isinstance(mixed, Source)
+        assert mixed.mixup == 0.5
+        return mixed.source
+
+    assert isinstance(drawn(telling), MomentImages)
+    assert isinstance(drawn(silent), Refined)
+    assert isinstance(drawn(telling, moment_images=False), Refined)
+    assert isinstance(drawn(silent, refine_steps=0), ProceduralImages)
+    assert isinstance(drawn(telling, refine_steps=3), Refined)
+    assert isinstance(envoi(mixup=0.0).source(telling), MomentImages)
 
 
 def test_the_parts_that_are_left_out_are_left_out(teachers):

@@ -1,5 +1,6 @@
 """Images moved by the network of their site."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -8,6 +9,7 @@ from torch.nn import functional
 
 from envoi.networks import build
 from envoi.networks.statistics import seen_statistics, stored_statistics
+from envoi.server.kept import Held
 from envoi.server.methods.envoi import envoi
 from envoi.server.synthesis.losses import statistics_loss
 from envoi.server.synthesis.moment_images import MomentImages, ProceduralImages
@@ -81,6 +83,33 @@ def objective(network, images, plain, site):
     distance = statistics_loss(seen, stored_statistics(network)) / len(seen)
     error = functional.cross_entropy(logits, plain.classes[plain.sites == site])
     return float(error + Budget.preset("smoke").statistics_weight * distance)
+
+
+def test_people_are_shown_how_images_come_about_and_where_they_are_moved(teachers):
+    source = MomentImages(teachers)
+    before = source.stages(COUNT, seeded())
+    stages = Refined(source, teachers, steps=30).stages(COUNT, seeded())
+    assert [caption for caption, _ in stages[:-1]] == [caption for caption, _ in before]
+    caption, moved = stages[-1]
+    assert caption == "moved by the networks of their sites"
+    way = (moved - stages[-2][1]).flatten(1).abs().max(dim=1).values
+    assert 0 < way.max() < 0.31
+
+
+def test_networks_may_stay_in_their_files(teachers, monkeypatch):
+    """Read when they are looked at, they move images as those in memory do."""
+
+    class Read(Held):
+        def network(self):
+            return copy.deepcopy(self.held)
+
+    members = [
+        dataclasses.replace(member, kept=Read(member.network)) for member in teachers.members
+    ]
+    filed = Teachers(tuple(members), teachers.image)
+    found = Refined(ProceduralImages(teachers), filed, steps=3).draw(COUNT, seeded())
+    wanted = drawn(teachers, ProceduralImages, steps=3)
+    assert torch.equal(found.images, wanted.images)
 
 
 def test_images_of_nobody_get_a_site_and_a_class_that_it_has(teachers):

@@ -42,6 +42,13 @@ class Staged(Protocol):
         ...
 
 
+def stages_of(source: Source, count: int, generator: torch.Generator) -> list[tuple[str, Images]]:
+    """How some of a source's images come about; of one that does not say, the images alone."""
+    if isinstance(source, Staged):
+        return source.stages(count, generator)
+    return [("images as they are drawn", source.draw(count, generator).images)]
+
+
 @runtime_checkable
 class Streaming(Protocol):
     """A teacher that goes over many batches once for each of its networks."""

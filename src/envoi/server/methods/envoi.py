@@ -3,7 +3,7 @@
 1. Every site sends its network, its class counts and, if the study asks for them, the moments
    of a fixed description of its images.
 2. Images are drawn from the moments (`synthesis.moment_images`); without moments, procedural
-   images in the sites' colours.
+   images in the sites' colours, which the sites' networks refine. Half of them are mixed.
 3. The teacher is the consensus of all networks and of the closed-form classifier on the pooled
    moments (`consensus`), under a chosen prior.
 4. The student learns the teacher's answers on the images.
@@ -22,6 +22,12 @@ from envoi.server.synthesis.moment_images import CLASS_POWER, MomentImages, Proc
 from envoi.server.synthesis.refined import Refined
 from envoi.server.teacher import Teachers
 
+# Chosen on validation images by how far the student stays from its teacher there
+# (benchmarks/student.py): mixing half of the images brings the two closer on all four splits,
+# refining those of procedural origin too, refining those of moments on one data set alone.
+MIXUP = 0.5
+REFINE_STEPS = 10
+
 
 def envoi(  # noqa: PLR0913  (parts of the method, each optional)
     *,
@@ -31,9 +37,9 @@ def envoi(  # noqa: PLR0913  (parts of the method, each optional)
     networks: bool = True,
     moment_images: bool = True,
     class_power: float = CLASS_POWER,
-    mixup: float = 0.0,
+    mixup: float = MIXUP,
     noise: float = 0.0,
-    refine_steps: int = 0,
+    refine_steps: int | None = None,
 ) -> FromBank:
     """The method, with every part of it as an argument.
 
@@ -47,7 +53,7 @@ def envoi(  # noqa: PLR0913  (parts of the method, each optional)
         mixup: Share of images that are mixed with another one (`synthesis.mixed`).
         noise: Share of images that get noise with a structure.
         refine_steps: Steps of inversion, at most, by which the network of an image's site moves it
-            (`synthesis.refined`).
+            (`synthesis.refined`); None is `REFINE_STEPS` of procedural images and 0 of others.
     """
     teacher = partial(
         Consensus, prior_power=prior_power, moments_weight=moments_weight, networks=networks
@@ -70,13 +76,15 @@ def _source(
     class_power: float,
     mixup: float,
     noise: float,
-    refine_steps: int,
+    refine_steps: int | None,
 ) -> Source:
     source: Source = ProceduralImages(teachers)
+    steps = REFINE_STEPS if refine_steps is None else refine_steps
     if moment_images and teachers.moments is not None:
         source = MomentImages(teachers, class_power=class_power)
-    if refine_steps:
-        source = Refined(source, teachers.in_memory(), steps=refine_steps)
+        steps = refine_steps or 0
+    if steps:
+        source = Refined(source, teachers, steps=steps)
     if mixup or noise:
         source = Mixed(source, teachers.image, mixup=mixup, noise=noise)
     return source

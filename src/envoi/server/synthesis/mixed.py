@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from envoi.server.bank import Source
+from envoi.server.bank import Images, Source, stages_of
 from envoi.server.synthesis.moment_images import Drawn
 from envoi.transforms import clamped
 from envoi.types import ImageSpec
@@ -41,17 +41,28 @@ class Mixed:
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
         """`count` images; those that are mixed keep the site and class of their larger part."""
         drawn = self.source.draw(count, generator)
+        return Drawn(self._changed(drawn.images, generator), drawn.sites, drawn.classes)
+
+    def stages(self, count: int, generator: torch.Generator) -> list[tuple[str, Images]]:
+        """How some images come about, for people."""
+        before = stages_of(self.source, count, generator)
+        _, images = before[-1]
+        caption = "some mixed or made noisy: what the student learns from"
+        return [*before, (caption, self._changed(images, generator))]
+
+    def _changed(self, drawn: Images, generator: torch.Generator) -> Images:
+        count = len(drawn)
         weights = 1 - 0.5 * torch.rand(count, generator=generator)
         chosen = torch.rand(count, generator=generator) < self.mixup
         weights = torch.where(chosen, weights, 1.0)[:, None, None, None]
         others = torch.randperm(count, generator=generator)
-        images = weights * drawn.images + (1 - weights) * drawn.images[others]
+        images = weights * drawn + (1 - weights) * drawn[others]
         strengths = _STRONGEST * torch.rand(count, generator=generator)
         chosen = torch.rand(count, generator=generator) < self.noise
         strengths = torch.where(chosen, strengths, 0.0)[:, None, None, None]
         scale = images.std(dim=(2, 3), keepdim=True)
         images = images + strengths * scale * structured_noise(images.shape, generator)
-        return Drawn(clamped(images, self.image), drawn.sites, drawn.classes)
+        return clamped(images, self.image)
 
 
 def structured_noise(

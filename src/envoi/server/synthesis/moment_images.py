@@ -77,7 +77,7 @@ class MomentImages:
         return [
             ("procedural images, which lend their detail", clamped(details, self._image)),
             ("coarse pictures drawn from the sites' moments", clamped(coarse, self._image)),
-            ("both together: what the student learns from", clamped(both, self._image)),
+            ("both together", clamped(both, self._image)),
         ]
 
     def _parts(

@@ -5,8 +5,8 @@ is moved by the network of *its* site alone, towards the class that it was drawn
 batch-norm statistics. Every image stops after a number of steps of its own, so that a bank holds
 the whole path from drawn to recognised. With `joint` all networks move every image, as FedISCA's.
 
-Memory: as `Inversion`'s for one batch of a bank. Of networks without batch norm the class alone
-speaks.
+Memory: as `Inversion`'s for one batch of a bank and one network, wherever networks are kept. Of
+networks without batch norm the class alone speaks.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from envoi.server.bank import Source
+from envoi.server.bank import Source, stages_of
 from envoi.server.synthesis.inversion import Images, Inversion
 from envoi.server.synthesis.moment_images import CLASS_POWER, Drawn, drawn_pairs, pair_shares
 from envoi.server.teacher import Teachers
@@ -53,8 +53,18 @@ class Refined:
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
         """`count` images, within the range of pixel values."""
-        drawn = self._source.draw(count, generator)
-        sites, classes = drawn_pairs(self._pairs, count, generator)
+        return self._refined(self._source.draw(count, generator), generator)
+
+    def stages(self, count: int, generator: torch.Generator) -> list[tuple[str, Images]]:
+        """How some images come about, for people; their sites are drawn anew for it."""
+        before = stages_of(self._source, count, generator)
+        _, images = before[-1]
+        nobody = torch.full((count,), -1)
+        moved = self._refined(Drawn(images, nobody, nobody), generator).images
+        return [*before, ("moved by the networks of their sites", moved)]
+
+    def _refined(self, drawn: Drawn, generator: torch.Generator) -> Drawn:
+        sites, classes = drawn_pairs(self._pairs, len(drawn.sites), generator)
         given = drawn.sites >= 0
         sites = torch.where(given, drawn.sites, sites)
         classes = torch.where(given, drawn.classes, classes)

@@ -1,0 +1,205 @@
+"""What keeps the student close to its teacher: `envoi` with other images and other optimisers.
+
+    python benchmarks/student.py skin28.npz pneumoniamnist.npz --out FILE.json
+
+Defaults are chosen by this, so it asks *validation* images alone, and labels play no part in the
+choice: `divergence` is the mean of KL(teacher || student), on the images as they are and on the
+same images changed (darker, of less contrast, blurred, noisy), as a student meets images unlike
+those that sites trained on. `overall` is the geometric mean of all of a variant's divergences, of
+at least 0.0001 each.
+Rows that the file has already are kept.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+import numpy as np
+import torch
+from ablation_variants import Variant
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from scipy import ndimage
+from small_federation import small_federation
+from torch import nn
+
+from envoi.data import load_medmnist
+from envoi.evaluation import evaluate
+from envoi.files import write_json
+from envoi.meter import device_name
+from envoi.seeding import torch_generator
+from envoi.server.build import predict
+from envoi.server.methods.envoi import envoi
+from envoi.server.teacher import Teachers
+from envoi.settings import Budget
+from envoi.simulation.federation import Federation
+from envoi.types import DataSet
+
+Images = UInt8[NDArray[np.uint8], "image channel height width"]
+
+ADAM = {"bank_matrix_rate": 0.0}
+# Every argument is said, as their defaults are what this is about.
+PLAIN = envoi(mixup=0.0, refine_steps=0)
+VARIANTS: dict[str, Variant] = {
+    "AdamW": Variant(PLAIN, ADAM),
+    "AdamW, all mixed": Variant(envoi(mixup=1.0, refine_steps=0), ADAM),
+    "Muon": Variant(PLAIN),
+    "Muon, half mixed": Variant(envoi(mixup=0.5, refine_steps=0)),
+    "Muon, half noisy": Variant(envoi(mixup=0.0, noise=0.5, refine_steps=0)),
+    "Muon, half mixed and half noisy": Variant(envoi(mixup=0.5, noise=0.5, refine_steps=0)),
+    "Muon, refined": Variant(envoi(mixup=0.0, refine_steps=10)),
+}
+SILENT: dict[str, Variant] = {
+    "no moments": Variant(PLAIN),
+    "no moments, refined": Variant(envoi(mixup=0.0, refine_steps=10)),
+    "no moments, refined, half mixed": Variant(envoi(mixup=0.5, refine_steps=10)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A split of each data set; with two classes, one class per site is two sites."""
+
+    partition: str
+    sites: int | None = None
+
+
+CASES = (Case("dirichlet-0.3", 5), Case("one-class"))
+
+
+def main() -> None:
+    """Distil every variant in every case, and write the file after each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--work", type=Path, default=Path("runs/student"))
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    budget = Budget.preset("smoke")
+    told = {"seed": options.seed, "device": device_name(), "budget": asdict(budget)}
+    rows = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    for file in options.data:
+        data = load_medmnist(file)
+        for case in CASES:
+            settings = small_federation(case.partition, seed=options.seed, epochs=options.epochs)
+            sites = case.sites or min(5, len(data.train.class_names))
+            federation = Federation(
+                data,
+                replace(settings, sites=sites),
+                options.work / f"{data.name}_{case.partition}",
+            )
+            federation.train_sites()
+            telling = federation.teachers()
+            members = [replace(member, moments=None) for member in telling.members]
+            silent = Teachers(tuple(members), telling.image)
+            for teachers, variants in ((telling, VARIANTS), (silent, SILENT)):
+                for name, variant in variants.items():
+                    row = {"data": data.name, "partition": case.partition, "variant": name}
+                    if any(row.items() <= known.items() for known in rows):
+                        continue
+                    rows.append(row | measured(variant, teachers, federation, budget))
+                    print(rows[-1], flush=True)
+                    write_json(options.out, {**told, "overall": overall(rows), "rows": rows})
+
+
+def measured(
+    variant: Variant, teachers: Teachers, federation: Federation, budget: Budget
+) -> dict[str, Any]:
+    """A student, beside its teacher."""
+    student = variant.method.fit(
+        teachers,
+        federation.study.network(),
+        budget=replace(budget, **variant.budget),  # type: ignore[arg-type]
+        generator=torch_generator(federation.settings.seed, "student"),
+    )
+    teacher, data = variant.method.teacher(teachers), federation.data
+    metrics = evaluate(answers(student, data, teachers, as_it_is), data.validation.labels)
+    return {
+        "accuracy": round(metrics.accuracy.value, 4),
+        "balanced_accuracy": round(metrics.balanced_accuracy.value, 4),
+        "divergence": {
+            name: round(
+                divergence(
+                    answers(teacher, data, teachers, change),
+                    answers(student, data, teachers, change),
+                ),
+                4,
+            )
+            for name, change in CHANGES.items()
+        },
+    }
+
+
+def answers(
+    network: nn.Module, data: DataSet, teachers: Teachers, change: Callable[[Images], Images]
+) -> NDArray[np.float64]:
+    """Probabilities on the changed validation images."""
+    return predict(network, change(data.validation.images), teachers.image)
+
+
+def divergence(wanted: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+    """KL(wanted || found), the mean over images, in nats."""
+    apart = np.log(wanted.clip(1e-7)) - np.log(found.clip(1e-7))
+    return float((wanted * apart).sum(axis=1).mean())
+
+
+def overall(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The geometric mean of each variant's divergences, of the cases that all variants have."""
+    return {
+        name: round(
+            geometric_mean(
+                max(value, 1e-4)
+                for row in rows
+                if row["variant"] == name
+                for value in row["divergence"].values()
+            ),
+            4,
+        )
+        for name in dict.fromkeys(row["variant"] for row in rows)
+    }
+
+
+def as_it_is(images: Images) -> Images:
+    """No change."""
+    return images
+
+
+def darker(images: Images) -> Images:
+    """By a fifth of the range."""
+    return (images.astype(np.float32) - 51).clip(0, 255).astype(np.uint8)
+
+
+def paler(images: Images) -> Images:
+    """Of 0.6 times the contrast, around each image's mean."""
+    mean = images.mean(axis=(1, 2, 3), keepdims=True)
+    return (mean + 0.6 * (images - mean)).clip(0, 255).astype(np.uint8)
+
+
+def blurred(images: Images) -> Images:
+    """By a Gaussian of one pixel."""
+    return ndimage.gaussian_filter(images, sigma=(0, 0, 1, 1))
+
+
+def noisy(images: Images) -> Images:
+    """By noise of a twentieth of the range."""
+    noise = np.random.default_rng(0).normal(0, 12.75, images.shape)
+    return (images + noise).clip(0, 255).astype(np.uint8)
+
+
+CHANGES: dict[str, Callable[[Images], Images]] = {
+    "as they are": as_it_is,
+    "darker": darker,
+    "paler": paler,
+    "blurred": blurred,
+    "noisy": noisy,
+}
+
+
+if __name__ == "__main__":
+    main()
