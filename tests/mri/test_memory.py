@@ -137,6 +137,18 @@ class TestFitting:
         with pytest.raises(SettingsError, match=r"at least 0\.\d\d GiB to train at 32x32x32"):
             fitted(self.plan, "train", 1e6)
 
+    def test_half_precision_comes_before_thinner_slabs_where_it_is_allowed(self):
+        least = predicted_bytes(self.plan, Use("train", 1, checkpointed=True))
+        memory = 1.15 * least - 1
+        thin, half = (
+            fitted(self.plan, "train", memory, precisions)
+            for precisions in (("fp32",), ("fp32", "bf16"))
+        )
+        assert (half.plan, half.use.precision) == (self.plan, "bf16")
+        assert half.bytes * 1.15 <= memory
+        assert thin.plan.thickness < self.plan.thickness
+        assert fitted(self.plan, "train", 2 * memory, ("fp32", "bf16")).use.precision == "fp32"
+
     def test_sampling_never_changes_the_network(self):
         fit = fitted(self.plan, "sample", 0.02 * GIB)
         assert fit.plan == self.plan

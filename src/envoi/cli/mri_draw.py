@@ -145,7 +145,7 @@ class _Drawing:
         if memory_gib is not None:
             plan = plan_of(self.card.mode, self.card.grid.shape, self.card.plan)
             fit = fitted_to(plan, "sample", memory_gib, precision, self._device.type)
-            slabs = fit.use.slabs_at_once
+            slabs, self._precision = fit.use.slabs_at_once, fit.use.precision
         self._digest = file_digest(file)
         self._model = read_model(file, slabs_at_once=slabs).to(self._device)
         self.steps = steps or (1000 if self.card.mode == "paper" else _STEPS)

@@ -148,11 +148,12 @@ class _Wanted:
         from envoi.mri.training import MriTraining
 
         plan, batch, checkpointed = plan_of(self.mode, grid.shape, {}), self.batch, False
+        precision = precision_called(self.precision)
         if self.memory_gib is not None:
             fit = fitted_to(plan, "train", self.memory_gib, self.precision, device.type)
             # A part of a step is what memory has to hold.
             plan, batch = fit.plan, min(batch, fit.use.batch * self.parts)
-            checkpointed = fit.use.checkpointed
+            checkpointed, precision = fit.use.checkpointed, fit.use.precision
         settings = MriTraining.of_mode(
             self.mode,
             steps=self.steps,
@@ -160,7 +161,7 @@ class _Wanted:
             parts=self.parts,
             seed=self.seed,
             seconds=60 * self.minutes,
-            precision=precision_called(self.precision),
+            precision=precision,
         )
         return plan, settings, checkpointed
 
@@ -169,7 +170,7 @@ def memory(
     size: Annotated[str, typer.Option("--size", help="128, or DEPTHxHEIGHTxWIDTH.")] = "128",
     mode: ModeOption = "joint",
     memory_gib: MemoryOption = None,
-    precision: PrecisionOption = "fp32",
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Predict the peak memory of sampling one volume and of training with one item a step."""
     from envoi.mri.memory import Use, predicted_bytes

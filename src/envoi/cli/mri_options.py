@@ -33,8 +33,13 @@ def fitted_to(plan: "Plan", phase: str, gib: float, precision: str, device: str)
     from envoi.mri.fitting import fitted
     from envoi.precision import is_lowered
 
-    lowered = is_lowered(precision_called(precision), torch.device(device))
-    return fitted(plan, cast("Any", phase), gib * GIB, "bf16" if lowered else "fp32")
+    asked = precision_called(precision)
+    lowered = is_lowered(asked, torch.device(device))
+    # Left open where bf16 is slow, it is still better than not to fit.
+    choices: tuple[Precision, ...] = ("bf16",) if lowered else ("fp32",)
+    if asked == "auto" and not lowered:
+        choices = ("fp32", "bf16")
+    return fitted(plan, cast("Any", phase), gib * GIB, choices)
 
 
 def precision_called(name: str) -> "Precision":

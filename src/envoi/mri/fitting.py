@@ -1,11 +1,12 @@
 """One dial, `--memory-gib`: the fastest way to use a model that stays within so much memory.
 
 Ways are tried in order, by their predicted peaks (`envoi.mri.memory`), with a reserve for what the
-prediction does not know. Networks are never changed to fit when sampling; for training a thinner
-slab is the last resort.
+prediction does not know: larger batches before smaller ones, maps that are kept before maps that
+are computed again, fp32 before bfloat16. Networks are never changed to fit when sampling; for
+training a thinner slab is the last resort.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from envoi.errors import Problem, SettingsError
@@ -39,13 +40,21 @@ class Fit:
         return f"batches of {use.batch}{thick}{again}, {use.precision}"
 
 
-def fitted(plan: Plan, phase: Phase, memory_bytes: float, precision: Precision = "fp32") -> Fit:
+def fitted(
+    plan: Plan, phase: Phase, memory_bytes: float, precisions: Sequence[Precision] = ("fp32",)
+) -> Fit:
     """The first way that fits.
+
+    Args:
+        plan: Of the model.
+        phase: What it is used for.
+        memory_bytes: To stay within, a reserve included.
+        precisions: That may be used, the best one first.
 
     Raises:
         SettingsError: None does; the least that would is named.
     """
-    ways = list(_ways(plan, phase, precision))
+    ways = list(_ways(plan, phase, precisions))
     least = predicted_bytes(*ways[-1]) * _RESERVE
     for shape, use in ways if least <= memory_bytes else ():
         fit = Fit(shape, use, predicted_bytes(shape, use))
@@ -61,19 +70,27 @@ def fitted(plan: Plan, phase: Phase, memory_bytes: float, precision: Precision =
     )
 
 
-def _ways(plan: Plan, phase: Phase, precision: Precision) -> Iterator[tuple[Plan, Use]]:
-    """Plans and uses, the fastest first and the smallest last."""
+def _ways(plan: Plan, phase: Phase, precisions: Sequence[Precision]) -> Iterator[tuple[Plan, Use]]:
+    """Plans and uses, the best first and the smallest last."""
+    for precision in precisions:
+        yield from _ways_of(plan, phase, precision)
+    if phase == "train" and isinstance(plan, JointPlan):
+        for precision in precisions:
+            yield from _thinner(plan, precision)
+
+
+def _ways_of(plan: Plan, phase: Phase, precision: Precision) -> Iterator[tuple[Plan, Use]]:
     joint = isinstance(plan, JointPlan)
     if phase == "sample":
         for slabs in _BATCHES if joint else (1,):
             yield plan, Use("sample", slabs_at_once=slabs, precision=precision)
         return
-    for batch in _BATCHES:
-        yield plan, Use("train", batch, precision=precision)
-    if not isinstance(plan, JointPlan):
-        return
-    for batch in _BATCHES:
-        yield plan, Use("train", batch, checkpointed=True, precision=precision)
+    for checkpointed in (False, True) if joint else (False,):
+        for batch in _BATCHES:
+            yield plan, Use("train", batch, checkpointed=checkpointed, precision=precision)
+
+
+def _thinner(plan: JointPlan, precision: Precision) -> Iterator[tuple[Plan, Use]]:
     thickness = plan.thickness // 2
     while thickness >= _THINNEST:
         thin = replace(plan, thickness=thickness, overlap=min(plan.overlap, thickness // 2))
