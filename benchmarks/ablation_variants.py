@@ -8,10 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from envoi.server.bank import Source
-from envoi.server.methods.envoi import MIXUP, REFINE_STEPS, envoi
+from envoi.server.methods.envoi import REFINE_STEPS, envoi
 from envoi.server.methods.from_bank import FromBank
 from envoi.server.pooled import pooled_moments
-from envoi.server.synthesis.mixed import Mixed
 from envoi.server.synthesis.moment_images import Drawn, MomentImages
 from envoi.server.synthesis.refined import Refined
 from envoi.server.teacher import Teachers
@@ -41,11 +40,7 @@ class RealImages:
 
 def from_source(source: Callable[[Teachers], Source]) -> Variant:
     """`envoi` with images from elsewhere."""
-
-    def mixed(teachers: Teachers) -> Source:
-        return Mixed(source(teachers), teachers.image, mixup=MIXUP)
-
-    return Variant(FromBank("ablation", mixed, envoi().teacher))
+    return Variant(FromBank("ablation", source, envoi().teacher))
 
 
 def pooled_images(teachers: Teachers) -> Source:
@@ -81,7 +76,7 @@ class _SitesOfImages:
 
     def source(self, teachers: Teachers) -> Source:
         self.sites.clear()
-        self._images = MomentImages(teachers, class_power=1.0)  # not mixed: of one site each
+        self._images = MomentImages(teachers, class_power=1.0)
         return self
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
@@ -116,7 +111,7 @@ VARIANTS: dict[str, Variant] = {
     "envoi": Variant(envoi()),
     "without networks": Variant(envoi(networks=False)),
     "without closed form": Variant(envoi(moments_weight=0.0)),
-    "AdamW for all weights": Variant(envoi(), {"bank_matrix_rate": 0.0}),
+    "Muon for matrices": Variant(envoi(), {"bank_matrix_rate": 0.02}),
     "procedural images": Variant(envoi(moment_images=False, refine_steps=0)),
     "procedural images, refined by their sites": Variant(envoi(moment_images=False)),
     "images refined by their sites": Variant(envoi(refine_steps=REFINE_STEPS)),
@@ -126,6 +121,7 @@ VARIANTS: dict[str, Variant] = {
     "images by class counts": Variant(envoi(class_power=1.0)),
     "pooled prior": Variant(envoi(prior_power=1.0)),
     "flat prior": Variant(envoi(prior_power=0.0)),
-    "no images mixed": Variant(envoi(mixup=0.0)),
+    "half of the images mixed": Variant(envoi(mixup=0.5)),
+    "the same, and Muon": Variant(envoi(mixup=0.5), {"bank_matrix_rate": 0.02}),
     "half of the images noisy": Variant(envoi(noise=0.5)),
 }

@@ -41,22 +41,21 @@ from envoi.types import DataSet
 
 Images = UInt8[NDArray[np.uint8], "image channel height width"]
 
-ADAM = {"bank_matrix_rate": 0.0}
+MUON = {"bank_matrix_rate": 0.02}
 # Every argument is said, as their defaults are what this is about.
 PLAIN = envoi(mixup=0.0, refine_steps=0)
 VARIANTS: dict[str, Variant] = {
-    "AdamW": Variant(PLAIN, ADAM),
-    "AdamW, all mixed": Variant(envoi(mixup=1.0, refine_steps=0), ADAM),
-    "Muon": Variant(PLAIN),
-    "Muon, half mixed": Variant(envoi(mixup=0.5, refine_steps=0)),
-    "Muon, half noisy": Variant(envoi(mixup=0.0, noise=0.5, refine_steps=0)),
-    "Muon, half mixed and half noisy": Variant(envoi(mixup=0.5, noise=0.5, refine_steps=0)),
-    "Muon, refined": Variant(envoi(mixup=0.0, refine_steps=10)),
+    "AdamW": Variant(PLAIN),
+    "AdamW, all mixed": Variant(envoi(mixup=1.0, refine_steps=0)),
+    "Muon": Variant(PLAIN, MUON),
+    "Muon, half mixed": Variant(envoi(mixup=0.5, refine_steps=0), MUON),
+    "Muon, half noisy": Variant(envoi(mixup=0.0, noise=0.5, refine_steps=0), MUON),
+    "Muon, half mixed and half noisy": Variant(envoi(mixup=0.5, noise=0.5, refine_steps=0), MUON),
+    "Muon, refined": Variant(envoi(mixup=0.0, refine_steps=10), MUON),
 }
 SILENT: dict[str, Variant] = {
     "no moments": Variant(PLAIN),
     "no moments, refined": Variant(envoi(mixup=0.0, refine_steps=10)),
-    "no moments, refined, half mixed": Variant(envoi(mixup=0.5, refine_steps=10)),
 }
 
 

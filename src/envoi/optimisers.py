@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from envoi.checkpoint import State, optimiser_state, pack, restore_optimiser, unpack
 
-_BETAS = (0.9, 0.99)
 _MOMENTUM = 0.95
 _WEIGHT_DECAY = 1e-4
 # Below as many rows or columns there are hardly directions to make alike.
@@ -74,14 +73,21 @@ class Optimisers:
         model: Whose weights are learned; they stay where they are from then on.
         rate: Of AdamW, at most.
         matrix_rate: Of Muon, at most; 0 leaves matrices to AdamW.
+        betas: Of AdamW's two moments.
     """
 
-    def __init__(self, model: nn.Module, rate: float, matrix_rate: float) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        rate: float,
+        matrix_rate: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
         weights = list(model.parameters())
         matrices = [weight for weight in weights if matrix_rate and _is_matrix(weight)]
         taken = {id(weight) for weight in matrices}
         others = [weight for weight in weights if id(weight) not in taken]
-        adam = torch.optim.AdamW(others, lr=rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY)
+        adam = torch.optim.AdamW(others, lr=rate, betas=betas, weight_decay=_WEIGHT_DECAY)
         self.members = (adam, Muon(matrices, matrix_rate)) if matrices else (adam,)
 
     def zero_grad(self) -> None:

@@ -161,7 +161,7 @@ class Budget:
     bank_steps: int = 12_000
     bank_batch: int = 128
     bank_rate: float = 2e-3
-    bank_matrix_rate: float = 0.02
+    bank_matrix_rate: float = 0.0
     bank_patience: int = 0
     precision: Precision = "auto"
 

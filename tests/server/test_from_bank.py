@@ -50,19 +50,29 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(teachers):
     assert not same(first, fit(teachers, seed=1))
 
 
+@pytest.mark.parametrize("matrix_rate", [0.0, 0.02])
 @pytest.mark.parametrize("kill_at", [1, 3, 5, 6])
-def test_killed_at_any_step_and_resumed_gives_the_same_bits(kill_at, teachers, tmp_path):
-    whole, path = fit(teachers), tmp_path / "job"
+def test_killed_at_any_step_and_resumed_gives_the_same_bits(
+    kill_at, matrix_rate, teachers, tmp_path
+):
+    budget = dataclasses.replace(BUDGET, bank_matrix_rate=matrix_rate)
+    whole, path = fit(teachers, budget=budget), tmp_path / "job"
 
     def kill(info):
         if info.step == kill_at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(teachers, on_step=kill, checkpoint=Checkpoint(path, every_seconds=0))
+        fit(
+            teachers,
+            budget=budget,
+            on_step=kill,
+            checkpoint=Checkpoint(path, every_seconds=0),
+        )
     seen = []
     resumed = fit(
         teachers,
+        budget=budget,
         seed=99,  # the checkpoint brings the generator and the bank's seed back
         on_step=lambda info: seen.append(info.step),
         checkpoint=Checkpoint(path, every_seconds=0),
@@ -200,12 +210,11 @@ def test_flop_grow_with_images_and_visits(teachers):
     images = flop(bank_images=40) - flop()
     assert flop(bank_images=60) - flop(bank_images=40) == pytest.approx(images)
     # Twice the steps are twice the images learned, and twice the products of Muon's steps.
-    assert flop(bank_steps=12, bank_matrix_rate=0) == pytest.approx(
-        flop(bank_batch=10, bank_matrix_rate=0)
-    )
-    products = flop() - flop(bank_matrix_rate=0)
+    assert flop(bank_steps=12) == pytest.approx(flop(bank_batch=10))
+    products = flop(bank_matrix_rate=0.02) - flop()
     assert products > 0
-    assert flop(bank_steps=12) - flop(bank_batch=10) == pytest.approx(products)
+    twice = flop(bank_steps=12, bank_matrix_rate=0.02) - flop(bank_steps=12)
+    assert twice == pytest.approx(2 * products)
 
 
 @pytest.mark.parametrize("steps", [10, 100, 12_000])
@@ -244,18 +253,18 @@ def test_images_come_from_moments_where_there_are_some_and_networks_refine_other
     silent, telling = make_teachers(moments=False), make_teachers()
 
     def drawn(teachers, **parts):
-        mixed = envoi(**parts).source(teachers)
-        assert isinstance(mixed, Mixed)
-        assert isinstance(mixed, Source)
-        assert mixed.mixup == 0.5
-        return mixed.source
+        source = envoi(**parts).source(teachers)
+        assert isinstance(source, Source)
+        return source
 
     assert isinstance(drawn(telling), MomentImages)
     assert isinstance(drawn(silent), Refined)
     assert isinstance(drawn(telling, moment_images=False), Refined)
     assert isinstance(drawn(silent, refine_steps=0), ProceduralImages)
     assert isinstance(drawn(telling, refine_steps=3), Refined)
-    assert isinstance(envoi(mixup=0.0).source(telling), MomentImages)
+    mixed = drawn(telling, mixup=0.5)
+    assert isinstance(mixed, Mixed)
+    assert isinstance(mixed.source, MomentImages)
 
 
 def test_the_parts_that_are_left_out_are_left_out(teachers):

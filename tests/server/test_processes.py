@@ -19,7 +19,12 @@ from envoi.settings import Budget
 
 Budget.preset = classmethod(
     lambda cls, name, size_px: cls(
-        bank_images=600, bank_steps=6, bank_batch=7, bank_rate=0.01, bank_patience=3
+        bank_images=600,
+        bank_steps=6,
+        bank_batch=7,
+        bank_rate=0.01,
+        bank_matrix_rate=0.02,
+        bank_patience=3,
     )
 )
 main()

@@ -32,6 +32,7 @@ from envoi.results import StepInfo
 from envoi.seeding import torch_generator
 from envoi.settings import Precision
 
+_BETAS = (0.9, 0.99)
 _LARGEST_NORM = 1.0
 
 Clock = Literal["wall", "processor"]
@@ -152,7 +153,7 @@ class _Training:
         self.processes = current_processes()
         self.processes.require(settings.parts, what="parts of a batch")
         self._average = {name: value.detach().clone() for name, value in _parameters(model)}
-        self._optimisers = Optimisers(model, settings.rate, settings.matrix_rate)
+        self._optimisers = Optimisers(model, settings.rate, settings.matrix_rate, _BETAS)
 
     def learn(self, population: Population) -> dict[str, float]:
         """One step; its loss terms."""
