@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import torch
 from ablation_variants import VARIANTS, RealImages, Variant, from_source
+from known import known
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from small_federation import NETWORK, small_federation
 from torch import nn
@@ -63,7 +63,7 @@ def main() -> None:
         "budget": json.loads(json.dumps(asdict(budget))),
         "device": device_name(),
     }
-    runs = known(options.out, told)
+    runs: dict[str, dict[str, Figures]] = known(options.out, told).get("seeds", {})
     for seed in options.seeds:
         settings = small_federation(options.partition, seed=seed, epochs=options.epochs)
         settings = replace(settings, sites=options.sites)
@@ -73,21 +73,6 @@ def main() -> None:
             run[name] = found
             print(seed, name, found, flush=True)
             write_json(options.out, {**told, "seeds": runs, "means": means(runs)})
-
-
-def known(file: Path, told: dict[str, Any]) -> dict[str, dict[str, Figures]]:
-    """The rows by seed of a file of the same settings.
-
-    Raises:
-        SystemExit: It is of others.
-    """
-    if not file.exists():
-        return {}
-    before = json.loads(file.read_text())
-    if any(before.get(key) != value for key, value in told.items() if key != "device"):
-        raise SystemExit(f"{file.name} is of other settings: name another file")
-    found: dict[str, dict[str, Figures]] = before["seeds"]
-    return found
 
 
 def means(runs: dict[str, dict[str, Figures]]) -> dict[str, Figures]:
@@ -107,8 +92,8 @@ class _Run:
     federation: Federation
     budget: Budget
 
-    def missing(self, known: dict[str, Figures]) -> Iterator[tuple[str, Figures]]:
-        """Every row that is not known yet, by name."""
+    def missing(self, rows: dict[str, Figures]) -> Iterator[tuple[str, Figures]]:
+        """Every row that is not there yet, by name."""
         federation = self.federation
         federation.train_sites()
         teachers, data = federation.teachers(), federation.data
@@ -116,14 +101,14 @@ class _Run:
         teacher = envoi().teacher(teachers)
         real = normalise(data.train.images, teachers.image)
         ideal = from_source(lambda _: RealImages(real))
-        if "pooled" not in known:
+        if "pooled" not in rows:
             yield "pooled", _figures(judge, federation.train_pooled().network)
-        if "teacher" not in known:
+        if "teacher" not in rows:
             yield "teacher", _figures(judge, teacher)
         for name, variant in {"student on real images": ideal, **VARIANTS}.items():
-            if name not in known:
+            if name not in rows:
                 yield name, _figures(judge, self._student(variant, teachers), teacher)
-        if "site_of_image" not in known:
+        if "site_of_image" not in rows:
             yield "site_of_image", _fingerprint(teachers, federation.settings.seed)
 
     def _student(self, variant: Variant, teachers: Teachers) -> nn.Module:

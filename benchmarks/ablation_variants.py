@@ -117,7 +117,10 @@ VARIANTS: dict[str, Variant] = {
     "images refined by their sites": Variant(envoi(refine_steps=REFINE_STEPS)),
     "images refined by all sites": from_source(refined_by_all),
     "images of the pooled moments": from_source(pooled_images),
-    "answers of an image's own site": own_answers(),
+    "networks alone, pooled prior, images by class counts": Variant(
+        envoi(class_power=1.0, prior_power=1.0, moments_weight=0.0)
+    ),
+    "the same, and answers of an image's own site": own_answers(),
     "images by class counts": Variant(envoi(class_power=1.0)),
     "pooled prior": Variant(envoi(prior_power=1.0)),
     "flat prior": Variant(envoi(prior_power=0.0)),

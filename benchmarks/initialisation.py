@@ -8,13 +8,13 @@ file has already are kept.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from known import known
 from small_federation import small_federation
 
 from envoi.data import load_medmnist
@@ -59,10 +59,11 @@ def main() -> None:
         "budget": asdict(budget),
         "device": device_name(),
     }
-    rows = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    rows = known(options.out, told).get("rows", [])
     done = {row["seed"] for row in rows}
     for seed in [seed for seed in options.seeds if seed not in done]:
         settings = small_federation(options.partition, seed=seed, epochs=options.epochs)
+        settings = replace(settings, weight_format="fp32")  # as weights that do not travel
         federation = Federation(data, settings, options.work / str(seed))
         federation.train_sites()
         shared = federation.teachers()
@@ -80,7 +81,7 @@ def started_apart(federation: Federation, teachers: Teachers) -> Teachers:
     for member in teachers.members:
         own = study.model_copy(update={"seed": derive_seed(seed, "own start", member.site)})
         trained = train(federation.images[member.site], study=own, seed=seed, name=member.site)
-        members.append(replace(member, kept=Held(trained.network.eval())))
+        members.append(replace(member, kept=Held(trained.network.eval()), temperature=1.0))
     return Teachers(tuple(members), teachers.image)
 
 

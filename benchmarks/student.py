@@ -11,17 +11,18 @@ Rows that the file has already are kept.
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from ablation_variants import Variant
 from jaxtyping import UInt8
+from known import known
 from numpy.typing import NDArray
 from scipy import ndimage
 from small_federation import small_federation
@@ -32,6 +33,7 @@ from envoi.evaluation import evaluate
 from envoi.files import write_json
 from envoi.meter import device_name
 from envoi.seeding import torch_generator
+from envoi.server.bank import Source
 from envoi.server.build import predict
 from envoi.server.methods.envoi import envoi
 from envoi.server.teacher import Teachers
@@ -56,6 +58,8 @@ VARIANTS: dict[str, Variant] = {
 SILENT: dict[str, Variant] = {
     "no moments": Variant(PLAIN),
     "no moments, refined": Variant(envoi(mixup=0.0, refine_steps=10)),
+    "no moments, Muon": Variant(PLAIN, MUON),
+    "no moments, Muon, refined": Variant(envoi(mixup=0.0, refine_steps=10), MUON),
 }
 
 
@@ -81,8 +85,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     budget = Budget.preset("smoke")
-    told = {"seed": options.seed, "device": device_name(), "budget": asdict(budget)}
-    rows = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    told = {
+        "seed": options.seed,
+        "epochs": options.epochs,
+        "variants": {name: told_of(variant) for name, variant in (VARIANTS | SILENT).items()},
+        "budget": asdict(budget),
+        "device": device_name(),
+    }
+    rows = known(options.out, told).get("rows", [])
     for file in options.data:
         data = load_medmnist(file)
         for case in CASES:
@@ -97,14 +107,20 @@ def main() -> None:
             telling = federation.teachers()
             members = [replace(member, moments=None) for member in telling.members]
             silent = Teachers(tuple(members), telling.image)
-            for teachers, variants in ((telling, VARIANTS), (silent, SILENT)):
+            for teachers, variants in ((silent, SILENT), (telling, VARIANTS)):
                 for name, variant in variants.items():
                     row = {"data": data.name, "partition": case.partition, "variant": name}
-                    if any(row.items() <= known.items() for known in rows):
+                    if any(row.items() <= before.items() for before in rows):
                         continue
                     rows.append(row | measured(variant, teachers, federation, budget))
                     print(rows[-1], flush=True)
                     write_json(options.out, {**told, "overall": overall(rows), "rows": rows})
+
+
+def told_of(variant: Variant) -> dict[str, Any]:
+    """What a variant's name stands for."""
+    arguments = cast("partial[Source]", variant.method.source).keywords
+    return {**arguments, **variant.budget}
 
 
 def measured(
@@ -149,7 +165,7 @@ def divergence(wanted: NDArray[np.float64], found: NDArray[np.float64]) -> float
 
 
 def overall(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """The geometric mean of each variant's divergences, of the cases that all variants have."""
+    """The geometric mean of each variant's divergences, over all of its cases."""
     return {
         name: round(
             geometric_mean(

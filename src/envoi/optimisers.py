@@ -51,10 +51,10 @@ class Muon(torch.optim.Optimizer):
                 rate = group["lr"]
                 size = _SIZE * max(ahead.shape) ** 0.5
                 weight.mul_(1 - rate * _WEIGHT_DECAY)
-                weight.add_(alike(ahead).reshape(weight.shape), alpha=-rate * size)
+                weight.add_(orthogonalised(ahead).reshape(weight.shape), alpha=-rate * size)
 
 
-def alike(matrix: Tensor) -> Tensor:
+def orthogonalised(matrix: Tensor) -> Tensor:
     """The matrix with all its singular values about 1 (those far below the largest stay less)."""
     a, b, c = _QUINTIC
     upright = matrix.shape[0] > matrix.shape[1]
@@ -111,7 +111,13 @@ class Optimisers:
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Go on from what `state` gave.
+
+        Raises:
+            KeyError: It is of other optimisers.
+        """
+        if not any(name.startswith(f"optimiser-{len(self.members) - 1}/") for name in state):
+            raise KeyError(f"optimiser-{len(self.members) - 1}")
         for number, optimiser in enumerate(self.members):
             restore_optimiser(optimiser, unpack(f"optimiser-{number}", state))
 

@@ -2,6 +2,7 @@
 
 import gc
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -147,6 +148,10 @@ class TestFitting:
         assert (half.plan, half.use.precision) == (self.plan, "bf16")
         assert half.bytes * 1.15 <= memory
         assert thin.plan.thickness < self.plan.thickness
+        thinner = replace(self.plan, thickness=8)
+        memory = 1.15 * predicted_bytes(thinner, Use("train", 1, checkpointed=True)) - 1
+        fit = fitted(self.plan, "train", memory, ("fp32", "bf16"))
+        assert fit.plan.thickness >= 8
         assert fitted(self.plan, "train", 2 * memory, ("fp32", "bf16")).use.precision == "fp32"
 
     def test_sampling_never_changes_the_network(self):

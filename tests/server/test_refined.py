@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from envoi.server.kept import Held
 from envoi.server.methods.envoi import envoi
 from envoi.server.synthesis.losses import statistics_loss
 from envoi.server.synthesis.moment_images import MomentImages, ProceduralImages
-from envoi.server.synthesis.refined import Refined
+from envoi.server.synthesis.refined import GROUP, Refined
 from envoi.server.teacher import Teachers
 from envoi.settings import Budget
 from tests.conftest import make_teachers
@@ -91,25 +93,51 @@ def test_people_are_shown_how_images_come_about_and_where_they_are_moved(teacher
     stages = Refined(source, teachers, steps=30).stages(COUNT, seeded())
     assert [caption for caption, _ in stages[:-1]] == [caption for caption, _ in before]
     caption, moved = stages[-1]
-    assert caption == "moved by the networks of their sites"
+    assert caption == "moved by the networks of sites"
     way = (moved - stages[-2][1]).flatten(1).abs().max(dim=1).values
     assert 0 < way.max() < 0.31
 
 
 def test_networks_may_stay_in_their_files(teachers, monkeypatch):
     """Read when they are looked at, they move images as those in memory do."""
+    living = weakref.WeakSet()
+    most = 0
 
     class Read(Held):
         def network(self):
-            return copy.deepcopy(self.held)
+            nonlocal most
+            living.add(network := copy.deepcopy(self.held))
+            most = max(most, len(living))
+            return network
 
     members = [
         dataclasses.replace(member, kept=Read(member.network)) for member in teachers.members
     ]
     filed = Teachers(tuple(members), teachers.image)
-    found = Refined(ProceduralImages(teachers), filed, steps=3).draw(COUNT, seeded())
-    wanted = drawn(teachers, ProceduralImages, steps=3)
+    refined = Refined(ProceduralImages(teachers), filed, steps=3)
+    gc.collect()
+    most = 0
+    found = refined.draw(5 * GROUP, seeded())
+    assert most == 1
+    assert len(set(found.sites.tolist())) > 1
+    wanted = Refined(ProceduralImages(teachers), teachers, steps=3).draw(5 * GROUP, seeded())
     assert torch.equal(found.images, wanted.images)
+
+
+def test_neighbours_of_nobody_are_of_one_site(teachers):
+    found = Refined(ProceduralImages(teachers), teachers, steps=1).draw(4 * GROUP + 5, seeded())
+    groups = found.sites.split(GROUP)
+    assert [len(set(group.tolist())) for group in groups] == [1] * 5
+    assert len(set(found.sites.tolist())) > 1
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0])
+def test_classes_of_nobody_are_drawn_by_the_power_of_their_counts(power):
+    teachers = make_teachers(((10, 90, 0),), moments=False)
+    refined = Refined(ProceduralImages(teachers), teachers, steps=0, class_power=power)
+    shares = refined.draw(3000, seeded()).classes.bincount(minlength=3) / 3000
+    wanted = torch.tensor([0.5, 0.5, 0.0] if power == 0 else [0.1, 0.9, 0.0])
+    torch.testing.assert_close(shares, wanted, atol=0.03, rtol=0)
 
 
 def test_images_of_nobody_get_a_site_and_a_class_that_it_has(teachers):
@@ -119,7 +147,7 @@ def test_images_of_nobody_get_a_site_and_a_class_that_it_has(teachers):
 
 def test_sites_that_tell_no_counts_are_all_alike():
     teachers = make_teachers(((0, 0, 0),) * 2, moments=False)
-    found = drawn(teachers, ProceduralImages, steps=1)
+    found = Refined(ProceduralImages(teachers), teachers, steps=1).draw(8 * GROUP, seeded())
     assert set(found.sites.tolist()) == {0, 1}
     assert set(found.classes.tolist()) == {0, 1, 2}
 

@@ -75,8 +75,7 @@ def _ways(plan: Plan, phase: Phase, precisions: Sequence[Precision]) -> Iterator
     for precision in precisions:
         yield from _ways_of(plan, phase, precision)
     if phase == "train" and isinstance(plan, JointPlan):
-        for precision in precisions:
-            yield from _thinner(plan, precision)
+        yield from _thinner(plan, precisions)
 
 
 def _ways_of(plan: Plan, phase: Phase, precision: Precision) -> Iterator[tuple[Plan, Use]]:
@@ -90,9 +89,10 @@ def _ways_of(plan: Plan, phase: Phase, precision: Precision) -> Iterator[tuple[P
             yield plan, Use("train", batch, checkpointed=checkpointed, precision=precision)
 
 
-def _thinner(plan: JointPlan, precision: Precision) -> Iterator[tuple[Plan, Use]]:
+def _thinner(plan: JointPlan, precisions: Sequence[Precision]) -> Iterator[tuple[Plan, Use]]:
     thickness = plan.thickness // 2
     while thickness >= _THINNEST:
         thin = replace(plan, thickness=thickness, overlap=min(plan.overlap, thickness // 2))
-        yield thin, Use("train", 1, checkpointed=True, precision=precision)
+        for precision in precisions:
+            yield thin, Use("train", 1, checkpointed=True, precision=precision)
         thickness //= 2

@@ -62,7 +62,8 @@ def write_stages(
     shown = _COPIES * len(teachers.class_names)
     pictures = []
     stages = source.stages(shown, torch_generator(seed, "gallery", name))
-    for number, (caption, images) in enumerate(stages, start=1):
+    for number, (made, images) in enumerate(stages, start=1):
+        caption = f"{made}: what the student learns from" if number == len(stages) else made
         file = folder / f"{name}-{number}.png"
         _write_row(file, denormalise(images, teachers.image).numpy())
         pictures.append(Picture(f"{folder.name}/{file.name}", f"{name}: {caption}"))

@@ -1,7 +1,8 @@
 """When to end a job early: a part of the bank that the student never learns from tells.
 
 No label and no test image is looked at: what is watched is how far the student's answers are
-from the teacher's on images that were drawn like the others.
+from the teacher's on images that were drawn like the others. (In a bank of mixed images a few of
+them share the draw of images that are learned.)
 """
 
 import math

@@ -82,7 +82,7 @@ def _source(
         source = MomentImages(teachers, class_power=class_power)
         steps = refine_steps or 0
     if steps:
-        source = Refined(source, teachers, steps=steps)
+        source = Refined(source, teachers, steps=steps, class_power=class_power)
     if mixup or noise:
         source = Mixed(source, teachers.image, mixup=mixup, noise=noise)
     return source

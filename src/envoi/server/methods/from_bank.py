@@ -1,7 +1,8 @@
 """Distillation from a bank of images that are made once: the frame of `envoi`.
 
 Synthesis, teacher and student meet once each: images are drawn, the teachers answer, the student
-learns. Nothing is inverted and no network is differentiated but the student.
+learns. Nothing is inverted and no network is differentiated but the student, unless the source
+refines its images (`synthesis.refined`). A job that is resumed fills its bank again.
 """
 
 import copy

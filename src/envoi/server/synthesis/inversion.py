@@ -58,8 +58,9 @@ class Inversion:
         if targets is None:
             targets = cycling_targets(budget.batch_size, len(teachers.class_names))
         self.targets = targets.to(teachers.device)
-        self._view = view_of(teachers)
-        layers = sum(len(batch_norm_layers(member.network)) for member in teachers.members)
+        networks = [member.network for member in teachers.members]
+        self._view = view_of(networks, [member.architecture for member in teachers.members])
+        layers = sum(len(batch_norm_layers(network)) for network in networks)
         # R is the sum over sites and layers, or its mean (zero without batch norm).
         self._parts = max(layers, 1) if budget.statistics_mean else 1
         self._budget = budget

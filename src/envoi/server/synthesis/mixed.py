@@ -47,8 +47,7 @@ class Mixed:
         """How some images come about, for people."""
         before = stages_of(self.source, count, generator)
         _, images = before[-1]
-        caption = "some mixed or made noisy: what the student learns from"
-        return [*before, (caption, self._changed(images, generator))]
+        return [*before, ("some mixed or made noisy", self._changed(images, generator))]
 
     def _changed(self, drawn: Images, generator: torch.Generator) -> Images:
         count = len(drawn)

@@ -84,7 +84,11 @@ class MomentImages:
         self, count: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Sites, classes, spectral features and procedural detail of `count` images."""
-        sites, classes = drawn_pairs(self._pairs, count, generator)
+        classes_of_site = self._pairs.shape[1]
+        pairs = torch.multinomial(
+            self._pairs.flatten(), count, replacement=True, generator=generator
+        )
+        sites, classes = pairs // classes_of_site, pairs % classes_of_site
         noise = torch.randn(count, self._factors.shape[-1], generator=generator)
         turned = torch.einsum("bfg,bg->bf", self._factors[sites], noise)
         features = self._means[sites, classes] + turned
@@ -117,14 +121,6 @@ def pair_shares(counts: Counts, power: float) -> Float[Tensor, "site class"]:
     wanted = torch.where(totals > 0, totals.clamp_min(1) ** power, 0.0)
     shares = counts / totals.clamp_min(1) * wanted
     return shares / shares.sum().clamp_min(1e-12)
-
-
-def drawn_pairs(
-    shares: Float[Tensor, "site class"], count: int, generator: torch.Generator
-) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
-    """Sites and classes of `count` images, drawn by their shares."""
-    pairs = torch.multinomial(shares.flatten(), count, replacement=True, generator=generator)
-    return pairs // shares.shape[1], pairs % shares.shape[1]
 
 
 def _factor(covariance: Tensor) -> Float[Tensor, "feature feature"]:

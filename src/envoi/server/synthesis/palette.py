@@ -68,6 +68,7 @@ def _first_mean(network: nn.Module, channels: int) -> Float[Tensor, " channel"]:
     filters = next(m.weight for m in network.modules() if isinstance(m, nn.Conv2d))
     if not norms or (found := norms[0].running_mean) is None or len(found) != len(filters):
         return torch.zeros(channels)
-    sums = filters.detach().sum(dim=(2, 3)).cpu()
-    solution: Tensor = torch.linalg.lstsq(sums, found.cpu()[:, None]).solution
-    return solution[:, 0].clamp(-1.5, 1.5)
+    # In double precision: in single, the last bit depends on where the tensors lie in memory.
+    sums = filters.detach().double().sum(dim=(2, 3)).cpu()
+    solution: Tensor = torch.linalg.lstsq(sums, found.double().cpu()[:, None]).solution
+    return solution[:, 0].clamp(-1.5, 1.5).float()

@@ -45,7 +45,10 @@ class Scene:
     @cached_property
     def view(self) -> View:
         """The teachers' logits and the distances of their statistics."""
-        return view_of(self.teachers)
+        members = self.teachers.members
+        return view_of(
+            [member.network for member in members], [member.architecture for member in members]
+        )
 
     @property
     def device(self) -> torch.device:

@@ -15,17 +15,16 @@ from torch.func import functional_call, stack_module_state, vmap
 from envoi.networks.classifier import batch_norm_layers, device_of
 from envoi.networks.statistics import ChannelStats, seen_statistics, stored_statistics
 from envoi.server.synthesis.losses import statistics_loss
-from envoi.server.teacher import SiteLogits, Teachers
+from envoi.server.teacher import SiteLogits
 
 Images = Float[Tensor, "batch channel height width"]
 Distances = Float[Tensor, " site"]
 View = Callable[[Images], tuple[SiteLogits, Distances]]
 
 
-def view_of(teachers: Teachers) -> View:
-    """The faster of the two on the teachers' device (group norm cannot be stacked yet)."""
-    networks = [member.network for member in teachers.members]
-    alike = len({member.architecture for member in teachers.members}) == 1
+def view_of(networks: Sequence[nn.Module], architectures: Sequence[str]) -> View:
+    """The faster of the two on the networks' device (group norm cannot be stacked yet)."""
+    alike = len(set(architectures)) == 1
     on_gpu = device_of(networks[0]).type == "cuda"
     stackable = alike and bool(batch_norm_layers(networks[0]))
     return Stacked(networks) if stackable and on_gpu else Looped(networks)
