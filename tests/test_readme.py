@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -114,3 +115,34 @@ def test_the_demo_is_told_as_it_ended():
 @pytest.mark.parametrize("page", ["README.md", "docs/method.md", "benchmarks/README.md"])
 def test_no_page_has_a_gap(page):
     assert "@@" not in (ROOT / page).read_text()
+
+
+def test_two_real_hospitals_are_told_as_they_were_measured():
+    files = sorted((ROOT / "benchmarks" / "results" / "chest224").glob("*/result.json"))
+    runs = [json.loads(file.read_text())["methods"] for file in files]
+    assert len(runs) == 3
+    names = {
+        "pooled": "pooled",
+        "the children's hospital alone": "local/site-1",
+        "the adults' hospital alone": "local/site-2",
+        "FedISCA's teacher (mean logits)": "ensemble_mean_logits",
+        "networks alone": "ensemble_consensus_networks",
+        "site gate": "ensemble_site_gate",
+        "closed form": "closed_form",
+        "teacher": "ensemble_consensus",
+        "**`envoi`**": "envoi",
+        "`fedisca`": "fedisca",
+    }
+    text = (ROOT / "docs" / "method.md").read_text()
+    _, _, after = text.partition("Two real hospitals (`benchmarks/results/chest224/`")
+    table, _, _ = after.partition("Each hospital's network")
+    for first, method in names.items():
+        (cells,) = re.findall(rf"^\| {re.escape(first)} \| (.*) \|$", table, flags=re.MULTILINE)
+        found = [cell.strip("*") for cell in cells.split(" | ")]
+        metrics = [run[method]["metrics"] for run in runs]
+        measured = [
+            metrics,
+            *([m["by_site"][name] for m in metrics] for name in ("kermany", "nih")),
+        ]
+        wanted = [fmean(100 * m["balanced_accuracy"]["value"] for m in each) for each in measured]
+        assert [float(cell) for cell in found] == pytest.approx(wanted, abs=0.051)
