@@ -17,7 +17,10 @@ MemoryOption = Annotated[
     typer.Option("--memory-gib", min=0.01, metavar="N", help="Stay within this much memory."),
 ]
 PrecisionOption = Annotated[
-    str, typer.Option(help="auto (bf16 on GPUs that are fast at it), fp32 or bf16.")
+    str,
+    typer.Option(
+        help="auto (bf16 on GPUs that are fast at it, or where else nothing fits), fp32, bf16."
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results.")]
 
