@@ -146,3 +146,34 @@ def test_two_real_hospitals_are_told_as_they_were_measured():
         ]
         wanted = [fmean(100 * m["balanced_accuracy"]["value"] for m in each) for each in measured]
         assert [float(cell) for cell in found] == pytest.approx(wanted, abs=0.051)
+
+
+ABLATION = {
+    "pooled training": "pooled",
+    "teacher": "teacher",
+    "student of the teacher on the real training images": "student on real images",
+    "**`envoi`**: the same on drawn images": "envoi",
+    "without the networks": "without networks",
+    "without the closed form": "without closed form",
+    "images by class counts, not their square root": "images by class counts",
+    "images of the moments of all sites together": "images of the pooled moments",
+    "procedural images, no moments in them": "procedural images",
+    "images refined by the networks of their sites": "images refined by their sites",
+    "Muon for the student's matrices": "Muon for matrices",
+    "the same, each image answered by its own site alone": (
+        "the same, and answers of an image's own site"
+    ),
+}
+
+
+def test_the_ablation_is_told_as_it_was_measured():
+    folder, text = ROOT / "benchmarks" / "results" / "ablation", (ROOT / "docs" / "method.md")
+    runs = [
+        json.loads((folder / f"skin28_{split}.json").read_text())["seeds"]["0"]
+        for split in ("dirichlet-0.3", "one-class")
+    ]
+    _, _, after = text.read_text().partition("| | Dirichlet 0.3 | one class per site |")
+    table, _, _ = after.partition("\n\n")
+    for first, name in ABLATION.items():
+        (cells,) = re.findall(rf"^\| {re.escape(first)} \| (.*) \|$", table, flags=re.MULTILINE)
+        assert cells.split(" | ") == [percents(run[name]) for run in runs]
