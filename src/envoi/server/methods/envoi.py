@@ -22,8 +22,8 @@ from envoi.server.synthesis.moment_images import CLASS_POWER, MomentImages, Proc
 from envoi.server.synthesis.refined import Refined
 from envoi.server.teacher import Teachers
 
-# Of procedural images: on validation images it brings the student closer to its teacher on all
-# splits, and its accuracy up (benchmarks/student.py); those of moments get worse on one data set.
+# Of procedural images, whose students it brings closer to their teacher on validation images
+# (benchmarks/student.py); those of images from moments it takes further away.
 REFINE_STEPS = 10
 
 
