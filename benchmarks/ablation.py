@@ -10,7 +10,6 @@ in place of the image. Test images; rows that the file has already are kept.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from ablation_variants import VARIANTS, RealImages, Variant, from_source
+from ablation_variants import VARIANTS, RealImages, from_source
 from known import known
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from small_federation import NETWORK, small_federation
@@ -60,7 +59,7 @@ def main() -> None:
         "sites": options.sites,
         "network": NETWORK,
         "epochs": options.epochs,
-        "budget": json.loads(json.dumps(asdict(budget))),
+        "budget": asdict(budget),
         "device": device_name(),
     }
     runs: dict[str, dict[str, Figures]] = known(options.out, told).get("seeds", {})
@@ -107,17 +106,10 @@ class _Run:
             yield "teacher", _figures(judge, teacher)
         for name, variant in {"student on real images": ideal, **VARIANTS}.items():
             if name not in rows:
-                yield name, _figures(judge, self._student(variant, teachers), teacher)
+                student = variant.student(federation, teachers, self.budget, stream="ablation")
+                yield name, _figures(judge, student, teacher)
         if "site_of_image" not in rows:
             yield "site_of_image", _fingerprint(teachers, federation.settings.seed)
-
-    def _student(self, variant: Variant, teachers: Teachers) -> nn.Module:
-        return variant.method.fit(
-            teachers,
-            self.federation.study.network(),
-            budget=replace(self.budget, **variant.budget),  # type: ignore[arg-type]
-            generator=torch_generator(self.federation.settings.seed, "ablation"),
-        )
 
 
 def _figures(judge: ImageJudge, network: nn.Module, teacher: nn.Module | None = None) -> Figures:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from envoi.seeding import torch_generator
 from envoi.server.bank import Source
 from envoi.server.methods.envoi import REFINE_STEPS, envoi
 from envoi.server.methods.from_bank import FromBank
@@ -14,6 +15,8 @@ from envoi.server.pooled import pooled_moments
 from envoi.server.synthesis.moment_images import Drawn, MomentImages
 from envoi.server.synthesis.refined import Refined
 from envoi.server.teacher import Teachers
+from envoi.settings import Budget
+from envoi.simulation.federation import Federation
 from envoi.submission import Moments
 
 
@@ -23,6 +26,17 @@ class Variant:
 
     method: FromBank
     budget: Mapping[str, float] = field(default_factory=dict)
+
+    def student(
+        self, federation: Federation, teachers: Teachers, budget: Budget, *, stream: str
+    ) -> nn.Module:
+        """A student of a federation's first architecture; `stream` names its random draws."""
+        return self.method.fit(
+            teachers,
+            federation.study.network(),
+            budget=replace(budget, **self.budget),  # type: ignore[arg-type]
+            generator=torch_generator(federation.settings.seed, stream),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ the file has already are kept.
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from time import process_time
 from typing import Any, cast
 
 import torch
+from known import known
 from mri_models import SHAPE, subjects_of
 from torch import Tensor
 
@@ -65,12 +65,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     training, held_out = map(Population.of, subjects_of(options.brains, options.seed))
-    told: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
-    settings = {"steps": options.steps, "seed": options.seed, "coarse_alone": options.coarse}
-    if told and not settings.items() <= told.items():
-        parser.error(f"{options.out.name} is of other settings")
-    told |= {**settings, "device": device_name()}
-    found = told.setdefault("variants", {})
+    told: dict[str, Any] = {
+        "steps": options.steps,
+        "seed": options.seed,
+        "coarse_alone": options.coarse,
+        "device": device_name(),
+    }
+    found = known(options.out, told).get("variants", {})
+    told["variants"] = found
     for name, losses in measured(training, held_out, options, set(found)):
         found[name] = losses
         write_json(options.out, told)

@@ -8,13 +8,13 @@ after each case. With `--cases` the others stay as the file has them.
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from known import known
 from small_federation import small_federation
 
 from envoi.data import load_medmnist
@@ -91,24 +91,14 @@ def main() -> None:
         "budget": asdict(budget),
         "environment": environment(),
     }
-    found = known(options.out, report)
+    before = known(options.out, report, apart=("environment",)).get("cases", [])
+    found = {case["case"]: case for case in before}
     for case, result in results(options, cases, data, budget):
         found[case.name] = told(case, result)
         print(case.name, found[case.name]["rows"]["envoi"], flush=True)
         ordered = [found[case.name] for case in CASES if case.name in found]
         write_json(options.out, {**report, "cases": ordered})
     print(as_markdown(ordered))
-
-
-def known(file: Path, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The cases of a file whose settings are those of `report`."""
-    if not file.exists():
-        return {}
-    before, ours = json.loads(file.read_text()), json.loads(json.dumps(report))
-    same = all(before[key] == ours[key] for key in ("data", "seed", "epochs"))
-    if not same or before["budget"] != ours["budget"]:
-        raise SystemExit(f"{file.name} is of other settings: name another file")
-    return {case["case"]: case for case in before["cases"]}
 
 
 def results(

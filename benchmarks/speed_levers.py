@@ -9,7 +9,6 @@ Nothing is chosen by what comes out. Rows that the file has already are kept.
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from time import process_time
 from typing import Any
 
 import torch
+from known import known
 from small_federation import NETWORK, small_federation
 
 import envoi
@@ -79,8 +79,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    told: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
-    settings = {
+    told: dict[str, Any] = {
         "partition": options.partition,
         "sites": SITES,
         "network": NETWORK,
@@ -89,18 +88,15 @@ def main() -> None:
         "version": envoi.__version__,
         "device": device_name(),
     }
-    settings = json.loads(json.dumps(settings))  # as a file tells them
-    if told and not settings.items() <= told.items():
-        parser.error(f"{options.out.name} is of other settings")
-    told |= settings
-    rows = told.setdefault("rows", [])
+    rows = known(options.out, told, apart=()).get("rows", [])
+    told["rows"] = rows
     for seed in options.seeds:
         for file in options.data:
-            known = {row["case"] for row in rows if (row["data"], row["seed"]) == (file.stem, seed)}
-            if known == set(CASES):
+            done = {row["case"] for row in rows if (row["data"], row["seed"]) == (file.stem, seed)}
+            if done == set(CASES):
                 continue
             federation = trained(file, seed, options)
-            for name in [name for name in CASES if name not in known]:
+            for name in [name for name in CASES if name not in done]:
                 row = {"data": file.stem, "seed": seed, "case": name}
                 rows.append(row | measured(CASES[name], federation, seed))
                 write_json(options.out, told)

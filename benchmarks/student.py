@@ -2,8 +2,8 @@
 
     python benchmarks/student.py skin28.npz pneumoniamnist.npz --out FILE.json
 
-Defaults are chosen by this, so it asks *validation* images alone, and labels play no part in the
-choice: `divergence` is the mean of KL(teacher || student), on the images as they are and on the
+Made to choose defaults, so it asks *validation* images alone; docs/method.md tells what came of it.
+`divergence` is the mean of KL(teacher || student), on the images as they are and on the
 same images changed (darker, of less contrast, blurred, noisy), as a student meets images unlike
 those that sites trained on. `overall` is the geometric mean of all of a variant's divergences, of
 at least 0.0001 each.
@@ -32,7 +32,6 @@ from envoi.data import load_medmnist
 from envoi.evaluation import evaluate
 from envoi.files import write_json
 from envoi.meter import device_name
-from envoi.seeding import torch_generator
 from envoi.server.bank import Source
 from envoi.server.build import predict
 from envoi.server.methods.envoi import envoi
@@ -42,6 +41,7 @@ from envoi.simulation.federation import Federation
 from envoi.types import DataSet
 
 Images = UInt8[NDArray[np.uint8], "image channel height width"]
+Answers = dict[str, NDArray[np.float64]]
 
 MUON = {"bank_matrix_rate": 0.02}
 # Every argument is said, as their defaults are what this is about.
@@ -108,11 +108,13 @@ def main() -> None:
             members = [replace(member, moments=None) for member in telling.members]
             silent = Teachers(tuple(members), telling.image)
             for teachers, variants in ((silent, SILENT), (telling, VARIANTS)):
+                wanted = answers(PLAIN.teacher(teachers), data, teachers)
                 for name, variant in variants.items():
                     row = {"data": data.name, "partition": case.partition, "variant": name}
                     if any(row.items() <= before.items() for before in rows):
                         continue
-                    rows.append(row | measured(variant, teachers, federation, budget))
+                    student = variant.student(federation, teachers, budget, stream="student")
+                    rows.append(row | measured(answers(student, data, teachers), wanted, data))
                     print(rows[-1], flush=True)
                     write_json(options.out, {**told, "overall": overall(rows), "rows": rows})
 
@@ -123,39 +125,20 @@ def told_of(variant: Variant) -> dict[str, Any]:
     return {**arguments, **variant.budget}
 
 
-def measured(
-    variant: Variant, teachers: Teachers, federation: Federation, budget: Budget
-) -> dict[str, Any]:
-    """A student, beside its teacher."""
-    student = variant.method.fit(
-        teachers,
-        federation.study.network(),
-        budget=replace(budget, **variant.budget),  # type: ignore[arg-type]
-        generator=torch_generator(federation.settings.seed, "student"),
-    )
-    teacher, data = variant.method.teacher(teachers), federation.data
-    metrics = evaluate(answers(student, data, teachers, as_it_is), data.validation.labels)
+def measured(found: Answers, wanted: Answers, data: DataSet) -> dict[str, Any]:
+    """A student's answers, beside its teacher's."""
+    metrics = evaluate(found["as they are"], data.validation.labels)
     return {
         "accuracy": round(metrics.accuracy.value, 4),
         "balanced_accuracy": round(metrics.balanced_accuracy.value, 4),
-        "divergence": {
-            name: round(
-                divergence(
-                    answers(teacher, data, teachers, change),
-                    answers(student, data, teachers, change),
-                ),
-                4,
-            )
-            for name, change in CHANGES.items()
-        },
+        "divergence": {name: round(divergence(wanted[name], found[name]), 4) for name in CHANGES},
     }
 
 
-def answers(
-    network: nn.Module, data: DataSet, teachers: Teachers, change: Callable[[Images], Images]
-) -> NDArray[np.float64]:
-    """Probabilities on the changed validation images."""
-    return predict(network, change(data.validation.images), teachers.image)
+def answers(network: nn.Module, data: DataSet, teachers: Teachers) -> Answers:
+    """Probabilities on the validation images, changed in every way."""
+    images, spec = data.validation.images, teachers.image
+    return {name: predict(network, change(images), spec) for name, change in CHANGES.items()}
 
 
 def divergence(wanted: NDArray[np.float64], found: NDArray[np.float64]) -> float:

@@ -37,11 +37,10 @@ def fitted_to(plan: "Plan", phase: str, gib: float, precision: str, device: str)
     from envoi.precision import is_lowered
 
     asked = precision_called(precision)
-    lowered = is_lowered(asked, torch.device(device))
-    # Left open where bf16 is slow, it is still better than not to fit.
-    choices: tuple[Precision, ...] = ("bf16",) if lowered else ("fp32",)
-    if asked == "auto" and not lowered:
-        choices = ("fp32", "bf16")
+    if is_lowered(asked, torch.device(device)):
+        choices: tuple[Precision, ...] = ("bf16",)
+    else:  # left open where bf16 is slow, it is still better than not to fit
+        choices = ("fp32", "bf16") if asked == "auto" else ("fp32",)
     return fitted(plan, cast("Any", phase), gib * GIB, choices)
 
 

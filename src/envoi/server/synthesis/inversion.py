@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from envoi.checkpoint import State, optimiser_state, restore_optimiser
-from envoi.networks.classifier import batch_norm_layers
 from envoi.server.synthesis.losses import total_variation
 from envoi.server.synthesis.scene import Scene
 from envoi.server.synthesis.view import view_of
@@ -58,11 +57,9 @@ class Inversion:
         if targets is None:
             targets = cycling_targets(budget.batch_size, len(teachers.class_names))
         self.targets = targets.to(teachers.device)
-        networks = [member.network for member in teachers.members]
-        self._view = view_of(networks, [member.architecture for member in teachers.members])
-        layers = sum(len(batch_norm_layers(network)) for network in networks)
+        self._view = view_of(teachers)
         # R is the sum over sites and layers, or its mean (zero without batch norm).
-        self._parts = max(layers, 1) if budget.statistics_mean else 1
+        self._parts = max(self._view.layers, 1) if budget.statistics_mean else 1
         self._budget = budget
         self._generator = generator
         self._coarse_left = budget.coarse_steps

@@ -45,10 +45,7 @@ class Scene:
     @cached_property
     def view(self) -> View:
         """The teachers' logits and the distances of their statistics."""
-        members = self.teachers.members
-        return view_of(
-            [member.network for member in members], [member.architecture for member in members]
-        )
+        return view_of(self.teachers)
 
     @property
     def device(self) -> torch.device:

@@ -5,7 +5,8 @@ many small kernels into few large ones by `torch.func`. Stacking pays on GPUs; o
 is as fast and needs less memory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,16 +16,31 @@ from torch.func import functional_call, stack_module_state, vmap
 from envoi.networks.classifier import batch_norm_layers, device_of
 from envoi.networks.statistics import ChannelStats, seen_statistics, stored_statistics
 from envoi.server.synthesis.losses import statistics_loss
-from envoi.server.teacher import SiteLogits
+from envoi.server.teacher import SiteLogits, Teachers
 
 Images = Float[Tensor, "batch channel height width"]
 Distances = Float[Tensor, " site"]
-View = Callable[[Images], tuple[SiteLogits, Distances]]
 
 
-def view_of(networks: Sequence[nn.Module], architectures: Sequence[str]) -> View:
-    """The faster of the two on the networks' device (group norm cannot be stacked yet)."""
-    alike = len(set(architectures)) == 1
+@runtime_checkable
+class View(Protocol):
+    """All networks, asked together.
+
+    Attributes:
+        layers: Batch-norm layers of all of them.
+    """
+
+    layers: int
+
+    def __call__(self, images: Images) -> tuple[SiteLogits, Distances]:
+        """Every network's logits, and the distance of its statistics from the stored ones."""
+        ...
+
+
+def view_of(teachers: Teachers) -> View:
+    """The faster of the two on the teachers' device (group norm cannot be stacked yet)."""
+    networks = [member.network for member in teachers.members]
+    alike = len({member.architecture for member in teachers.members}) == 1
     on_gpu = device_of(networks[0]).type == "cuda"
     stackable = alike and bool(batch_norm_layers(networks[0]))
     return Stacked(networks) if stackable and on_gpu else Looped(networks)
@@ -35,6 +51,7 @@ class Looped:
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         self._networks = list(networks)
+        self.layers = sum(len(batch_norm_layers(network)) for network in networks)
         self._stored = [stored_statistics(network) for network in networks]
 
     def __call__(self, images: Images) -> tuple[SiteLogits, Distances]:
@@ -56,6 +73,7 @@ class Stacked:
         self._state = {**parameters, **buffers}
         layers = set(batch_norm_layers(self._template))
         self._layers = [name for name, module in self._template.named_modules() if module in layers]
+        self.layers = len(self._layers) * len(networks)
 
     def __call__(self, images: Images) -> tuple[SiteLogits, Distances]:
         """Every network's logits, and the distance of its statistics from the stored ones."""
