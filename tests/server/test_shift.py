@@ -12,7 +12,7 @@ from torch import nn
 from envoi.server import closed_form, shift
 from envoi.server.closed_form import RIDGE
 from envoi.server.consensus import Consensus, consensus_operator
-from envoi.server.pooled import pooled_moments
+from envoi.server.pooled import pooled_moments, scatter_within
 from envoi.server.shift import SiteDiscriminant, shifted_moments
 from envoi.site.moments import feature_moments
 from envoi.types import ImageSpec
@@ -28,7 +28,7 @@ CENTRES = LOOKS[:, None] + CLASSES
 COUNTS = ((300, 100, 0), (50, 200, 400))
 
 
-def drawn_moments(counts, centres, seed=0):
+def drawn_moments(counts, centres, seed=1):
     """Of as many points as are counted, around the centre of their site and class."""
     generator, moments = np.random.default_rng(seed), []
     for own, middle in zip(counts, centres, strict=True):
@@ -81,6 +81,45 @@ def test_the_ratio_is_a_distance_over_that_of_chance():
         assert found.means[0, 0, 0] - found.means[1, 0, 0] == pytest.approx(
             kept * gaps[0], rel=0.02
         )
+
+
+def test_what_classes_differ_by_beside_the_offset_is_measured_against_chance():
+    """By numpy, where all sites have equal mixes: residuals of a two-way table."""
+    counts, centres = ((300, 300, 300), (300, 300, 300)), CENTRES.copy()
+    centres[0, 0] += (0.0, 1.5)
+    moments, sizes = drawn_moments(counts, centres)
+    found = shifted_moments(moments, sizes)
+    means = np.stack([m.means.double().numpy() for m in moments])
+    rows, columns = means.mean(axis=1, keepdims=True), means.mean(axis=0, keepdims=True)
+    left = means - rows - columns + means.mean(axis=(0, 1))
+    within = (scatter_within(moments, sizes.double().sum(dim=1)) / 1800).numpy()
+    ridged = within + RIDGE * np.diag(within.diagonal())
+    rank = np.trace(np.linalg.solve(ridged, within))
+    for site in range(2):
+        distance = sum(300 * row @ np.linalg.solve(ridged, row) for row in left[site])
+        free = 3 - (1 + 3 / 2 - 1 / 2)  # classes less the leverages of a site's three cells
+        ratio = distance / (rank * free)
+        assert found.class_ratios[site].item() == pytest.approx(ratio, rel=1e-5)
+        assert ratio > 10
+        kept = (1 - 2 / ratio) * left[site]
+        offset = (1 - 2 / found.ratios[site].item()) * (rows[site] - means.mean(axis=(0, 1)))
+        wanted = columns[0] + offset + kept
+        np.testing.assert_allclose(found.means[site].numpy(), wanted, rtol=1e-5)
+
+
+def test_a_disease_that_looks_different_at_one_hospital_is_found_there():
+    centres = CENTRES.copy()
+    centres[1, 1] += (0.0, -6.0)
+    both = ((300, 100, 0), (50, 200, 400))
+    found = shifted(both, centres)
+    assert found.class_ratios[1] > 10
+    torch.testing.assert_close(found.means[1], torch.from_numpy(centres[1]), atol=0.6, rtol=0)
+    assert shifted(both, CENTRES).class_ratios.max() < 2
+
+
+def test_a_site_of_one_class_has_nothing_beside_its_offset():
+    found = shifted(((300, 100, 0), (50, 0, 0)))
+    assert found.class_ratios[1] == pytest.approx(0, abs=1e-6)
 
 
 def test_a_class_that_a_site_lacks_is_placed_by_its_look():

@@ -22,7 +22,7 @@ of its own, which depend on the moments and not on the networks.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -43,6 +43,8 @@ from envoi.server.two_way import normal_matrix
 MOMENTS_WEIGHT = 1.0
 PRIOR_POWER = 0.8
 _RIDGE = 1e-6
+# What may differ from site to site: nothing, all classes alike, or each class in its own way.
+Differences = Literal["none", "sites", "classes"]
 # Of all images, or of each.
 Operator = Float[Tensor, "*image class expert class"]
 
@@ -55,6 +57,7 @@ class Consensus(nn.Module):
         prior_power: The target prior is proportional to the pooled counts to this power.
         moments_weight: Weight of the closed form for each image; 0 leaves it out.
         networks: Whether the sites' networks have a say.
+        differences: Which ones are believed where moments show them (`shift`).
 
     Memory: one network's activations at a time, and one network where they lie in files; where
     sites differ, coefficients of each image, 4 (sites + 1) classes^2 bytes.
@@ -73,6 +76,7 @@ class Consensus(nn.Module):
         prior_power: float = PRIOR_POWER,
         moments_weight: float = MOMENTS_WEIGHT,
         networks: bool = True,
+        differences: Differences = "classes",
     ) -> None:
         super().__init__()
         counts = teachers.class_counts.cpu()
@@ -89,9 +93,10 @@ class Consensus(nn.Module):
         self.closed_form: nn.Module | None = None
         self.shift: SiteDiscriminant | None = None
         if moments is not None:
-            shifted, pooled = shifted_moments(moments, counts), pooled_moments(moments, counts)
-            self.closed_form = DescriptorClassifier(pooled, teachers.image)
-            self.shift = SiteDiscriminant(shifted, teachers.image) if shifted.differ else None
+            self.closed_form = DescriptorClassifier(pooled_moments(moments, counts), teachers.image)
+            shifted = shifted_moments(moments, counts, of_classes=differences == "classes")
+            if shifted.differ and differences != "none":
+                self.shift = SiteDiscriminant(shifted, teachers.image)
             said.append(moments_weight * counts.sum(dim=0, keepdim=True))
         self.networks: nn.ModuleList | Shelf = teachers.networks if networks else nn.ModuleList()
         self.counts, self.temperatures = learned, teachers.temperatures

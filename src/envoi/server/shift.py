@@ -1,18 +1,20 @@
 """Hospitals whose images differ: told by the moments, used near an image.
 
 The consensus rests on classes that look alike everywhere. Where each hospital has a look of its own
-(scanner, stain, age of its patients), class means are m_kc = s_c + d_k: one offset for all classes
-of a site, found by least squares with weights n_k(c). With S the covariance within classes and v_k
-the variance of the fit, D_k = d_k^T S^-1 d_k is about E_k = rank v_k by chance alone, rank that of
-S as far as the ridge leaves it. Offsets are shrunk by what chance explains (James and Stein, 1961,
+(scanner, stain, age of its patients), class means are m_kc = s_c + d_k + r_kc: an offset for all
+classes of a site, found by least squares with weights n_k(c), and what it leaves (a disease that
+looks different in children). With S the covariance within classes and v_k the variance of the fit,
+D_k = d_k^T S^-1 d_k is about E_k = rank v_k by chance alone, rank that of S as far as the ridge
+leaves it; what is left of all classes of a site, weighed by n_k(c), is E'_k = rank times the share
+of them that the fit does not take. Both are shrunk by what chance explains (James and Stein, 1961,
 positive part), with a factor 2 to spare:
 
-    d~_k = max(0, 1 - 2 E_k / D_k) d_k.
+    d~_k = max(0, 1 - 2 E_k / D_k) d_k,    r~_kc = max(0, 1 - 2 E'_k / D'_k) r_kc.
 
 Where sites differ in their class mix alone, nothing is left. Where something is, the look of an
 image is one more unknown, whose prior is the sites' sizes and does not depend on the class:
 
-    p(x|c) = sum_k p(k) p_k(x|c),    p_k(x|c) Gaussian around s_c + d~_k,
+    p(x|c) = sum_k p(k) p_k(x|c),    p_k(x|c) Gaussian around s_c + d~_k + r~_kc,
     n_k(c, x) = n_k(c) (1/4 + 3/4 p(k|x)/p(k)).
 
 The first is the closed form of such sites, also of classes that a site lacks; the second is how
@@ -44,6 +46,8 @@ _BELIEVED = 2.0
 # a look at the demonstration's generated test images, where more is better.
 _CARRIED_OVER = 0.25
 _FIT_RIDGE = 1e-9
+# Of a class: a site that the fit leaves less tells nothing beside its offset.
+_LEAST_FREE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,49 +57,74 @@ class ShiftedMoments:
     Attributes:
         counts: Images of each class at each site.
         ratios: D/E, how many times farther a site is from the others than chance explains.
+        class_ratios: The same of what a site's classes differ by beside that: D'/E'.
         means: Of each class as each site would see it, classes that it lacks included.
         covariance: Within classes, about these means.
     """
 
     counts: Float[Tensor, "site class"]
     ratios: Float[Tensor, " site"]
+    class_ratios: Float[Tensor, " site"]
     means: Float[Tensor, "site class feature"]
     covariance: Float[Tensor, "feature feature"]
 
     @property
     def differ(self) -> bool:
         """Whether any site differs from the others."""
-        return bool((self.ratios > _BELIEVED).any())
+        return bool((torch.maximum(self.ratios, self.class_ratios) > _BELIEVED).any())
 
 
-def shifted_moments(moments: Sequence[Moments], counts: Counts) -> ShiftedMoments:
+def shifted_moments(
+    moments: Sequence[Moments], counts: Counts, *, of_classes: bool = True
+) -> ShiftedMoments:
     """The moments of all sites, with as much of their differences as is more than chance.
 
     Args:
         moments: Of each site.
         counts: Images of each class at each site, as released.
+        of_classes: Whether a site's classes may differ in their own ways, or are all moved alike.
     """
     sizes = counts.double()
     total = sizes.sum().clamp_min(1)
     within = scatter_within(moments, sizes.sum(dim=1)) / total
     own = torch.stack([site.means.double() for site in moments])
-    centres, offsets, variances = _fitted(own, sizes)
-    distances, rank = _distances(offsets, within)
-    ratios = distances / (rank * variances).clamp_min(1e-12)
-    kept = (1 - _BELIEVED / ratios).clamp_min(0)
-    means = centres + (kept[:, None] * offsets)[:, None]
+    fit = _fitted(own, sizes)
+    lengths, rank = _lengths(fit.offsets, within)
+    class_lengths, _ = _lengths(fit.left * sizes.sqrt()[..., None], within)
+    ratios = lengths / (rank * fit.variances).clamp_min(1e-12)
+    class_ratios = class_lengths.sum(dim=1) / (rank * fit.free.clamp_min(_LEAST_FREE))
+    class_ratios = class_ratios if of_classes else torch.zeros_like(class_ratios)
+    offsets = _believed(ratios)[:, None] * fit.offsets
+    means = fit.centres + offsets[:, None] + _believed(class_ratios)[:, None, None] * fit.left
     left = (own - means) * sizes.sqrt()[..., None]
     covariance = within + torch.einsum("kcf,kcg->fg", left, left) / total
-    return ShiftedMoments(sizes, ratios, means, covariance)
+    return ShiftedMoments(sizes, ratios, class_ratios, means, covariance)
 
 
-def _fitted(
-    means: Float[Tensor, "site class feature"], sizes: Float[Tensor, "site class"]
-) -> tuple[Float[Tensor, "class feature"], Float[Tensor, "site feature"], Float[Tensor, " site"]]:
-    """s, d with a mean of zero over images, and the variance of d for features of variance 1.
+def _believed(ratios: Float[Tensor, " site"]) -> Float[Tensor, " site"]:
+    """The share of a difference that is kept."""
+    return (1 - _BELIEVED / ratios).clamp_min(0)
 
-    Sites that share no class cannot be compared: the variance is then all but infinite.
+
+class _Fit(NamedTuple):
+    """Class means as classes and sites explain them.
+
+    Attributes:
+        centres: s, of each class.
+        offsets: d, of each site, with a mean of zero over images.
+        left: r, of each class that a site has; else zero.
+        variances: Of d, for features of variance 1; all but infinite where sites share no class.
+        free: How many classes of each site the fit leaves free.
     """
+
+    centres: Float[Tensor, "class feature"]
+    offsets: Float[Tensor, "site feature"]
+    left: Float[Tensor, "site class feature"]
+    variances: Float[Tensor, " site"]
+    free: Float[Tensor, " site"]
+
+
+def _fitted(means: Float[Tensor, "site class feature"], sizes: Float[Tensor, "site class"]) -> _Fit:
     total, classes = sizes.sum().clamp_min(1), sizes.shape[1]
     weights = sizes / total
     inverse = torch.linalg.inv(normal_matrix(weights, _FIT_RIDGE))
@@ -105,20 +134,25 @@ def _fitted(
     centring = torch.eye(len(share), dtype=share.dtype) - share
     common = share @ solved[classes:]
     variances = (centring @ inverse[classes:, classes:] @ centring.T).diagonal() / total
-    return solved[:classes] + common, solved[classes:] - common, variances
+    centres, offsets = solved[:classes] + common, solved[classes:] - common
+    left = torch.where(sizes[..., None] > 0, means - centres - offsets[:, None], 0.0)
+    of_class, of_site = inverse[:classes, :classes], inverse[classes:, classes:]
+    both = of_class.diagonal() + of_site.diagonal()[:, None] + 2 * inverse[classes:, :classes]
+    free = torch.where(sizes > 0, 1 - weights * both, 0.0).sum(dim=1)
+    return _Fit(centres, offsets, left, variances, free)
 
 
-def _distances(
-    offsets: Float[Tensor, "site feature"], within: Float[Tensor, "feature feature"]
-) -> tuple[Float[Tensor, " site"], Float[Tensor, ""]]:
+def _lengths(
+    offsets: Float[Tensor, "*offset feature"], within: Float[Tensor, "feature feature"]
+) -> tuple[Float[Tensor, "*offset"], Float[Tensor, ""]]:
     """Squared Mahalanobis lengths, and what they are on average for noise of variance 1."""
     variances = within.diagonal()
     scale = torch.where(variances > 0, variances, 1.0).rsqrt()
     correlations = within * scale[:, None] * scale
     ridged = correlations + RIDGE * torch.eye(len(scale), dtype=within.dtype)
     standard = offsets * scale
-    lengths = (standard * torch.linalg.solve(ridged, standard.T).T).sum(dim=1)
-    return lengths, torch.linalg.solve(ridged, correlations).trace()
+    solved = torch.linalg.solve(ridged, standard.flatten(0, -2).T).T.reshape(standard.shape)
+    return (standard * solved).sum(dim=-1), torch.linalg.solve(ridged, correlations).trace()
 
 
 class Local(NamedTuple):
