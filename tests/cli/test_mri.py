@@ -217,7 +217,7 @@ class TestModels:
         found = run("memory", "--size", 32)
         assert found.exit_code == 0, found.output
         assert [line.split(":")[0] for line in found.output.splitlines()] == [
-            "sample", "train", "Of tensors",
+            "sample", "train", "arithmetic", "Of tensors",
         ]  # fmt: skip
         fitted = run("memory", "--size", "32x40x32", "--memory-gib", 1)
         assert "batches of 8, slabs of 16, fp32" in fitted.output

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from envoi.cli import app
-from envoi.cli.mri_evaluate import _sidecar, _told_by
+from envoi.cli.mri_evaluate import _told_by
 from envoi.errors import SettingsError
 from envoi.mri.run import train_in
 from envoi.mri.training import MriTraining
@@ -132,12 +132,3 @@ def test_a_folder_that_is_no_run_is_refused(brains, tmp_path):
     found = run(*command)
     assert found.exit_code == 3
     assert "split.json: expected the split of a run" in found.output
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"Model": "a", "Settings": "b"}', '{"Model": "a", "Settings": {}}']
-)
-def test_sidecars_of_others_tell_nothing(tmp_path, text):
-    assert _sidecar(tmp_path) == {}
-    (tmp_path / "a.json").write_text(text)
-    assert _sidecar(tmp_path) == {}

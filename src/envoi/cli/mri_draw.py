@@ -31,7 +31,6 @@ SexOption = Annotated[str | None, typer.Option("--sex", help="female or male; le
 StepsOption = Annotated[
     int | None, typer.Option("--steps", min=1, help="Of the solver; 40, or the paper's 1000.")
 ]
-_STEPS = 40
 
 
 def sample(
@@ -137,7 +136,8 @@ class _Drawing:
         device: str,
     ) -> None:
         from envoi.files import file_digest
-        from envoi.mri.modes import plan_of, read_card, read_model
+        from envoi.meter import Cost
+        from envoi.mri.modes import plan_of, read_card, read_model, usual_steps
 
         self._device, self._precision = device_called(device), precision_called(precision)
         file, slabs = run / "model.safetensors", 1
@@ -146,9 +146,9 @@ class _Drawing:
             plan = plan_of(self.card.mode, self.card.grid.shape, self.card.plan)
             fit = fitted_to(plan, "sample", memory_gib, precision, self._device.type)
             slabs, self._precision = fit.use.slabs_at_once, fit.use.precision
-        self._digest = file_digest(file)
+        self._digest, self._cost = file_digest(file), Cost()
         self._model = read_model(file, slabs_at_once=slabs).to(self._device)
-        self.steps = steps or (1000 if self.card.mode == "paper" else _STEPS)
+        self.steps = steps or usual_steps(self.card.mode)
 
     def one(
         self,
@@ -165,22 +165,26 @@ class _Drawing:
             SettingsError: Age or sex is given to a model that is not told either.
         """
         from envoi.errors import Problem, SettingsError
+        from envoi.meter import metered
         from envoi.mri.drawing import drawn_intensities
 
         if self.card.mode != "joint" and (age is not None or sex is not None):
             remedy = "Leave them out, or use a model of mode joint."
             where = f"mode {self.card.mode}"
             raise SettingsError(Problem("no --age and no --sex", "some", where, remedy))
-        return drawn_intensities(
-            self._model,
-            age,
-            _sex(sex),
-            steps=self.steps,
-            seed=seed,
-            number=number,
-            precision=self._precision,
-            given=given,
-        )
+        with metered(self._device) as cost:
+            voxels = drawn_intensities(
+                self._model,
+                age,
+                _sex(sex),
+                steps=self.steps,
+                seed=seed,
+                number=number,
+                precision=self._precision,
+                given=given,
+            )
+        self._cost = cost
+        return voxels
 
     def write(
         self,
@@ -191,10 +195,17 @@ class _Drawing:
         person: "Mapping[str, object]",
         more: "Mapping[str, object] | None" = None,
     ) -> None:
-        """The file, and the sidecar that marks it as made and says how to make it again."""
-        from envoi.data.nifti import write_nifti
+        """The file of what was drawn last, and the sidecar that marks it as made.
 
-        write_nifti(volume, path, {**self._made(seed, number, person), **(more or {})})
+        The sidecar says how to make it again, and what it took.
+        """
+        from envoi.data.nifti import write_nifti
+        from envoi.meter import device_name
+        from envoi.mri.making import cost_entry
+
+        made = self._made(seed, number, person)
+        cost = cost_entry(self._cost, device_name(self._device))
+        write_nifti(volume, path, {**made, **(more or {}), "Cost": cost})
 
     def has_drawn(self, path: Path, seed: int, number: int, person: "Mapping[str, object]") -> bool:
         """Whether an earlier call has drawn this very volume.

@@ -1,6 +1,5 @@
 """`envoi mri evaluate`: synthetic volumes beside real ones, real against real, and controls."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +85,8 @@ def evaluate(
             sets.training, sets.held_out, sets.synthetic, settings, on_step=on_step
         )
     write_json(out, asdict(scores))
-    write_volume_report(page, scores, sets, model={**told.words, **_sidecar(synthetic)})
+    words = {**told.words, **_cost_words(run, synthetic)}
+    write_volume_report(page, scores, sets, model=words)
     for line in _table([_COLUMNS, *(_row(row) for row in scores.rows)]):
         typer.echo(line)
     typer.echo(f"Frechet distances on {scores.synthetic.extractors[0]}; all scores: {out}")
@@ -152,18 +152,16 @@ def _told_by(run: Path | None, training: "Sequence[Subject]") -> _Told:
     return _Told(borders or None, words)
 
 
-def _sidecar(folder: Path) -> dict[str, str]:
-    """What the first made volume's sidecar tells of how it was drawn; files of others have none."""
-    for file in sorted(folder.glob("*.json"))[:1]:
-        try:
-            told = json.loads(file.read_text(encoding="utf-8"))
-            return {
-                "Drawn by": str(told["Model"])[:80],
-                "Steps of drawing": str(told["Settings"]["Steps"])[:80],
-            }
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-    return {}
+def _cost_words(run: Path | None, folder: Path) -> dict[str, str]:
+    """What made volumes tell of how they were drawn, and the run of what it takes."""
+    from envoi.mri.making import sidecars, words_of_drawing, words_of_run
+
+    told = sidecars(folder)
+    words = words_of_drawing(told)
+    if run is None:
+        return words
+    steps = words.get("Steps of drawing", "")
+    return words | (words_of_run(run, int(steps)) if steps.isdecimal() else {})
 
 
 def _made(folder: Path, grid: "Grid") -> "np.ndarray":

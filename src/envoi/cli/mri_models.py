@@ -172,9 +172,12 @@ def memory(
     memory_gib: MemoryOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Predict the peak memory of sampling one volume and of training with one item a step."""
-    from envoi.mri.memory import Use, predicted_bytes
-    from envoi.mri.modes import plan_of
+    """Predict the peak memory of sampling one volume and of training with one item a step.
+
+    And the arithmetic of sampling.
+    """
+    from envoi.mri.memory import Use, predicted_bytes, predicted_flop
+    from envoi.mri.modes import plan_of, usual_steps
 
     shape = sizes(size if "x" in size else "x".join([size] * 3))
     plan = plan_of(mode, shape, {})
@@ -185,4 +188,6 @@ def memory(
         else:
             use = Use(cast("Any", phase), precision=precision_called(precision))
             typer.echo(f"{phase}: {predicted_bytes(plan, use) / GIB:.3f} GiB")
+    steps = usual_steps(mode)
+    typer.echo(f"arithmetic: {predicted_flop(plan, steps) / 1e12:.3g} TFLOP in {steps} steps")
     typer.echo("Of tensors: libraries and the scratch space of kernels come on top.")

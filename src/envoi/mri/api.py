@@ -12,14 +12,12 @@ from envoi.mri.brain import as_volume, completed
 from envoi.mri.drawing import drawn_intensities
 from envoi.mri.given import given_slices
 from envoi.mri.model import VolumeModel
-from envoi.mri.modes import Mode, ModelCard, plan_of, read_card, read_model
+from envoi.mri.modes import Mode, ModelCard, plan_of, read_card, read_model, usual_steps
 from envoi.mri.run import train_in
 from envoi.mri.slabs import Plane
 from envoi.mri.training import MriTraining
 from envoi.progress import OnStep, ignore_step
 from envoi.volumes import Sex, Subject, Volume
-
-_STEPS = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +38,7 @@ class BrainModel:
         *,
         age_years: float | None = None,
         sex: Sex | None = None,
-        steps: int = _STEPS,
+        steps: int | None = None,
         seed: int = 0,
     ) -> Volume:
         """A volume of nobody, intensities 0 to 1, exactly 0 outside the brain.
@@ -49,12 +47,13 @@ class BrainModel:
             number: Which one of a seed; equal seeds and numbers draw equal volumes.
             age_years: None is any.
             sex: None is any.
-            steps: Of the solver; the paper's own are 1000.
+            steps: Of the solver; None is 40, and the paper's own 1000 for a model of its mode.
             seed: Of all volumes.
 
         Raises:
             DataError: There is no brain in it: the model has hardly learned.
         """
+        steps = steps or usual_steps(self.card.mode)
         voxels = drawn_intensities(
             self.model, age_years, sex, steps=steps, seed=seed, number=number
         )
@@ -67,7 +66,7 @@ class BrainModel:
         slices: str | None = None,
         every: int | None = None,
         plane: Plane = Plane.AXIAL,
-        steps: int = _STEPS,
+        steps: int | None = None,
         seed: int = 0,
     ) -> Volume:
         """The scan's named slices (`40:60`, or every n-th), and drawn ones in place of the others.
@@ -78,6 +77,7 @@ class BrainModel:
             DataError: There is no brain in what was drawn.
         """
         given = given_slices(scan.voxels, plane, slices=slices, every=every)
+        steps = steps or usual_steps(self.card.mode)
         voxels = drawn_intensities(
             self.model, None, None, steps=steps, seed=seed, number=1, given=given
         )

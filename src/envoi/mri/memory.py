@@ -1,14 +1,16 @@
-"""Peak memory of a model, predicted without allocating it.
+"""Peak memory and arithmetic of a model, predicted without allocating it.
 
 The very code that trains or samples runs once on tensors that have a shape and no content
 (`FakeTensorMode`), while a ledger counts the bytes that live at any time. The prediction is
 of tensors: the scratch space of kernels, the libraries and the allocator's rounding come on
-top.
+top. Arithmetic is that of products of matrices and convolutions, a multiplication and an addition
+counting as two.
 """
 
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -16,9 +18,11 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from envoi.mri.joint import JointModel
 from envoi.mri.joint_plan import JointPlan
+from envoi.mri.model import VolumeModel
 from envoi.mri.modes import Plan, model_of
 from envoi.mri.population import Population
 from envoi.mri.slabs import Plane
@@ -96,18 +100,44 @@ def predicted_bytes(plan: Plan, use: Use) -> int:
     Training holds the weights' average and two moments beside the weights, and all gradients at
     its end; of weights that Muon learns it holds one moment, which is not taken off.
     """
-    cube = len(set(plan.shape)) == 1
-    every = [(plane,) for plane in Plane][: 1 if cube else 3]
-    planes = every if isinstance(plan, JointPlan) else [()]
-    return max(_peak_bytes(plan, use, only) for only in planes)
+    return max(_peak_bytes(plan, use, only) for only in _planes(plan))
+
+
+def predicted_flop(plan: Plan, steps: int) -> float:
+    """Operations of drawing one volume: those of a few steps, the mean over planes, for `steps`.
+
+    How many slabs a step of `joint` cuts depends on where it cuts, so that this is a mean.
+    """
+    looked_at, counted = 4 if isinstance(plan, JointPlan) else 1, []
+    for planes in _planes(plan):
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            model = _model(plan, Use("sample"), planes).eval()
+            with FlopCounterMode(display=False) as counter:
+                model.draw(torch.zeros(1, 2), steps=looked_at, generator=torch.Generator())
+        counted.append(counter.get_total_flops())
+    return steps * fmean(counted) / looked_at
+
+
+def _planes(plan: Plan) -> list[tuple[Plane, ...]]:
+    """Those whose slabs are of different sizes, each alone."""
+    if not isinstance(plan, JointPlan):
+        return [()]
+    each: list[tuple[Plane, ...]] = [(plane,) for plane in Plane]
+    return each[: 1 if len(set(plan.shape)) == 1 else 3]
+
+
+def _model(plan: Plan, use: Use, planes: tuple[Plane, ...]) -> VolumeModel:
+    """A model whose slabs all lie in these planes."""
+    model = model_of(plan, checkpointed=use.checkpointed, slabs_at_once=use.slabs_at_once)
+    if isinstance(model, JointModel):
+        model.slab.planes = planes
+    return model
 
 
 def _peak_bytes(plan: Plan, use: Use, planes: tuple[Plane, ...]) -> int:
-    """The peak if all slabs lie in these planes; their sizes differ where volumes are no cubes."""
+    """The peak if all slabs lie in these planes."""
     with FakeTensorMode(allow_non_fake_inputs=True):
-        model = model_of(plan, checkpointed=use.checkpointed, slabs_at_once=use.slabs_at_once)
-        if isinstance(model, JointModel):
-            model.slab.planes = planes
+        model = _model(plan, use, planes)
         ledger = Ledger()
         weights = [*model.parameters(), *model.buffers()]
         beside = [torch.empty_like(weight) for weight in model.parameters() for _ in range(3)]

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from envoi.errors import Problem, SettingsError, StorageError
+from envoi.mri.diffusion import TIMES
 from envoi.mri.joint import JointModel
 from envoi.mri.joint_plan import JointPlan
 from envoi.mri.model import VolumeModel
@@ -29,6 +30,8 @@ _PLANS: dict[str, type[JointPlan] | type[PaperPlan] | type[WholePlan]] = {
     "full3d": WholePlan,
     "wavelet3d": WholePlan,
 }
+# Steps of the solver, where nobody says how many; the paper visits all of its times.
+_STEPS, _STEPS_OF_PAPER = 40, TIMES
 _REMEDY = "Give the model.safetensors of a folder that this version's `envoi mri train` wrote."
 
 
@@ -49,6 +52,11 @@ class ModelCard:
     grid: Grid
     subjects: int
     steps: int
+
+
+def usual_steps(mode: str) -> int:
+    """Steps of the solver that a mode's volumes are drawn in, where nobody says how many."""
+    return _STEPS_OF_PAPER if mode == "paper" else _STEPS
 
 
 def plan_of(mode: str, shape: tuple[int, int, int], changes: Mapping[str, Any]) -> Plan:
