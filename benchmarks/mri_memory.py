@@ -2,11 +2,13 @@
 
     python benchmarks/mri_memory.py --out benchmarks/results/mri/memory.csv --limit-gib 11
 
-Training has one item a step. Predictions are of tensors (`envoi.mri.memory`). Each case that is
-predicted to stay under the limit is measured in a process of its own: by how much its resident
-memory grows while it samples with one step of the solver, or trains for two steps on one volume,
-after a small model of its kind has loaded the libraries' code. `measured_bytes` of the others is
-empty. What the file has measured before is kept, unless its prediction has changed since.
+Training has one item a step. `-small` are baselines with about as many parameters as `joint`, the
+plans of `mri_models.py`; of `joint` there is bfloat16 too. Predictions are of tensors
+(`envoi.mri.memory`). Each case that is predicted to stay under the limit is measured in a process
+of its own: by how much its resident memory grows while it samples with one step of the solver, or
+trains for two steps on one volume, after a small model of its kind has loaded the libraries' code.
+`measured_bytes` of the others is empty, and their device `any`. What the file has measured before
+is kept, unless its prediction has changed since.
 """
 
 import argparse
@@ -18,19 +20,27 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from io import StringIO
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import torch
+from mri_models import CASES
 
 from envoi.files import write_text
 from envoi.meter import metered
-from envoi.mri.memory import Use, predicted_bytes
+from envoi.mri.memory import Phase, Use, predicted_bytes
 from envoi.mri.model import VolumeModel
-from envoi.mri.modes import model_of, plan_of
+from envoi.mri.modes import Plan, model_of, plan_of
 from envoi.mri.population import Population
 from envoi.mri.training import MriTraining, train
+from envoi.precision import computing
+from envoi.settings import Precision
 
-MODES = ("joint", "paper", "full3d", "wavelet3d")
+MODELS = (
+    "joint",
+    *(name for mode in ("paper", "full3d", "wavelet3d") for name in (mode, f"{mode}-small")),
+)
 WARM_UP_SIZE = 32
 # glibc gives large blocks back to the system only where it has mapped them one by one.
 ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -49,75 +59,106 @@ class Row:
     measured_bytes: int | None
 
     @property
-    def case(self) -> tuple[str, int, str]:
+    def case(self) -> "Case":
         """What was measured."""
-        return self.model, self.size, self.phase
+        return Case(self.model, self.size, self.phase, self.precision)
+
+
+class Case(NamedTuple):
+    """A model in use."""
+
+    model: str
+    size: int
+    phase: str
+    precision: str
+
+    @property
+    def plan(self) -> Plan:
+        """Of its model."""
+        mode, small = self.model.removesuffix("-small"), self.model.endswith("-small")
+        return plan_of(mode, (self.size,) * 3, CASES[mode].changes if small else {})
+
+    @property
+    def predicted_bytes(self) -> int:
+        """By the formula."""
+        return predicted_bytes(
+            self.plan, Use(cast("Phase", self.phase), precision=cast("Precision", self.precision))
+        )
 
 
 def main() -> None:
     """Predict and measure every case; the file is written after each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--modes", default=",".join(MODES))
+    parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--sizes", default="64,96,128,224")
     parser.add_argument("--limit-gib", type=float, default=0.0, help="0 measures nothing.")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--measure", help="One case, MODE,SIZE,PHASE: print its bytes.")
+    parser.add_argument("--measure", help="MODEL,SIZE,PHASE,PRECISION: print its bytes.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.measure:
-        mode, size, phase = options.measure.split(",")
-        use_model(mode, WARM_UP_SIZE, phase)
-        print(grown_bytes(mode, int(size), phase))
+        model, size, phase, precision = options.measure.split(",")
+        case = Case(model, int(size), phase, precision)
+        use_model(case._replace(size=WARM_UP_SIZE))
+        print(grown_bytes(case))
         return
     if options.out is None:
         parser.error("--out is needed")
     rows = {row.case: row for row in rows_of(options.out)}
-    for mode in options.modes.split(","):
-        for size in map(int, options.sizes.split(",")):
-            for phase in ("sample", "train"):
-                predicted = predicted_bytes(plan_of(mode, (size, size, size), {}), Use(phase))
-                before = rows.get((mode, size, phase))
-                found = None
-                if before is not None and before.predicted_bytes == predicted:
-                    found = before.measured_bytes
-                if found is None and predicted < options.limit_gib * 2**30:
-                    found = measured_apart(mode, size, phase)
-                row = Row(mode, size, phase, "fp32", "cpu", predicted, found)
-                rows[row.case] = row
-                print(row, "" if found is None else f"{found / predicted:.3f}", flush=True)
-                write_text(options.out, as_csv(rows.values()))
+    for case in cases(options.models.split(","), map(int, options.sizes.split(","))):
+        predicted, before = case.predicted_bytes, rows.get(case)
+        found = None
+        if before is not None and before.predicted_bytes == predicted:
+            found = before.measured_bytes
+        if found is None and predicted < options.limit_gib * 2**30:
+            found = measured_apart(case)
+        device = "any" if found is None else "cpu"
+        rows[case] = Row(*case, device, predicted, found)
+        print(rows[case], "" if found is None else f"{found / predicted:.3f}", flush=True)
+        write_text(options.out, as_csv(rows.values()))
 
 
-def measured_apart(mode: str, size: int, phase: str) -> int:
+def cases(models: Iterable[str], sizes: Iterable[int]) -> Iterator[Case]:
+    """All of them."""
+    for model, size, phase in product(models, sizes, ("sample", "train")):
+        for precision in ("fp32", "bf16") if model == "joint" else ("fp32",):
+            yield Case(model, size, phase, precision)
+
+
+def measured_apart(case: Case) -> int:
     """The bytes of one case, in a process of its own."""
-    words = [sys.executable, __file__, "--measure", f"{mode},{size},{phase}"]
+    words = [sys.executable, __file__, "--measure", ",".join(map(str, case))]
     done = subprocess.run(
         words, env=os.environ | ENVIRONMENT, check=True, stdout=subprocess.PIPE, text=True
     )
     return int(done.stdout)
 
 
-def grown_bytes(mode: str, size: int, phase: str) -> int:
+def grown_bytes(case: Case) -> int:
     """By how much the most resident memory exceeds that before there is a model."""
     gc.collect()
     with metered() as idle:
         pass
     with metered() as busy:
-        use_model(mode, size, phase)
+        use_model(case)
     return busy.peak_bytes - idle.peak_bytes
 
 
-def use_model(mode: str, size: int, phase: str) -> None:
+def use_model(case: Case) -> None:
     """What a prediction is about, with the code that users run."""
-    shape = (size, size, size)
-    model, generator = model_of(plan_of(mode, shape, {})), torch.Generator().manual_seed(0)
-    if phase == "sample":
-        model.eval().draw(torch.zeros(1, 2), steps=1, generator=generator)
+    plan, precision = case.plan, cast("Precision", case.precision)
+    model, generator = model_of(plan), torch.Generator().manual_seed(0)
+    if case.phase == "sample":
+        with computing(precision, model.device):
+            model.eval().draw(torch.zeros(1, 2), steps=1, generator=generator)
         return
-    population = Population(torch.zeros(1, *shape, dtype=torch.half), torch.zeros(1, 2))
+    population = Population(torch.zeros(1, *plan.shape, dtype=torch.half), torch.zeros(1, 2))
     if type(model).heaviest_losses is not VolumeModel.heaviest_losses:
         model.losses = model.heaviest_losses  # type: ignore[method-assign]
-    train(model, population, MriTraining.of_mode(mode, steps=2, batch=1, precision="fp32"))
+    settings = MriTraining.of_mode(
+        case.model.removesuffix("-small"), steps=2, batch=1, precision=precision
+    )
+    train(model, population, settings)
 
 
 def rows_of(file: Path) -> Iterator[Row]:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from envoi.errors import MethodError, SettingsError
+from envoi.mri import coarse, slab_denoiser
 from envoi.mri.coarse import coarse_given, coarse_of
 from envoi.mri.gaussian import Gaussian
-from envoi.mri.given import Given
+from envoi.mri.given import Given, random_mask
 from envoi.mri.joint import JointModel
 from envoi.mri.population import Population
 from envoi.mri.slab_denoiser import masked_error, place, slab_maps
@@ -50,6 +51,24 @@ def test_equal_seeds_draw_equal_volumes(model):
     model = unsettled(model)
     assert torch.equal(drawn(model), drawn(model))
     assert not torch.equal(drawn(model), drawn(model, seed=1))
+
+
+@pytest.mark.parametrize("nothing", [0.0, 1.0])
+def test_how_often_a_joint_model_is_given_nothing_is_its_plans(
+    nothing, population, generator, monkeypatch
+):
+    masks = {slab_denoiser: [], coarse: []}
+    for module, drawn_masks in masks.items():
+
+        def noted(*args, drawn_masks=drawn_masks, **changes):
+            drawn_masks.append(random_mask(*args, **changes))
+            return drawn_masks[-1]
+
+        monkeypatch.setattr(module, "random_mask", noted)
+    model = JointModel(replace(PLANS["joint"], nothing_given=nothing))
+    model.losses(population, 8, generator)
+    for drawn_masks in masks.values():
+        assert [bool(mask.any()) for mask in drawn_masks] == 8 * [nothing == 0]
 
 
 @every_model

@@ -1,8 +1,13 @@
 """cDPM's windows: the law's own figures, and the order of sampling."""
 
+from functools import partial
+
 import pytest
 import torch
 
+from envoi.errors import SettingsError
+from envoi.mri.joint_plan import JointPlan
+from envoi.mri.paper import PaperPlan
 from envoi.mri.windows import SLOTS, comb, random_window, sampling_borders, sampling_windows
 
 
@@ -16,6 +21,21 @@ def test_seven_windows_in_ten_have_no_known_slice(windows):
     assert sum(not window.known for window in windows) / len(windows) == pytest.approx(
         0.7, abs=0.02
     )
+
+
+@pytest.mark.parametrize(("share", "known"), [(0.0, 0), (1.0, 1500)])
+def test_the_share_of_known_combs_decides_what_is_known(share, known, generator):
+    windows = [random_window(128, generator, known_share=share) for _ in range(500)]
+    assert sum(len(window.known) for window in windows) >= known
+    assert share or not any(window.known for window in windows)
+
+
+@pytest.mark.parametrize(
+    "plan", [partial(PaperPlan, known_share=1.1), partial(JointPlan, nothing_given=-0.1)]
+)
+def test_shares_are_from_0_to_1(plan):
+    with pytest.raises(SettingsError, match="a value from 0 to 1"):
+        plan(shape=(32, 32, 32))
 
 
 def test_one_window_in_ten_is_compact(windows):

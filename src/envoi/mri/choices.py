@@ -9,6 +9,8 @@ import torch
 # No public name: suspends whatever watches or replaces tensor operations.
 from torch.utils._python_dispatch import _disable_current_modes
 
+from envoi.errors import Problem, SettingsError
+
 
 def below(bound: int, generator: torch.Generator) -> int:
     """A whole number from 0 to below `bound`."""
@@ -20,3 +22,14 @@ def uniform(generator: torch.Generator) -> float:
     """A number from 0 to below 1."""
     with _disable_current_modes():
         return float(torch.rand((), generator=generator))
+
+
+def check_share(name: str, value: float) -> None:
+    """Refuse what is no share.
+
+    Raises:
+        SettingsError: It is not from 0 to 1.
+    """
+    if not 0 <= value <= 1:
+        remedy = f"Correct {name}."
+        raise SettingsError(Problem("a value from 0 to 1", repr(value)[:80], name, remedy))

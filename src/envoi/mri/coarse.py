@@ -90,7 +90,8 @@ class CoarseDenoiser(nn.Module):
             fold = fold_for(self.folds, len(population.voxels), generator)
             members, gaussian = fold.members, fold.others.to(device)
         volumes, persons = population.drawn(batch, generator, members)
-        masks = torch.stack([random_mask(shape, generator) for _ in range(batch)])
+        nothing = self.plan.nothing_given
+        masks = torch.stack([random_mask(shape, generator, nothing=nothing) for _ in range(batch)])
         known = self._known(volumes.to(device), masks.to(device))
         clean = coarse_of(volumes[:, None], self.plan.coarse_factor).to(device)
         data = (clean - self.atlas.mean) / self.atlas.deviation

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from envoi.errors import Problem, SettingsError
 from envoi.mri.angles import Target
+from envoi.mri.choices import check_share
+from envoi.mri.given import NOTHING_GIVEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +24,12 @@ class JointPlan:
         factors: Of the covariance of coarse volumes.
         folds: Parts of the population; in training, people meet the covariance over other parts
             than their own. 0, or fewer than two people for each part: over all.
+        nothing_given: Share of training's examples that are shown no clean slice.
         target: What the networks predict.
         atlas: Whether mean and deviation are of each voxel; else they are of all together.
 
     Raises:
-        SettingsError: Slabs do not fit the volume, or there is a single fold.
+        SettingsError: Slabs do not fit the volume, there is a single fold, or a share is none.
     """
 
     shape: tuple[int, int, int]
@@ -39,10 +42,12 @@ class JointPlan:
     coarse_widths: tuple[int, ...] = (32, 64)
     factors: int = 64
     folds: int = 4
+    nothing_given: float = NOTHING_GIVEN
     target: Target = "v"
     atlas: bool = True
 
     def __post_init__(self) -> None:
+        check_share("nothing_given", self.nothing_given)
         if not 0 <= self.overlap < self.thickness <= min(self.shape):
             expected = f"overlap below thickness, and thickness at most {min(self.shape)}"
             found, remedy = f"{self.overlap} and {self.thickness}", "Choose thinner slabs."

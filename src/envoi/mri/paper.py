@@ -14,13 +14,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from envoi.mri.choices import check_share
 from envoi.mri.diffusion import TIMES, Diffusion
 from envoi.mri.given import Given
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
 from envoi.mri.padding import ends_to_multiples
 from envoi.mri.population import Persons, Population, Voxels
 from envoi.mri.slices import Layout, SlicesNetwork, SlicesPlan, distances
-from envoi.mri.windows import SLOTS, Window, random_window, sampling_windows
+from envoi.mri.windows import KNOWN_SHARE, SLOTS, Window, random_window, sampling_windows
 
 Slices = Float[Tensor, "image height width"]
 
@@ -33,11 +34,19 @@ class PaperPlan:
         shape: Depth, height and width of its volumes.
         network: Of the 2D network.
         slots: Slices of a window at the most.
+        known_share: How often, in training, a comb of slices is a known one; the paper's is a half.
+
+    Raises:
+        SettingsError: The share is none.
     """
 
     shape: tuple[int, int, int]
     network: SlicesPlan = field(default_factory=SlicesPlan)
     slots: int = SLOTS
+    known_share: float = KNOWN_SHARE
+
+    def __post_init__(self) -> None:
+        check_share("known_share", self.known_share)
 
 
 class PaperModel(VolumeModel):
@@ -52,8 +61,11 @@ class PaperModel(VolumeModel):
         self, population: Population, batch: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Mean squared error of the noise of wanted slices; `batch` windows, one time for each."""
-        depth, slots = self.plan.shape[0], self.plan.slots
-        windows = [random_window(depth, generator, slots=slots) for _ in range(batch)]
+        plan = self.plan
+        windows = [
+            random_window(plan.shape[0], generator, slots=plan.slots, known_share=plan.known_share)
+            for _ in range(batch)
+        ]
         return self._losses(population, windows, generator)
 
     def heaviest_losses(

@@ -84,7 +84,10 @@ class SlabDenoiser(nn.Module):
         plan, batch, atlas, field = self.plan, len(volumes), self.atlas, self.field
         plane = self.planes[below(len(self.planes), generator)]
         slices = field.sides[plane.axis]
-        masks = torch.stack([random_mask(plan.shape, generator) for _ in range(batch)])
+        nothing = plan.nothing_given
+        masks = torch.stack(
+            [random_mask(plan.shape, generator, nothing=nothing) for _ in range(batch)]
+        )
         starts = [below(slices - plan.thickness + 1, generator) for _ in range(batch)]
         clean, known, around, deviation = (
             torch.stack(

@@ -13,6 +13,7 @@ import torch
 from envoi.mri.choices import below, uniform
 
 SLOTS = 20
+KNOWN_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,20 @@ def comb(slices: int, generator: torch.Generator, *, slots: int = SLOTS) -> list
     return sorted(set(numbers))
 
 
-def random_window(slices: int, generator: torch.Generator, *, slots: int = SLOTS) -> Window:
-    """One comb to find; then, until one no longer fits, a coin gives each to either side."""
+def random_window(
+    slices: int, generator: torch.Generator, *, slots: int = SLOTS, known_share: float = KNOWN_SHARE
+) -> Window:
+    """One comb to find; then, until one no longer fits, a coin gives each to either side.
+
+    Args:
+        slices: Of the volume.
+        generator: Source of all randomness.
+        slots: Slices of a window at the most.
+        known_share: How often the coin gives a comb to the known side.
+    """
     wanted, known = comb(slices, generator, slots=slots), list[int]()
     while True:
-        side = known if below(2, generator) else wanted
+        side = known if uniform(generator) < known_share else wanted
         taken = {*known, *wanted}
         more = [number for number in comb(slices, generator, slots=slots) if number not in taken]
         if len(taken) == slices or len(taken) + len(more) > slots:
