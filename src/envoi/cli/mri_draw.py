@@ -60,8 +60,9 @@ def sample(
     _check_own(out)
     for number, file in enumerate(files, start=1):
         if not drawn[number - 1]:
-            voxels = drawing.one(age, sex, seed=seed, number=number)
-            drawing.write(as_volume(voxels, drawing.card.grid), file, seed, number, person)
+            voxels, cost = drawing.one(age, sex, seed=seed, number=number)
+            volume = as_volume(voxels, drawing.card.grid)
+            drawing.write(volume, file, seed, number, person, {"Cost": cost})
         typer.echo(f"{number} of {count}: {file.name}")
 
 
@@ -96,11 +97,11 @@ def complete(
     permissions = permitted(reorient, spacing_mm, shape, allow_skull)
     scan = _on_grid(read_nifti(given, permissions, where="--given"), drawing.card)
     known = given_slices(scan.voxels, _plane(plane), slices=slices, every=every)
-    voxels = drawing.one(age, sex, seed=seed, number=1, given=known)
+    voxels, cost = drawing.one(age, sex, seed=seed, number=1, given=known)
     volume = completed(voxels, scan, known.mask.numpy() > 0)
     kept = slices if every is None else f"every {every}"
     real = {"PartlyReal": True, "RealSlices": kept, "Plane": plane}
-    drawing.write(volume, out, seed, 1, {"Age": age, "Sex": sex}, real)
+    drawing.write(volume, out, seed, 1, {"Age": age, "Sex": sex}, {**real, "Cost": cost})
     typer.echo(f"Completed around {plane} slices {kept} of the scan: {out.name}")
 
 
@@ -136,7 +137,6 @@ class _Drawing:
         device: str,
     ) -> None:
         from envoi.files import file_digest
-        from envoi.meter import Cost
         from envoi.mri.modes import plan_of, read_card, read_model, usual_steps
 
         self._device, self._precision = device_called(device), precision_called(precision)
@@ -146,7 +146,7 @@ class _Drawing:
             plan = plan_of(self.card.mode, self.card.grid.shape, self.card.plan)
             fit = fitted_to(plan, "sample", memory_gib, precision, self._device.type)
             slabs, self._precision = fit.use.slabs_at_once, fit.use.precision
-        self._digest, self._cost = file_digest(file), Cost()
+        self._digest = file_digest(file)
         self._model = read_model(file, slabs_at_once=slabs).to(self._device)
         self.steps = steps or usual_steps(self.card.mode)
 
@@ -158,15 +158,16 @@ class _Drawing:
         seed: int,
         number: int,
         given: "Given | None" = None,
-    ) -> Any:  # noqa: ANN401  (an array; importing numpy here would slow --help)
-        """The intensities of one volume, about 0 to 1.
+    ) -> "tuple[Any, dict[str, object]]":
+        """The intensities of one volume, about 0 to 1, and what drawing it took.
 
         Raises:
             SettingsError: Age or sex is given to a model that is not told either.
         """
         from envoi.errors import Problem, SettingsError
-        from envoi.meter import metered
+        from envoi.meter import device_name, metered
         from envoi.mri.drawing import drawn_intensities
+        from envoi.mri.making import cost_entry
 
         if self.card.mode != "joint" and (age is not None or sex is not None):
             remedy = "Leave them out, or use a model of mode joint."
@@ -183,8 +184,7 @@ class _Drawing:
                 precision=self._precision,
                 given=given,
             )
-        self._cost = cost
-        return voxels
+        return voxels, cost_entry(cost, device_name(self._device))
 
     def write(
         self,
@@ -193,19 +193,12 @@ class _Drawing:
         seed: int,
         number: int,
         person: "Mapping[str, object]",
-        more: "Mapping[str, object] | None" = None,
+        more: "Mapping[str, object]",
     ) -> None:
-        """The file of what was drawn last, and the sidecar that marks it as made.
-
-        The sidecar says how to make it again, and what it took.
-        """
+        """The file, and the sidecar that marks it as made and says how to make it again."""
         from envoi.data.nifti import write_nifti
-        from envoi.meter import device_name
-        from envoi.mri.making import cost_entry
 
-        made = self._made(seed, number, person)
-        cost = cost_entry(self._cost, device_name(self._device))
-        write_nifti(volume, path, {**made, **(more or {}), "Cost": cost})
+        write_nifti(volume, path, {**self._made(seed, number, person), **more})
 
     def has_drawn(self, path: Path, seed: int, number: int, person: "Mapping[str, object]") -> bool:
         """Whether an earlier call has drawn this very volume.

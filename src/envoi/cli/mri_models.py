@@ -172,10 +172,7 @@ def memory(
     memory_gib: MemoryOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Predict the peak memory of sampling one volume and of training with one item a step.
-
-    And the arithmetic of sampling.
-    """
+    """Predict peak memory (sampling one volume, training with one item a step) and arithmetic."""
     from envoi.mri.memory import Use, predicted_bytes, predicted_flop
     from envoi.mri.modes import plan_of, usual_steps
 

@@ -53,7 +53,7 @@ class BrainModel:
         Raises:
             DataError: There is no brain in it: the model has hardly learned.
         """
-        steps = steps or usual_steps(self.card.mode)
+        steps = usual_steps(self.card.mode) if steps is None else steps
         voxels = drawn_intensities(
             self.model, age_years, sex, steps=steps, seed=seed, number=number
         )
@@ -77,7 +77,7 @@ class BrainModel:
             DataError: There is no brain in what was drawn.
         """
         given = given_slices(scan.voxels, plane, slices=slices, every=every)
-        steps = steps or usual_steps(self.card.mode)
+        steps = usual_steps(self.card.mode) if steps is None else steps
         voxels = drawn_intensities(
             self.model, None, None, steps=steps, seed=seed, number=1, given=given
         )

@@ -1,14 +1,15 @@
 """What volumes cost to make: in figures for a sidecar, in words for the page that judges them."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from envoi.meter import Cost
-from envoi.mri.memory import Use, predicted_bytes, predicted_flop
-from envoi.mri.modes import plan_of, read_card, read_model
+from envoi.mri.memory import Use, parameters_of, predicted_bytes, predicted_flop
+from envoi.mri.modes import plan_of, read_card
 
 GIB = 2**30
 _LONGEST = 80  # characters of a text out of a file
@@ -28,18 +29,15 @@ def cost_entry(cost: Cost, device: str) -> dict[str, object]:
 def words_of_run(run: Path, steps: int) -> dict[str, str]:
     """Of a run's model and what drawing in so many steps takes, as predicted.
 
-    Arithmetic and memory are of a field of view as large as the volume, and thus the most.
+    Of a field of view as large as the volume: a learned one is smaller and takes less.
     """
-    file = run / "model.safetensors"
-    card = read_card(file)
+    card = read_card(run / "model.safetensors")
     plan = plan_of(card.mode, card.grid.shape, card.plan)
-    parameters = sum(value.numel() for value in read_model(file).parameters())
+    gib = predicted_bytes(plan, Use("sample")) / GIB
     return {
-        "Parameters": f"{parameters / 1e6:.2f} million",
-        "Arithmetic of one volume": f"at most {predicted_flop(plan, steps) / 1e12:.3g} TFLOP",
-        "Tensors while drawing": (
-            f"at most {predicted_bytes(plan, Use('sample')) / GIB:.2f} GiB in fp32"
-        ),
+        "Parameters": f"{parameters_of(plan) / 1e6:.2f} million",
+        "Arithmetic of one volume": f"about {predicted_flop(plan, steps) / 1e12:.3g} TFLOP",
+        "Tensors while drawing": f"about {gib:.2f} GiB in fp32",
     }
 
 
@@ -69,18 +67,19 @@ def words_of_drawing(told: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _words_of_cost(told: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Median time and largest memory of those that tell; they are of one device, or say nothing."""
+    """Median time and largest memory; nothing unless all are of one model, way and device."""
     try:
-        costs = [one["Cost"] for one in told if "Cost" in one]
-        devices = {str(cost["Device"]) for cost in costs}
-        seconds = [float(cost["Seconds"]) for cost in costs]
-        peak = max((int(cost["PeakMemoryBytes"]) for cost in costs), default=0)
+        made = {json.dumps([one["Model"], one["Settings"]["Steps"]]) for one in told}
+        devices = {str(one["Cost"]["Device"]) for one in told}
+        seconds = [float(one["Cost"]["Seconds"]) for one in told]
+        peaks = [float(one["Cost"]["PeakMemoryBytes"]) for one in told]
     except (KeyError, TypeError, ValueError):
         return {}
-    if len(devices) != 1:
+    sound = all(math.isfinite(value) and value >= 0 for value in (*seconds, *peaks))
+    if len(made) != 1 or len(devices) != 1 or not sound:
         return {}
     return {
         "Drawing one took": f"{median(seconds):.3g} s (median of {len(seconds)})",
-        "Largest memory while drawing": f"{peak / GIB:.2f} GiB, libraries included on a CPU",
+        "Largest memory while drawing": f"{max(peaks) / GIB:.2f} GiB, libraries included on a CPU",
         "Device": devices.pop()[:_LONGEST],
     }

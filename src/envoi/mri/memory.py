@@ -118,6 +118,12 @@ def predicted_flop(plan: Plan, steps: int) -> float:
     return steps * fmean(counted) / looked_at
 
 
+def parameters_of(plan: Plan) -> int:
+    """How many weights a model learns."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        return sum(value.numel() for value in model_of(plan).parameters())
+
+
 def _planes(plan: Plan) -> list[tuple[Plane, ...]]:
     """Those whose slabs are of different sizes, each alone."""
     if not isinstance(plan, JointPlan):

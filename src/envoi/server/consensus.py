@@ -17,12 +17,14 @@ s(x) is linear in the answers, with coefficients that depend on the counts alone
 asked one after another, and only the sum of their shares is kept. So it is as long as images look
 alike everywhere. Where moments say that they do not (`shift`), n_k(c) is the number of images of
 the class that site k can speak for near x, and the closed form is that of a mixture of sites: a
-network has less say on images of a look that it has never seen. Each image then has coefficients
+network has less say on images of a look that it has never seen, and none has more than its images
+are worth. Each image then has coefficients
 of its own, which depend on the moments and not on the networks.
 """
 
-from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -35,18 +37,26 @@ from envoi.server.closed_form import DescriptorClassifier, log_prior
 from envoi.server.kept import Shelf
 from envoi.server.pooled import pooled_moments
 from envoi.server.shift import SiteDiscriminant, shifted_moments
-from envoi.server.teacher import Teachers
+from envoi.server.teacher import Counts, Teachers
 from envoi.server.two_way import normal_matrix
+from envoi.submission import Moments
+from envoi.types import ImageSpec
 
 # What the closed form weighs for each image behind it, and the power of the target prior: chosen
 # on skin28's validation images over five partitions of one seed; both are flat around the choice.
 MOMENTS_WEIGHT = 1.0
 PRIOR_POWER = 0.8
 _RIDGE = 1e-6
-# What may differ from site to site: nothing, all classes alike, or each class in its own way.
-Differences = Literal["none", "sites", "classes"]
 # Of all images, or of each.
 Operator = Float[Tensor, "*image class expert class"]
+
+
+class Differences(StrEnum):
+    """What may differ from site to site: nothing, all classes alike, or each in its own way."""
+
+    NONE = "none"
+    SITES = "sites"
+    CLASSES = "classes"
 
 
 class Consensus(nn.Module):
@@ -59,11 +69,15 @@ class Consensus(nn.Module):
         networks: Whether the sites' networks have a say.
         differences: Which ones are believed where moments show them (`shift`).
 
+    Where no site tells of correlations, the closed form takes features for independent, is sure of
+    everything and often wrong: it has no say beside networks (`benchmarks/silent.py`).
+
     Memory: one network's activations at a time, and one network where they lie in files; where
     sites differ, coefficients of each image, 4 (sites + 1) classes^2 bytes.
 
     Raises:
         MethodError: Neither networks nor moments have a say.
+        ValueError: There are no differences of this name.
     """
 
     operator: Tensor
@@ -76,14 +90,15 @@ class Consensus(nn.Module):
         prior_power: float = PRIOR_POWER,
         moments_weight: float = MOMENTS_WEIGHT,
         networks: bool = True,
-        differences: Differences = "classes",
+        differences: Differences | str = Differences.CLASSES,
     ) -> None:
         super().__init__()
         counts = teachers.class_counts.cpu()
         learned = teachers.learned_counts.cpu()
         if not counts.any():  # nobody tells: all sites are taken for alike
             counts = learned = torch.ones_like(counts)
-        moments = teachers.moments if moments_weight > 0 else None
+        moments = teachers.correlated_moments if networks else teachers.moments
+        moments = moments if moments_weight > 0 else None
         if moments is None and not networks:
             remedy = "Let networks answer, or let the study release feature_moments."
             raise MethodError(Problem("networks or moments", "neither", "consensus", remedy))
@@ -94,9 +109,7 @@ class Consensus(nn.Module):
         self.shift: SiteDiscriminant | None = None
         if moments is not None:
             self.closed_form = DescriptorClassifier(pooled_moments(moments, counts), teachers.image)
-            shifted = shifted_moments(moments, counts, of_classes=differences == "classes")
-            if shifted.differ and differences != "none":
-                self.shift = SiteDiscriminant(shifted, teachers.image)
+            self.shift = _shift(moments, counts, teachers.image, Differences(differences))
             said.append(moments_weight * counts.sum(dim=0, keepdim=True))
         self.networks: nn.ModuleList | Shelf = teachers.networks if networks else nn.ModuleList()
         self.counts, self.temperatures = learned, teachers.temperatures
@@ -159,6 +172,17 @@ class Consensus(nn.Module):
         totals = self._moments_weight * self._totals.to(counts)
         said = [self._networks_weight * counts, totals.expand(len(counts), 1, -1)]
         return consensus_operator(torch.cat(said, dim=1))
+
+
+def _shift(
+    moments: Sequence[Moments], counts: Counts, image: ImageSpec, believed: Differences
+) -> SiteDiscriminant | None:
+    """What sites differ by, as far as it is believed; None where nothing is."""
+    if believed is Differences.NONE:
+        return None
+    of_classes = believed is Differences.CLASSES
+    shifted = shifted_moments(moments, counts, of_classes=of_classes)
+    return SiteDiscriminant(shifted, image) if shifted.differ else None
 
 
 class _Near(NamedTuple):

@@ -15,19 +15,24 @@ Where sites differ in their class mix alone, nothing is left. Where something is
 image is one more unknown, whose prior is the sites' sizes and does not depend on the class:
 
     p(x|c) = sum_k p(k) p_k(x|c),    p_k(x|c) Gaussian around s_c + d~_k + r~_kc,
-    n_k(c, x) = n_k(c) (1/4 + 3/4 p(k|x)/p(k)).
+    n_k(c, x) = n_k(c) min(1, 1/4 + 3/4 p(k|x)/p(k)).
 
 The first is the closed form of such sites, also of classes that a site lacks; the second is how
-many images of the class a site can speak for at x. A quarter is believed to carry over to images of
-another look: site networks are not blind there.
+many images of the class a site can speak for at x, all that it has at the most. A quarter is
+believed to carry over to images of another look: site networks are not blind there.
+
+Sites that no chain of shared classes links are not compared: what is the look and what the class,
+nobody can tell. Without any correlations S is not known, and nothing is believed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from envoi.networks.descriptor import Descriptor
@@ -57,6 +62,7 @@ class ShiftedMoments:
     Attributes:
         counts: Images of each class at each site.
         ratios: D/E, how many times farther a site is from the others than chance explains.
+            0 of one that shares no class with another.
         class_ratios: The same of what a site's classes differ by beside that: D'/E'.
         means: Of each class as each site would see it, classes that it lacks included.
         covariance: Within classes, about these means.
@@ -93,7 +99,10 @@ def shifted_moments(
     class_lengths, _ = _lengths(fit.left * sizes.sqrt()[..., None], within)
     ratios = lengths / (rank * fit.variances).clamp_min(1e-12)
     class_ratios = class_lengths.sum(dim=1) / (rank * fit.free.clamp_min(_LEAST_FREE))
-    class_ratios = class_ratios if of_classes else torch.zeros_like(class_ratios)
+    if not of_classes:
+        class_ratios = torch.zeros_like(class_ratios)
+    if not any(site.has_correlations for site in moments):
+        ratios, class_ratios = torch.zeros_like(ratios), torch.zeros_like(class_ratios)
     offsets = _believed(ratios)[:, None] * fit.offsets
     means = fit.centres + offsets[:, None] + _believed(class_ratios)[:, None, None] * fit.left
     left = (own - means) * sizes.sqrt()[..., None]
@@ -111,9 +120,9 @@ class _Fit(NamedTuple):
 
     Attributes:
         centres: s, of each class.
-        offsets: d, of each site, with a mean of zero over images.
+        offsets: d, of each site, with a mean of zero over the images of all sites linked with it.
         left: r, of each class that a site has; else zero.
-        variances: Of d, for features of variance 1; all but infinite where sites share no class.
+        variances: Of d, for features of variance 1.
         free: How many classes of each site the fit leaves free.
     """
 
@@ -130,16 +139,30 @@ def _fitted(means: Float[Tensor, "site class feature"], sizes: Float[Tensor, "si
     inverse = torch.linalg.inv(normal_matrix(weights, _FIT_RIDGE))
     weighted = weights[..., None] * means
     solved = inverse @ torch.cat([weighted.sum(dim=0), weighted.sum(dim=1)])
-    share = weights.sum(dim=1)
-    centring = torch.eye(len(share), dtype=share.dtype) - share
-    common = share @ solved[classes:]
+    of_classes, of_sites = _means_of_linked(weights)
+    centring = torch.eye(len(sizes), dtype=sizes.dtype) - of_sites
     variances = (centring @ inverse[classes:, classes:] @ centring.T).diagonal() / total
-    centres, offsets = solved[:classes] + common, solved[classes:] - common
+    centres = solved[:classes] + of_classes @ solved[classes:]
+    offsets = centring @ solved[classes:]
     left = torch.where(sizes[..., None] > 0, means - centres - offsets[:, None], 0.0)
-    of_class, of_site = inverse[:classes, :classes], inverse[classes:, classes:]
-    both = of_class.diagonal() + of_site.diagonal()[:, None] + 2 * inverse[classes:, :classes]
+    own = inverse.diagonal()
+    both = own[:classes] + own[classes:, None] + 2 * inverse[classes:, :classes]
     free = torch.where(sizes > 0, 1 - weights * both, 0.0).sum(dim=1)
     return _Fit(centres, offsets, left, variances, free)
+
+
+def _means_of_linked(
+    weights: Float[Tensor, "site class"],
+) -> tuple[Float[Tensor, "class site"], Float[Tensor, "site site"]]:
+    """For each class and each site: the mean over the sites that are linked with it, by images."""
+    sites = len(weights)
+    edges = np.zeros((sum(weights.shape), sum(weights.shape)), bool)
+    edges[:sites, sites:] = weights.numpy() > 0
+    _, part = connected_components(edges, directed=False)
+    parts = torch.from_numpy(part)
+    linked = (parts[:, None] == parts[:sites]) * weights.sum(dim=1)
+    linked = linked / linked.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+    return linked[sites:], linked[:sites]
 
 
 def _lengths(
@@ -211,5 +234,5 @@ class SiteDiscriminant(nn.Module):
 
     def _spoken_for(self, looks: Float[Tensor, "batch site"]) -> Float[Tensor, "batch site class"]:
         """Images of each class that each site can speak for, by the chances of each look."""
-        say = _CARRIED_OVER + (1 - _CARRIED_OVER) * looks / self.shares
+        say = (_CARRIED_OVER + (1 - _CARRIED_OVER) * looks / self.shares).clamp_max(1)
         return self.counts * say[..., None]

@@ -173,6 +173,13 @@ class Teachers:
         whole = len(found) == len(self.members) and bool(self.class_counts.any())
         return found if whole else None
 
+    @property
+    def correlated_moments(self) -> list[Moments] | None:
+        """The moments, if any site tells how features vary together; else a Gaussian is a guess."""
+        moments = self.moments
+        told = moments is not None and any(site.has_correlations for site in moments)
+        return moments if told else None
+
     def moments_for(self, purpose: str) -> list[Moments]:
         """Moments of every site's images, for something that cannot do without.
 

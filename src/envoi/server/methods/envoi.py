@@ -15,7 +15,7 @@ do.
 from functools import partial
 
 from envoi.server.bank import Source
-from envoi.server.consensus import MOMENTS_WEIGHT, PRIOR_POWER, Consensus
+from envoi.server.consensus import MOMENTS_WEIGHT, PRIOR_POWER, Consensus, Differences
 from envoi.server.methods.from_bank import FromBank
 from envoi.server.synthesis.mixed import Mixed
 from envoi.server.synthesis.moment_images import CLASS_POWER, MomentImages, ProceduralImages
@@ -33,6 +33,7 @@ def envoi(  # noqa: PLR0913  (parts of the method, each optional)
     prior_power: float = PRIOR_POWER,
     moments_weight: float = MOMENTS_WEIGHT,
     networks: bool = True,
+    differences: Differences | str = Differences.CLASSES,
     moment_images: bool = True,
     class_power: float = CLASS_POWER,
     mixup: float = 0.0,
@@ -46,6 +47,7 @@ def envoi(  # noqa: PLR0913  (parts of the method, each optional)
         prior_power: Power of the pooled counts in the target prior.
         moments_weight: Say of the closed form for each image behind it; 0 leaves it out.
         networks: Whether the sites' networks answer.
+        differences: Which differences of sites the teacher believes, where moments show them.
         moment_images: Whether images are drawn from moments; if not, they are procedural.
         class_power: Power of the pooled counts when the classes of images are drawn.
         mixup: Share of images that are mixed with another one (`synthesis.mixed`).
@@ -54,7 +56,11 @@ def envoi(  # noqa: PLR0913  (parts of the method, each optional)
             (`synthesis.refined`); None is `REFINE_STEPS` of procedural images and 0 of others.
     """
     teacher = partial(
-        Consensus, prior_power=prior_power, moments_weight=moments_weight, networks=networks
+        Consensus,
+        prior_power=prior_power,
+        moments_weight=moments_weight,
+        networks=networks,
+        differences=differences,
     )
     source = partial(
         _source,
