@@ -4,9 +4,9 @@
 
 Each fold holds a fifth of every site's class back; sites train on the rest. Rows are the consensus
 with and without what it believes of the sites' differences (`envoi.server.shift`), and the other
-teachers. Told are, of every fold and as means, balanced accuracy on all held-back images and on each
-site's, and the mean negative log-likelihood in nats; and what believing less costs in nats, fold by
-fold, with a 95 % interval (t) of the mean.
+teachers. Told are, of every fold and as means, balanced accuracy on all held-back images and on
+each site's, and the mean negative log-likelihood in nats; and what believing less costs in nats,
+fold by fold, with a 95 % interval (t) of the mean.
 """
 
 import argparse

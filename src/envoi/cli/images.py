@@ -1,11 +1,14 @@
 """From `--data` to the images of one site, a public test set or a whole benchmark."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import NDArray
 
 from envoi.data import (
     Columns,
@@ -14,7 +17,9 @@ from envoi.data import (
     Reading,
     list_folder,
     list_table,
+    list_unlabelled,
     load_folder,
+    load_images,
     load_medmnist,
     load_table,
 )
@@ -95,6 +100,7 @@ def read_images(
     _check_choice("--split", split, (*SPLITS, None))
     permissions.reading()
     if path.suffix == ".npz" and not path.is_dir():
+        _check_unchanged(permissions)
         images = _part(load_medmnist(path, class_names=study.classes), split or own)
         images = images if rows is None else images.subset(_numbers(rows, len(images)))
     else:
@@ -103,6 +109,47 @@ def read_images(
         images = listing.read(chosen if rows is None else chosen[_numbers(rows, len(chosen))])
     check_images(images, study)
     return images
+
+
+def read_unlabelled(
+    path: Path,
+    *,
+    spec: ImageSpec,
+    class_names: tuple[str, ...],
+    split: str,
+    permissions: Permissions,
+) -> tuple[UInt8[NDArray[np.uint8], "image channel px px"], list[str]]:
+    """Images whose labels, if there are any, are not read, and their files as paths below `path`.
+
+    Raises:
+        DataError: The images are wrong, or not as `spec` says.
+        SettingsError: An option is wrong, or there is no reader for such a file.
+        StorageError: A file cannot be read.
+    """
+    _check_choice("--split", split, SPLITS)
+    reading = permissions.reading()
+    if path.suffix == ".npz" and not path.is_dir():
+        _check_unchanged(permissions)
+        images = load_images(path, None if split == "all" else split)
+        if images.shape[1:] != (spec.channels, spec.size_px, spec.size_px):
+            expected = f"{spec.channels} channels and {spec.size_px} pixels, as the student's"
+            remedy = "Prepare the images with these channels and this size."
+            raise DataError(Problem(expected, f"shape {images.shape[1:]}", path.name, remedy))
+        return images, []
+    if not path.is_dir() and path.suffix != ".csv":
+        raise _unreadable(path)
+    columns = permissions.named_columns()
+    listing = list_unlabelled(
+        path, spec=spec, class_names=class_names, columns=columns, reading=reading
+    )
+    rows = np.arange(len(listing))
+    if split != "all":
+        if listing.part is None:
+            raise _no_part(split)
+        rows = _rows(listing, split)
+    base = path if path.is_dir() else path.parent
+    files = [listing.files[row].path for row in rows]
+    return listing.read(rows).images, [os.path.relpath(file, base) for file in files]
 
 
 def read_data_set(path: Path, spec: ImageSpec, permissions: Permissions) -> DataSet:
@@ -120,6 +167,14 @@ def read_data_set(path: Path, spec: ImageSpec, permissions: Permissions) -> Data
         columns = permissions.named_columns()
         return load_table(path, spec=spec, reading=reading, columns=columns)
     raise _unreadable(path)
+
+
+def _check_unchanged(permissions: Permissions) -> None:
+    """An .npz holds arrays of one size and colour, which are taken as they are."""
+    if permissions.fit != "exact" or permissions.convert:
+        remedy = "Leave them out, and prepare the arrays with the study's channels and size."
+        expected = "no --fit and no --allow-channel-conversion with an .npz"
+        raise SettingsError(Problem(expected, "one of them", "options", remedy))
 
 
 def _check_choice(option: str, value: str | None, choices: Sequence[str | None]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from envoi.data.findings import refuse
@@ -110,7 +111,7 @@ def load_medmnist(
         StorageError: The file cannot be read.
         DataError: Arrays are missing or wrong; all problems at once.
     """
-    arrays = _arrays(path)
+    arrays = _arrays(path, _KEYS)
     refuse(problem for part in _PARTS for problem in _problems_of_part(part, arrays))
     names = tuple(class_names or _known_classes(path.stem) or _numbers(arrays))
     refuse([*_problems_of_sizes(arrays), *_problems_of_labels(arrays, names)])
@@ -118,11 +119,33 @@ def load_medmnist(
     return DataSet(name or path.stem, train, validation, test)
 
 
-def _arrays(path: Path) -> _Arrays:
-    """The six arrays, read without pickle."""
+def load_images(path: Path, part: str | None) -> UInt8[NDArray[np.uint8], "image channel px px"]:
+    """The images alone of a file of which labels, or whole parts, may be missing.
+
+    Args:
+        path: The .npz file, in all else as `load_medmnist` reads it.
+        part: `train`, `validation` or `test`; None is all that are there, in this order.
+
+    Raises:
+        StorageError: The file cannot be read.
+        DataError: There are no such images, or they are wrong; all problems at once.
+    """
+    parts = _PARTS if part is None else (_PARTS[("train", "validation", "test").index(part)],)
+    arrays = _arrays(path, tuple(f"{name}_images" for name in parts), all_of_them=False)
+    refuse(
+        problem for key, images in arrays.items() for problem in _problems_of_images(key, images)
+    )
+    refuse(_problems_of_sizes(arrays))
+    return np.concatenate([_pixels(images) for images in arrays.values()])
+
+
+def _arrays(path: Path, keys: tuple[str, ...], *, all_of_them: bool = True) -> _Arrays:
+    """The named arrays, read without pickle."""
     try:
         with path.open("rb") as handle:
-            return _members(np.load(handle, allow_pickle=False), path)
+            return _members(
+                np.load(handle, allow_pickle=False), path, keys, all_of_them=all_of_them
+            )
     except _DAMAGES as err:
         raise _refused("a damaged file", path) from err
     except OSError as err:
@@ -145,29 +168,25 @@ def _begins_like_a_pickle(path: Path) -> bool:
         return handle.read(1) == b"\x80"
 
 
-def _members(file: Any, path: Path) -> _Arrays:  # noqa: ANN401  (whatever NumPy makes of a file)
+def _members(
+    file: Any,  # noqa: ANN401  (whatever NumPy makes of a file)
+    path: Path,
+    keys: tuple[str, ...],
+    *,
+    all_of_them: bool,
+) -> _Arrays:
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise _refused("a single array", path)
-    missing = [key for key in _KEYS if key not in file.files]
-    if missing:
+    missing = [key for key in keys if key not in file.files]
+    if missing and (all_of_them or len(missing) == len(keys)):
         raise _refused(f"a file without {', '.join(missing)}", path)
-    return {key: file[key] for key in _KEYS}
+    return {key: file[key] for key in keys if key in file.files}
 
 
 def _problems_of_part(part: str, arrays: _Arrays) -> Iterator[Problem]:
     """Wrong kinds and shapes, looked at without the other parts."""
     images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
-    shape, found = images.shape, f"{images.dtype} of shape {images.shape}"
-    where = f"{part}_images"
-    remedy = "Convert the images explicitly."
-    if images.dtype != np.uint8:
-        yield Problem("uint8 pixels", found, where, remedy)
-    if images.ndim not in {3, 4} or shape[1] != shape[2]:
-        yield Problem("square images, 3 or 4 axes", found, where, remedy)
-    elif images.ndim == 4 and shape[3] not in {1, 3}:
-        yield Problem("1 or 3 channels on the last axis", found, where, remedy)
-    if not images.size:
-        yield Problem("at least one image", found, where, "Give a file with all three splits.")
+    yield from _problems_of_images(f"{part}_images", images)
     count = len(images) if images.ndim else 0
     found = f"{labels.dtype} of shape {labels.shape}"
     where = f"{part}_labels"
@@ -180,8 +199,22 @@ def _problems_of_part(part: str, arrays: _Arrays) -> Iterator[Problem]:
         yield Problem("whole numbers", found, where, "Convert the labels explicitly.")
 
 
+def _problems_of_images(where: str, images: NDArray[Any]) -> Iterator[Problem]:
+    shape, found = images.shape, f"{images.dtype} of shape {images.shape}"
+    remedy = "Convert the images explicitly."
+    if images.dtype != np.uint8:
+        yield Problem("uint8 pixels", found, where, remedy)
+    if images.ndim not in {3, 4} or shape[1] != shape[2]:
+        yield Problem("square images, 3 or 4 axes", found, where, remedy)
+    elif images.ndim == 4 and shape[3] not in {1, 3}:
+        yield Problem("1 or 3 channels on the last axis", found, where, remedy)
+    if not images.size:
+        yield Problem("at least one image", found, where, "Give a file with all three splits.")
+
+
 def _problems_of_sizes(arrays: _Arrays) -> Iterator[Problem]:
-    shapes = {part: arrays[f"{part}_images"].shape[1:] for part in _PARTS}
+    named = {part: arrays.get(f"{part}_images") for part in _PARTS}
+    shapes = {part: images.shape[1:] for part, images in named.items() if images is not None}
     if len(set(shapes.values())) > 1:
         found = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
         remedy = "Resample the images explicitly."
@@ -215,9 +248,13 @@ def _numbers(arrays: _Arrays) -> tuple[str, ...]:
 
 def _image_set(part: str, arrays: _Arrays, names: tuple[str, ...]) -> ImageSet:
     images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+    return ImageSet(_pixels(images), labels.reshape(-1).astype(np.int64), names)
+
+
+def _pixels(images: NDArray[Any]) -> UInt8[NDArray[np.uint8], "image channel px px"]:
+    """Channels before rows."""
     pixels = images[..., None] if images.ndim == 3 else images
-    pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-    return ImageSet(pixels, labels.reshape(-1).astype(np.int64), names)
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
 
 
 def _refused(found: str, path: Path) -> DataError:

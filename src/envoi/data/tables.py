@@ -75,7 +75,7 @@ def list_table(
     """
     table = read_table(path, columns or Columns())
     names, labels, problems = _classes(table, class_names)
-    files, misplaced = _picture_files(table, root or path.parent)
+    files, misplaced = picture_files(table, root or path.parent)
     patients = None if table.patients is None else _codes(table.patients)
     splits = table.splits
     return Listing(
@@ -133,7 +133,7 @@ def _problems_of_classes(names: tuple[str, ...], labels: Indices) -> Iterator[Pr
         yield Problem("at least two classes", f"{len(names)}", "table, labels", remedy)
 
 
-def _picture_files(table: Table, root: Path) -> tuple[list[PictureFile], list[Problem]]:
+def picture_files(table: Table, root: Path) -> tuple[list[PictureFile], list[Problem]]:
     """The files by line, and which of them lie elsewhere or come twice."""
     # Links are not followed: whoever may put one below the root decides where it leads.
     base = Path(os.path.normpath(root))
