@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.text import Text
 from typer.testing import CliRunner
 
 from envoi.cli import app
@@ -19,8 +20,8 @@ KEYS = {site: generate_key() for site in ("north", "south")}
 COMMON = ["--study", "study.toml", "--folder", "server"]
 
 
-def run(*arguments):
-    return runner.invoke(app, [str(argument) for argument in arguments])
+def run(*arguments, **environment):
+    return runner.invoke(app, [str(argument) for argument in arguments], env=environment)
 
 
 def study_of(**changes):
@@ -129,3 +130,37 @@ def test_what_is_missing_ends_in_a_line(place):
     found = run("server", "status", *COMMON)
     assert found.exit_code == 3
     assert "start a new folder: all sites send again" in found.stderr
+
+
+def in_terminal(*arguments, columns):
+    """Run as in a terminal of so many columns, without colours."""
+    return run(*arguments, TTY_COMPATIBLE="1", NO_COLOR="1", TERM="xterm", COLUMNS=str(columns))
+
+
+def test_in_a_narrow_terminal_names_are_whole_and_reasons_stand_under_the_table(place):
+    send(place / "inbox" / "1.st", study_of(), "north")
+    name = "submission-of-the-hospital-of-the-south-second-try.safetensors"
+    (place / "inbox" / name).write_text("hello")
+    (place / "inbox" / "copy.st").write_bytes((place / "inbox" / "1.st").read_bytes())
+    found = in_terminal("server", "collect", "inbox", *COMMON, columns=80)
+    assert found.exit_code == 0, found.stderr
+    assert "\u2026" not in found.output
+    lines = [line.rstrip() for line in Text.from_ansi(found.output).plain.splitlines()]
+    assert max(map(len, lines)) <= 80
+    reason = lines[lines.index(f"{name}:") + 1 :]
+    assert reason[0].startswith("  expected a submission, found no submission but text. Take it")
+    assert len(reason[0]) > 60
+    assert "reason" not in found.output
+    assert "ignored: copy.st: the same bytes as 1.st" in lines
+    assert "1 of 2 sites: north" in lines
+    assert "missing: south" in lines
+
+
+def test_a_wide_terminal_and_a_narrow_one_with_nothing_to_explain_keep_one_table(place):
+    send(place / "inbox" / "1.st", study_of(), "north")
+    found = in_terminal("server", "collect", "inbox", *COMMON, columns=80)
+    assert "reason" in found.output
+    (place / "inbox" / "note.txt").write_text("hello")
+    found = in_terminal("server", "collect", "inbox", *COMMON, columns=140)
+    assert "reason" in found.output
+    assert "note.txt:" not in found.output

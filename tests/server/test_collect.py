@@ -4,6 +4,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import envoi.server.arrival
 import envoi.server.collect
@@ -23,6 +25,7 @@ from envoi.submission import (
     TrainingCard,
     generate_key,
     public_text,
+    save_key,
     submission_bytes,
     write_submission,
     write_withdrawal,
@@ -30,6 +33,10 @@ from envoi.submission import (
 
 KEYS = {site: generate_key() for site in ("north", "south", "west")}
 CLASSES = ("a", "b")
+SIZE = (
+    "Copy the file again; if its size stays, it belongs to another study: compare digests with "
+    "the site (`envoi study check`)."
+)
 
 
 class Killed(BaseException):
@@ -108,7 +115,7 @@ def test_good_files_are_received_under_any_name_and_bad_ones_refused(inbox, fold
     assert (folder / "accepted" / "north-1.safetensors").read_bytes() == wanted
     refused = next(entry for entry in ledger.entries if entry.state is State.REFUSED)
     assert (refused.file, refused.site, refused.bytes) == ("notes.txt", None, 5)
-    assert refused.reason.startswith(f"expected {len(wanted)} bytes, found 5 bytes.")
+    assert refused.reason.startswith("expected a submission, found no submission but text. Take")
     assert "notes.txt" not in refused.reason
     now = standing(ledger, STUDY)
     assert (now.received, now.missing, now.ready) == (("north", "south"), ("west",), True)
@@ -180,7 +187,28 @@ def test_a_newer_file_supersedes_and_an_older_one_is_a_replay(inbox, folder, tmp
 def test_the_same_content_under_two_names_counts_once(inbox, folder):
     whole = send(inbox / "a", "north")
     (inbox / "b").write_bytes(whole)
-    assert seen(collect(inbox, folder, study=STUDY)) == {("a", 1): "received"}
+    ledger = collect(inbox, folder, study=STUDY)
+    assert seen(ledger) == {("a", 1): "received"}
+    assert ledger.ignored == ("b: the same bytes as a",)
+    assert collect(inbox, folder, study=STUDY) == ledger
+
+
+def test_content_that_was_accepted_earlier_is_told_under_its_new_name(inbox, folder):
+    send(inbox / "a", "north", 1)
+    collect(inbox, folder, study=STUDY)
+    (inbox / "a").rename(inbox / "new\x1bname")
+    send(inbox / "b", "north", 2)
+    ledger = collect(inbox, folder, study=STUDY)
+    assert seen(ledger) == {("a", 1): "superseded", ("b", 2): "received"}
+    assert ledger.ignored == ("new?name: the same bytes as a",)
+
+
+def test_of_two_equal_files_that_are_refused_the_second_is_told(inbox, folder):
+    for name in ("a", "b"):
+        (inbox / name).write_text("hello")
+    ledger = collect(inbox, folder, study=STUDY)
+    assert seen(ledger) == {("a", None): "refused"}
+    assert ledger.ignored == ("b: the same bytes as a",)
 
 
 def test_a_site_withdraws_and_may_come_back_with_a_higher_number(inbox, folder):
@@ -244,7 +272,8 @@ def test_a_giant_file_is_refused_unread(inbox, folder, monkeypatch):
     ledger = collect(inbox, folder, study=STUDY)
     (entry,) = ledger.entries
     assert entry.state is State.REFUSED
-    assert entry.reason == f"expected at most {limit} bytes, found {1 << 40}. It was not read."
+    wanted = f"expected at most {limit} bytes, found {1 << 40} bytes, too many to be read. {SIZE}"
+    assert entry.reason == wanted
     assert collect(inbox, folder, study=STUDY) == ledger
     with (inbox / "giant").open("ab") as file:
         file.truncate(1 << 41)
@@ -254,7 +283,100 @@ def test_a_giant_file_is_refused_unread(inbox, folder, monkeypatch):
 def test_a_giant_notice_is_refused_unread(inbox, folder):
     (inbox / "n.withdrawal.json").write_text(" " * 10_000)
     (entry,) = collect(inbox, folder, study=STUDY).entries
-    assert "It was not read" in entry.reason
+    assert "too many to be read. Ask the site to write the notice again" in entry.reason
+
+
+@pytest.mark.parametrize("is_larger", [False, True])
+def test_a_submission_of_another_study_is_told_as_such(inbox, folder, is_larger):
+    grey, colour = STUDY, study_of(image={"channels": 3, "size_px": 8})
+    ours, other = (grey, colour) if is_larger else (colour, grey)
+    whole = send(inbox / "a", "north", study=other)
+    size = submission_bytes(ours, "resnet10-small")
+    assert (len(whole) > size) == is_larger
+    (entry,) = collect(inbox, folder, study=ours).entries
+    assert f"{size} bytes, found {len(whole)} bytes" in entry.reason
+    assert entry.reason.endswith(SIZE)
+
+
+@pytest.mark.parametrize("count", [0, 5, 20, 5000])
+def test_an_unfinished_copy_is_to_be_copied_again(inbox, folder, count):
+    whole = send(inbox / "a", "north")
+    (inbox / "a").write_bytes(whole[:count])
+    (entry,) = collect(inbox, folder, study=STUDY).entries
+    assert entry.reason.endswith(SIZE)
+
+
+def test_a_copy_that_is_still_zeros_is_to_be_copied_again(inbox, folder):
+    (inbox / "a").write_bytes(bytes(5000))
+    (entry,) = collect(inbox, folder, study=STUDY).entries
+    assert entry.reason.endswith(SIZE)
+
+
+@pytest.mark.parametrize("name", ["north.key", "note.txt", "n.withdrawal.json"])
+def test_a_private_key_is_told_whatever_its_name(inbox, folder, name):
+    save_key(inbox / name, KEYS["north"])
+    (entry,) = collect(inbox, folder, study=STUDY).entries
+    assert entry.state is State.REFUSED
+    assert entry.reason.startswith(
+        "expected a submission, found a private key. Delete it from here and have the site make a "
+        "new one with `envoi site keygen`"
+    )
+    assert list((folder / ".incoming").iterdir()) == []
+
+
+def test_a_key_of_an_unknown_form_is_told_by_its_name(inbox, folder):
+    (inbox / "North.KEY").write_bytes(bytes(range(48)))
+    (entry,) = collect(inbox, folder, study=STUDY).entries
+    assert "found a private key" in entry.reason
+
+
+def test_no_more_than_a_private_key_is_told_as_one(inbox, folder):
+    whole = send(inbox / "good.key", "north")
+    (inbox / "half.key").write_bytes(whole[:5000])
+    (inbox / "public.key").write_text(public_text(KEYS["north"]))
+    good, half, public = collect(inbox, folder, study=STUDY).entries
+    assert good.state is State.RECEIVED
+    assert half.reason.endswith(SIZE)
+    assert "found no submission but text" in public.reason
+
+
+@pytest.mark.parametrize("count", [20, 500_000])
+def test_a_model_is_no_submission_small_or_large(inbox, folder, count):
+    save_file({"layer": torch.zeros(count)}, inbox / "student.safetensors", {"card": "{}"})
+    (entry,) = collect(inbox, folder, study=STUDY).entries
+    assert entry.reason == (
+        "expected a submission, found no submission but a model, or other tensors. Take it out of "
+        "the inbox; a site sends the file that `envoi site submit` writes."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"[study]\nname = 'Z\xc3\xbcrich'\n", "text"),
+        (b"hello", "text"),
+        (b"hello\r\n" * 100_000, "text"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a file of another kind"),
+        (b"PK\x03\x04" * 200_000, "a file of another kind"),
+    ],
+)
+def test_files_of_other_kinds_are_no_submission(inbox, folder, content, kind):
+    (inbox / "a").write_bytes(content)
+    (entry,) = collect(inbox, folder, study=STUDY).entries
+    assert entry.reason.startswith(f"expected a submission, found no submission but {kind}. Take")
+
+
+def test_a_notice_under_another_name_works_once_it_is_renamed(inbox, folder):
+    send(inbox / "a", "north", 1)
+    take_back(inbox / "n.json", "north", 1)
+    ledger = collect(inbox, folder, study=STUDY)
+    assert [entry.site for entry in ledger.current()] == ["north"]
+    wanted = "found a withdrawal notice. Give it a name that ends in .withdrawal.json."
+    assert ledger.entries[-1].reason.endswith(wanted)
+    (inbox / "n.json").rename(inbox / "n.withdrawal.json")
+    ledger = collect(inbox, folder, study=STUDY)
+    assert seen(ledger) == {("a", 1): "withdrawn", ("n.withdrawal.json", 1): "withdrawn"}
+    assert collect(inbox, folder, study=STUDY) == ledger
 
 
 def test_hidden_and_unfinished_files_folders_links_and_pipes_are_passed_over(inbox, folder):
@@ -468,6 +590,25 @@ def test_a_damaged_ledger_is_refused(folder, text):
     folder.mkdir()
     (folder / "ledger.json").write_text(text)
     with pytest.raises(StorageError, match="Restore it from a backup"):
+        load_ledger(folder)
+
+
+@pytest.mark.parametrize("text", ["", '{"x":', '{"study": "0", "entries": [{"fi'])
+def test_a_ledger_cut_short_is_told_as_damaged(folder, text):
+    folder.mkdir()
+    (folder / "ledger.json").write_text(text)
+    with pytest.raises(StorageError, match="expected a ledger, found a damaged file") as caught:
+        load_ledger(folder)
+    assert "version" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("{}", "1 wrong field"), ('{"study": 1, "entries": 2}', "2 wrong fields")]
+)
+def test_a_ledger_of_other_fields_is_told_as_another_version(folder, text, found):
+    folder.mkdir()
+    (folder / "ledger.json").write_text(text)
+    with pytest.raises(StorageError, match=rf"a ledger of this version, found {found}\."):
         load_ledger(folder)
 
 

@@ -279,7 +279,7 @@ def test_likelihoods_and_local_counts_are_those_of_the_mixture():
     np.testing.assert_allclose(difference, difference[:, :1].repeat(3, axis=1), atol=1e-3)
     looks = logsumexp(told + np.log(mix), axis=2)
     looks = np.exp(looks - logsumexp(looks, axis=0))
-    say = np.minimum(1, 0.25 + 0.75 * looks / shares[:, None])
+    say = 0.25 + 0.75 * looks / shares[:, None]
     wanted = say.T[..., None] * sizes
     np.testing.assert_allclose(local.counts.numpy(), wanted, atol=0.1, rtol=1e-3)
 

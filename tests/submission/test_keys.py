@@ -36,6 +36,8 @@ def test_a_key_is_never_overwritten(tmp_path, key, other_key):
     link.symlink_to(tmp_path / "nowhere")
     with pytest.raises(StorageError, match="a file that a new key would destroy"):
         save_key(link, key)
+    with pytest.raises(StorageError, match="expected a file, found a folder of that name"):
+        save_key(tmp_path, key)
 
 
 def test_files_that_hold_no_key(tmp_path, key):

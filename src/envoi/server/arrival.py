@@ -11,7 +11,16 @@ from pathlib import Path
 
 from envoi.errors import Problem, StorageError, SubmissionError
 from envoi.files import file_digest, writing
-from envoi.server.inbox import NOTICE_SUFFIX, blocks, bounded_digest, opened
+from envoi.server.inbox import (
+    BEGINNING_BYTES,
+    NOTICE_SUFFIX,
+    blocks,
+    bounded_digest,
+    is_notice,
+    is_private_key,
+    opened,
+    other_kind,
+)
 from envoi.server.ledger import (
     ACCEPTED,
     INCOMING,
@@ -26,7 +35,16 @@ from envoi.server.ledger import (
 )
 from envoi.study import Study
 from envoi.submission import largest_submission_bytes, open_submission, open_withdrawal
+from envoi.submission.refusal import OTHER_SIZE
+from envoi.submission.withdrawal import REMEDY as NOTICE_AGAIN
 from envoi.submission.withdrawal import SIZE_LIMIT as NOTICE_BYTES
+
+_EXPOSED = (
+    "Delete it from here and have the site make a new one with `envoi site keygen`: whoever saw "
+    "this one can sign as the site."
+)
+_RENAME = f"Give it a name that ends in {NOTICE_SUFFIX}."
+_FOREIGN = "Take it out of the inbox; a site sends the file that `envoi site submit` writes."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +74,27 @@ class Arrival:
             status = os.fstat(file.fileno())
             if status.st_size > self._limit:
                 key = f"unread: {self._name}, {status.st_size} bytes, {status.st_mtime_ns}"
-                entry = self._too_large(key, status.st_size)
-                return ledger if ledger.knows(key, late=False) else self._saved(ledger, entry)
-            if ledger.knows(bounded_digest(file, self._limit), late=self.late):
-                return ledger
+                if ledger.known(key, late=False):
+                    return ledger
+                beginning = file.read(BEGINNING_BYTES)
+                return self._saved(ledger, self._too_large(key, status.st_size, beginning))
+            old = ledger.known(bounded_digest(file, self._limit), late=self.late)
+            if old and not self._renames(old):
+                return self._repeating(old, ledger)
             copy = self._copied(file)
         arrived = datetime.fromtimestamp(status.st_ctime, UTC)
         return self._saved(ledger, self._judged(copy, arrived, ledger))
+
+    def _repeating(self, old: Entry, ledger: Ledger) -> Ledger:
+        """Its content was judged before: told unless it is that very file."""
+        if old.file == self._name:
+            return ledger
+        return ledger.ignoring(self.path.name, f"the same bytes as {old.file}")
+
+    def _renames(self, old: Entry) -> bool:
+        """Whether this is a notice that was refused under a name of no notice."""
+        is_other = old.file != self._name and not old.file.endswith(NOTICE_SUFFIX)
+        return self._is_notice and is_other and old.state is State.REFUSED
 
     def _judged(self, copy: Path, arrived: datetime, ledger: Ledger) -> Entry:
         """What becomes of the verified, or refused, copy."""
@@ -83,9 +115,9 @@ class Arrival:
                 return replace(found, state=State.WITHDRAWN, reason=reason)
             sent = open_submission(copy, study=self.study, received=ledger.highest())
         except SubmissionError as err:
-            problem = err.problems[0]
-            text = f"expected {problem.expected}, found {problem.found}. {problem.remedy}"
-            return replace(found, reason=printable(text, REASON_LIMIT))
+            with copy.open("rb") as file:
+                beginning = file.read(BEGINNING_BYTES)
+            return replace(found, reason=self._reason(err.problems[0], beginning))
         found = replace(found, site=sent.site, sequence=sent.sequence)
         deadline = self.study.deadline
         if deadline is not None and arrived > deadline and not self.late:
@@ -110,9 +142,22 @@ class Arrival:
                 target.write(block)
         return copy
 
-    def _too_large(self, key: str, size: int) -> Entry:
-        reason = f"expected at most {self._limit} bytes, found {size}. It was not read."
+    def _too_large(self, key: str, size: int, beginning: bytes) -> Entry:
+        expected, found = f"at most {self._limit} bytes", f"{size} bytes, too many to be read"
+        remedy = NOTICE_AGAIN if self._is_notice else OTHER_SIZE
+        reason = self._reason(Problem(expected, found, self._name, remedy), beginning)
         return Entry(self._name, key, None, None, State.REFUSED, reason, size)
+
+    def _reason(self, problem: Problem, beginning: bytes) -> str:
+        """Why the file is refused: `problem`, unless it plainly is something else."""
+        expected, found, remedy = problem.expected, problem.found, problem.remedy
+        if is_private_key(beginning, self.path.name):
+            expected, found, remedy = "a submission", "a private key", _EXPOSED
+        elif not self._is_notice and is_notice(beginning):
+            expected, found, remedy = "a submission", "a withdrawal notice", _RENAME
+        elif not self._is_notice and (kind := other_kind(beginning)):
+            expected, found, remedy = "a submission", f"no submission but {kind}", _FOREIGN
+        return printable(f"expected {expected}, found {found}. {remedy}", REASON_LIMIT)
 
     @property
     def _name(self) -> str:

@@ -54,7 +54,7 @@ def collect(inbox: Path, folder: Path, *, study: Study, late: bool = False) -> L
 
     Args:
         inbox: Where files arrive. Hidden and unfinished files, sub-folders and links are
-            passed over.
+            passed over, and so is a second file of the same bytes.
         folder: The server's folder for this study; made if need be.
         study: Judges the files.
         late: Take files that arrived after the deadline. A file arrived when this machine last
@@ -67,16 +67,16 @@ def collect(inbox: Path, folder: Path, *, study: Study, late: bool = False) -> L
     """
     files, ignored = listed(inbox, folder)
     with _locked(folder):
-        ledger = _recovered(folder, study)
+        ledger = replace(_recovered(folder, study), ignored=tuple(ignored))
         for path in files:
             try:
                 ledger = Arrival(path, folder, study, late).noted_in(ledger)
             except StorageError:
                 raise
             except OSError as err:
-                ignored.append(f"{printable(path.name, NAME_LIMIT)}: {err.strerror}")
+                ledger = ledger.ignoring(path.name, err.strerror or "an error of the disk")
         _sweep(folder, ledger)
-    return replace(ledger, ignored=tuple(ignored))
+    return ledger
 
 
 def withdraw(folder: Path, site: str, *, study: Study) -> Ledger:

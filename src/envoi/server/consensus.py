@@ -17,8 +17,7 @@ s(x) is linear in the answers, with coefficients that depend on the counts alone
 asked one after another, and only the sum of their shares is kept. So it is as long as images look
 alike everywhere. Where moments say that they do not (`shift`), n_k(c) is the number of images of
 the class that site k can speak for near x, and the closed form is that of a mixture of sites: a
-network has less say on images of a look that it has never seen, and none has more than its images
-are worth. Each image then has coefficients
+network has less say on images of a look that it has never seen. Each image then has coefficients
 of its own, which depend on the moments and not on the networks.
 """
 

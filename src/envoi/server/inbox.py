@@ -1,4 +1,8 @@
-"""The inbox: which files are looked at, and how a stranger's file is read safely."""
+"""The inbox: which files are looked at, and how a stranger's file is read safely.
+
+Of a file that was refused it can be said what it is instead of a submission. That is a help to
+people and no check: it looks at the first bytes and at the name alone.
+"""
 
 import hashlib
 import os
@@ -15,6 +19,14 @@ NOTICE_SUFFIX = ".withdrawal.json"
 _UNFINISHED_SUFFIXES = (".part", ".partial", ".filepart", ".crdownload", ".tmp", ".temp", "~")
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BLOCK_BYTES = 1 << 20
+BEGINNING_BYTES = 4096
+_KEY_SUFFIX = ".key"
+_PRIVATE, _PUBLIC = b"PRIVATE KEY-----", (b"-----BEGIN PUBLIC KEY", b"ed25519:")
+_NOTICE = b'{"notice":'
+# A safetensors file is eight bytes of length and a header; a submission's starts with its manifest.
+_LENGTH_BYTES = 8
+_SUBMISSION = b'{"__metadata__":{"manifest":'
+_CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r")
 
 
 def listed(inbox: Path, folder: Path) -> tuple[list[Path], list[str]]:
@@ -83,3 +95,37 @@ def bounded_digest(file: FileIO, limit: int) -> str:
     for block in blocks(file, limit):
         found.update(block)
     return found.hexdigest()
+
+
+def is_private_key(beginning: bytes, name: str) -> bool:
+    """Whether a refused file is a site's private key, by its PEM frame or its name."""
+    if _PRIVATE in beginning:
+        return True
+    is_other = _may_be_submission(beginning) or beginning.startswith(_PUBLIC)
+    return name.lower().endswith(_KEY_SUFFIX) and not (beginning and is_other)
+
+
+def is_notice(beginning: bytes) -> bool:
+    """Whether a refused file is a withdrawal notice."""
+    return beginning.startswith(_NOTICE)
+
+
+def other_kind(beginning: bytes) -> str | None:
+    """What a refused file is if it is no submission, not even a damaged or unfinished one."""
+    if _may_be_submission(beginning):
+        return None
+    if not _CONTROL.intersection(beginning):
+        return "text"
+    if beginning[_LENGTH_BYTES:].startswith(b"{"):
+        return "a model, or other tensors"
+    return "a file of another kind"
+
+
+def _may_be_submission(beginning: bytes) -> bool:
+    """A copy may be cut anywhere, or be zeros that are filled in later."""
+    if not beginning.strip(b"\0"):
+        return True
+    header = beginning[_LENGTH_BYTES : _LENGTH_BYTES + len(_SUBMISSION)]
+    if header:
+        return _SUBMISSION.startswith(header)
+    return bool(_CONTROL.intersection(beginning))

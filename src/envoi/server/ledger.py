@@ -102,10 +102,16 @@ class Ledger:
                 highest[entry.site] = max(entry.sequence, highest.get(entry.site, 0))
         return highest
 
-    def knows(self, digest: str, *, late: bool) -> bool:
-        """Whether content has been judged for good; `late` files may be taken now."""
+    def known(self, digest: str, *, late: bool) -> Entry | None:
+        """The file of this content that was judged for good; `late` files may be taken now."""
         again = {Retry.PRESENT, Retry.LATE} if late else {Retry.PRESENT}
-        return any(old.digest == digest and old.retry not in again for old in self.entries)
+        found = (old for old in self.entries if old.digest == digest and old.retry not in again)
+        return next(found, None)
+
+    def ignoring(self, file: str, reason: str) -> "Ledger":
+        """With one more file that was passed over."""
+        line = f"{printable(file, NAME_LIMIT)}: {reason}"
+        return replace(self, ignored=(*self.ignored, line))
 
     def adding(self, entry: Entry) -> "Ledger":
         """With one more file; a received one supersedes what its site sent before.
@@ -183,10 +189,8 @@ def load_ledger(folder: Path) -> Ledger:
     try:
         return TypeAdapter(Ledger).validate_json(text)
     except ValidationError as err:
-        found = f"{err.error_count()} wrong fields"
-        raise StorageError(
-            Problem("a ledger of this version", found, LEDGER, "Restore it from a backup.")
-        ) from err
+        remedy = "Restore it from a backup, or collect into a new folder."
+        raise StorageError(_problem_of(err, remedy)) from err
 
 
 def save_ledger(folder: Path, ledger: Ledger) -> None:
@@ -220,6 +224,15 @@ def printable(text: str, limit: int) -> str:
     """`text` from a stranger, fit for a terminal and a table: no control characters, bounded."""
     clean = "".join(char if char.isprintable() else "?" for char in text[: limit + 1])
     return clean if len(clean) <= limit else f"{clean[: limit - 3]}..."
+
+
+def _problem_of(err: ValidationError, remedy: str) -> Problem:
+    """Damage and another version are told apart: a file cut short is no JSON any more."""
+    faults = err.errors(include_input=False, include_url=False)
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return Problem("a ledger", "a damaged file (no valid JSON)", LEDGER, remedy)
+    found = "1 wrong field" if len(faults) == 1 else f"{len(faults)} wrong fields"
+    return Problem("a ledger of this version", found, LEDGER, remedy)
 
 
 def _replaced(old: Entry, new: Entry) -> bool:

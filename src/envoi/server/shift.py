@@ -15,11 +15,12 @@ Where sites differ in their class mix alone, nothing is left. Where something is
 image is one more unknown, whose prior is the sites' sizes and does not depend on the class:
 
     p(x|c) = sum_k p(k) p_k(x|c),    p_k(x|c) Gaussian around s_c + d~_k + r~_kc,
-    n_k(c, x) = n_k(c) min(1, 1/4 + 3/4 p(k|x)/p(k)).
+    n_k(c, x) = n_k(c) (1/4 + 3/4 p(k|x)/p(k)).
 
 The first is the closed form of such sites, also of classes that a site lacks; the second is how
-many images of the class a site can speak for at x, all that it has at the most. A quarter is
-believed to carry over to images of another look: site networks are not blind there.
+many images of the class a site can speak for at x, beside the N(c) of the closed form: n_k(c) in
+the mean over images of all looks, more near its own and less elsewhere. A quarter is believed to
+carry over to images of another look: site networks are not blind there.
 
 Sites that no chain of shared classes links are not compared: what is the look and what the class,
 nobody can tell. Without any correlations S is not known, and nothing is believed.
@@ -234,5 +235,5 @@ class SiteDiscriminant(nn.Module):
 
     def _spoken_for(self, looks: Float[Tensor, "batch site"]) -> Float[Tensor, "batch site class"]:
         """Images of each class that each site can speak for, by the chances of each look."""
-        say = (_CARRIED_OVER + (1 - _CARRIED_OVER) * looks / self.shares).clamp_max(1)
+        say = _CARRIED_OVER + (1 - _CARRIED_OVER) * looks / self.shares
         return self.counts * say[..., None]

@@ -14,6 +14,7 @@ from envoi.submission.layout import (
 )
 from envoi.submission.manifest import Manifest
 from envoi.types import ImageSpec
+from envoi.wording import counted
 
 _FORMATS = {
     "fp32": "in full precision (fp32)",
@@ -140,8 +141,9 @@ def _training(manifest: Manifest, asked: TrainingSettings | None) -> list[str]:
     accuracy = card.validation_accuracy
     told = "unknown" if accuracy is None else f"{accuracy:.2f} (two decimals)"
     line = (
-        f"How it was trained: {card.epochs} epochs on {card.images} images (by the counts "
-        f"above); accuracy on the site's own validation images: {told}."
+        f"How it was trained: {counted(card.epochs, 'epoch')} on "
+        f"{counted(card.images, 'image')} (by the counts above); accuracy on the site's own "
+        f"validation images: {told}."
     )
     trained = card.settings or asked
     mix = [] if trained is None else [_class_mix(trained.mix_power)]

@@ -30,9 +30,12 @@ def save_key(path: Path, key: Ed25519PrivateKey) -> None:
     """Write `key` as PKCS #8 PEM, readable by its owner alone.
 
     Raises:
-        StorageError: There is a file already (a lost key cannot be made again), or the folder
-            cannot be written.
+        StorageError: There is a file already (a lost key cannot be made again) or a folder, or the
+            folder cannot be written.
     """
+    if path.is_dir():
+        remedy = "Name a file in it, or another one."
+        raise StorageError(Problem("a file", "a folder of that name", path.name, remedy))
     if path.exists() or path.is_symlink():
         raise StorageError(
             Problem(

@@ -33,7 +33,7 @@ from envoi.submission.layout import (
 from envoi.submission.manifest import Manifest
 from envoi.submission.moments import Moments, problem_of_moments
 from envoi.submission.quantise import decoded
-from envoi.submission.refusal import refused
+from envoi.submission.refusal import OTHER_SIZE, refused
 from envoi.submission.values import problem_of_values
 from envoi.submission.verify import verified_manifest
 from envoi.submission.write import bytes_of
@@ -167,8 +167,7 @@ def _of_size(source: Intake, layouts: Mapping[str, Layout]) -> dict[str, Layout]
     if not possible:
         sizes = sorted({plan.file_bytes for plan in layouts.values()})
         expected = " or ".join(f"{size}" for size in sizes)
-        remedy = "Copy the file again; if that does not help, ask the site to write it again."
-        raise refused(source.where, f"{expected} bytes", f"{source.size} bytes", remedy)
+        raise refused(source.where, f"{expected} bytes", f"{source.size} bytes", OTHER_SIZE)
     return possible
 
 

@@ -10,6 +10,10 @@ from envoi.errors import Problem, SubmissionError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 _LIMIT = 60
+OTHER_SIZE = (
+    "Copy the file again; if its size stays, it belongs to another study: compare digests with "
+    "the site (`envoi study check`)."
+)
 
 
 def shown(value: object) -> str:

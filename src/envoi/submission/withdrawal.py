@@ -23,7 +23,7 @@ from envoi.submission.write import check_signer
 
 SIGNING_DOMAIN = b"envoi withdrawal v1\n"
 SIZE_LIMIT = 2048
-_REMEDY = "Ask the site to write the notice again with `envoi site withdraw`."
+REMEDY = "Ask the site to write the notice again with `envoi site withdraw`."
 
 
 class _Notice(BaseModel):
@@ -71,14 +71,14 @@ def open_withdrawal(path: Path, *, study: Study) -> Withdrawal:
         where = source.where
         if not 0 < source.size <= SIZE_LIMIT:
             found = f"{source.size} bytes"
-            raise refused(where, f"at most {SIZE_LIMIT} bytes", found, _REMEDY)
+            raise refused(where, f"at most {SIZE_LIMIT} bytes", found, REMEDY)
         content = source.read(source.size)
         source.require_end()
     notice, signature = _parsed(content, where)
     message = SIGNING_DOMAIN + _text(notice).encode()
     check_signature(study, site=notice.site, message=message, signature=signature, where=where)
     if notice.study != study.digest:
-        raise refused(where, "a notice of this study", "one of another study", _REMEDY)
+        raise refused(where, "a notice of this study", "one of another study", REMEDY)
     return Withdrawal(notice.site, notice.sequence)
 
 
@@ -86,16 +86,16 @@ def _parsed(content: bytes, where: str) -> tuple[_Notice, str]:
     try:
         document = strict_json.parse(content)
     except strict_json.JsonError as err:
-        raise refused(where, "a withdrawal notice", str(err), _REMEDY) from err
+        raise refused(where, "a withdrawal notice", str(err), REMEDY) from err
     if not isinstance(document, dict) or document.keys() != {"notice", "signature"}:
-        raise refused(where, "a notice and a signature", "something else", _REMEDY)
+        raise refused(where, "a notice and a signature", "something else", REMEDY)
     signature = document["signature"]
     try:
         notice = _Notice.model_validate_json(canonical_json(document["notice"]), strict=True)
     except ValidationError as err:
-        raise refused(where, "a withdrawal notice", "other fields", _REMEDY) from err
+        raise refused(where, "a withdrawal notice", "other fields", REMEDY) from err
     if not isinstance(signature, str) or _file(notice, signature).encode() != content:
-        raise refused(where, "the notice in its canonical form", "another one", _REMEDY)
+        raise refused(where, "the notice in its canonical form", "another one", REMEDY)
     return notice, signature
 
 
