@@ -23,7 +23,7 @@ TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in MOD
 FLOORS = (
     ("envoi",),  # the names alone, which are looked up when they are used
     ("errors",),
-    ("types", "volumes", "seeding", "files"),
+    ("types", "volumes", "seeding", "files", "wording"),
     (
         "settings",
         "results",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from envoi.errors import StorageError
 from envoi.files import (
     canonical_json,
+    check_folder,
     digest,
     file_digest,
     read_text,
@@ -58,8 +59,11 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(call, tmp_path, monkey
     path = tmp_path / "file"
     write_text(path, "old")
     monkeypatch.setattr(os, call, full_disk)
-    with pytest.raises(StorageError, match=r"file: expected a writable file, found No space left"):
+    with pytest.raises(
+        StorageError, match=r"file: expected a writable file, found No space left"
+    ) as told:
         write_text(path, "new")
+    assert "Free some space or choose another folder" in str(told.value)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -92,13 +96,26 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path):
 
 def test_a_file_in_place_of_a_folder_is_told(tmp_path):
     (tmp_path / "taken").write_text("")
-    with pytest.raises(StorageError, match=r"result: expected a writable file, found File exists"):
-        write_text(tmp_path / "taken" / "result", "text")
+    for path in (tmp_path / "taken" / "result", tmp_path / "taken" / "below" / "result"):
+        with pytest.raises(StorageError, match=r"^taken: expected a folder, found a file") as told:
+            write_text(path, "text")
+        assert "space" not in str(told.value)
+
+
+def test_long_work_can_make_sure_that_its_folder_is_none_or_one(tmp_path):
+    (tmp_path / "taken").write_text("")
+    check_folder(tmp_path)
+    check_folder(tmp_path / "new" / "below")
+    for path in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        with pytest.raises(StorageError, match=r"^taken: expected a folder, found a file"):
+            check_folder(path)
 
 
 def test_a_folder_in_place_of_the_file_is_told(tmp_path):
     (tmp_path / "result").mkdir()
-    with pytest.raises(StorageError, match="result: expected a writable file"):
+    with pytest.raises(
+        StorageError, match=r"^result: expected a file, found a folder of that name"
+    ):
         write_text(tmp_path / "result", "text")
     assert [file.name for file in tmp_path.iterdir()] == ["result"]
 

@@ -1,5 +1,6 @@
 """Durable files: every write is atomic, every JSON text canonical."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from envoi.errors import Problem, StorageError
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Numbers of the system's errors that more space would have spared."""
 
 
 @contextmanager
@@ -97,6 +101,18 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_folder(folder: Path) -> None:
+    """Make sure, before long work, that no file stands where `folder` is or would be made.
+
+    Raises:
+        StorageError: One does.
+    """
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            remedy = "Name another folder, or move that file away; nothing was changed."
+            raise StorageError(Problem("a folder", "a file of that name", place.name, remedy))
+
+
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -106,11 +122,20 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _not_written(path: Path, err: OSError) -> StorageError:
+    if isinstance(err, IsADirectoryError):
+        remedy = "Name another file, or move that folder away; nothing was changed."
+        return StorageError(Problem("a file", "a folder of that name", path.name, remedy))
+    if isinstance(err, FileExistsError | NotADirectoryError):
+        try:
+            check_folder(path.parent)
+        except StorageError as told:
+            return told
+    remedy = "Free some space or choose" if err.errno in NO_SPACE else "Choose"
     return StorageError(
         Problem(
             "a writable file",
             err.strerror or type(err).__name__,
             path.name,
-            "Free some space or choose another folder; nothing was changed.",
+            f"{remedy} another folder; nothing was changed.",
         )
     )

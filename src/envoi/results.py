@@ -284,6 +284,15 @@ class RunFolder:
         text = read_text(self.path / "run.toml", what="the settings of a run", remedy=remedy)
         return tomlkit.parse(text).unwrap()
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a run was started here."""
+        return self._marker.exists()
+
+    @property
+    def _marker(self) -> Path:
+        return self.path / "settings.json"
+
     def claim(self, settings: Mapping[str, Any], *, what: str) -> None:
         """Write run.toml, or make sure that the folder belongs to a run with these settings.
 
@@ -296,11 +305,11 @@ class RunFolder:
         Raises:
             SettingsError: The folder holds a run with others.
         """
-        marker, text = self.path / "settings.json", canonical_json(settings)
-        if not marker.exists():
+        text = canonical_json(settings)
+        if not self.is_claimed:
             self.write_settings(settings)
-            write_text(marker, text)
-        elif (before := marker.read_text(encoding="utf-8")) != text:
+            write_text(self._marker, text)
+        elif (before := self._marker.read_text(encoding="utf-8")) != text:
             raise SettingsError(
                 Problem(
                     f"{what} that the folder was started with",

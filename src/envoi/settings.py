@@ -5,7 +5,6 @@ dataclasses whose defaults are the paper's (FedISCA, MICCAI 2023, doi
 10.1007/978-3-031-43895-0_49). `resolved` lays files and flags over a preset.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeVar, get_args
@@ -13,6 +12,7 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from envoi.errors import EnvoiError, Problem, SettingsError
+from envoi.wording import did_you_mean, expected_by
 
 Schedule = Literal["steps", "one-cycle"]
 Preset = Literal["smoke", "short", "full"]
@@ -265,13 +265,11 @@ def problems_of(err: ValidationError, *, where: str, known: list[str]) -> list[P
         key = ".".join(str(part) for part in item["loc"]) or "the whole"
         if item["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
             name = str(item["loc"][-1])
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            problem = Problem(
-                "a known key", repr(name), f"{where}, {key}", f"Did you mean {near[0]!r}?"
-            )
+            remedy = did_you_mean(name, known, otherwise="Remove it.", cutoff=0.0)
+            problem = Problem("a known key", repr(name), f"{where}, {key}", remedy)
         else:
             found = "nothing" if item["type"] == "missing" else repr(item["input"])[:80]
-            problem = Problem(item["msg"], found, f"{where}, {key}", f"Correct {key}.")
+            problem = Problem(expected_by(item), found, f"{where}, {key}", f"Correct {key}.")
         problems.append(problem)
     return problems
 

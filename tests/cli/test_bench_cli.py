@@ -152,6 +152,12 @@ def test_what_is_unknown_is_said_before_anything_runs(words, message, code, file
     assert message in found.stderr
 
 
+def test_a_partition_that_the_data_do_not_have_leaves_no_run(file, tmp_path):
+    found = envoi("bench", "run", file, "--out", tmp_path / "runs", "--partition", "natural")
+    assert (found.returncode, "column that names each image's site" in found.stderr) == (3, True)
+    assert not list((tmp_path / "runs").iterdir())
+
+
 def test_an_empty_folder_has_no_table(tmp_path):
     found = envoi("bench", "table", tmp_path)
     assert found.returncode == 3

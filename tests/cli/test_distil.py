@@ -127,6 +127,31 @@ def test_names_of_refused_files_are_told_to_the_coordinator_alone(place):
     assert "file 1" in (place / "run" / "report.html").read_text()
 
 
+def test_a_method_that_cannot_work_leaves_the_folder_to_other_settings(place):
+    found = distil("--method", "closed_form")
+    assert (found.exit_code, "expected moments of every site" in found.stderr) == (3, True)
+    assert not (place / "run").exists()
+    assert distil("--method", "fedavg", "--seed", 5).exit_code == 0
+    kept = {file.name for file in (place / "run").iterdir()}
+    assert distil("--method", "closed_form", "--seed", 5).exit_code == 3
+    assert {file.name for file in (place / "run").iterdir()} == kept
+
+
+def test_what_a_method_made_before_another_failed_is_kept(place):
+    assert distil("--method", "fedavg,closed_form").exit_code == 3
+    assert (place / "run" / "fedavg.safetensors").exists()
+
+
+def test_a_file_in_place_of_the_run_is_told(place):
+    before = (place / "study.toml").read_bytes()
+    found = distil("--method", "fedavg", "--out", "study.toml")
+    assert (found.exit_code, "study.toml: expected a folder, found a file" in found.stderr) == (
+        3,
+        True,
+    )
+    assert (place / "study.toml").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [("abacus", "expected auto, cpu or cuda"), ("cuda", "expected a GPU that PyTorch can use")],

@@ -144,8 +144,27 @@ def test_settings_can_be_changed_and_stand_on_the_card(place):
     wrong = run(*TRAIN, "--set", "epoch=1")
     assert wrong.exit_code == 2
     assert "Did you mean 'epochs'?" in wrong.stderr
+    word = run(*TRAIN, "--set", "epochs=a")
+    assert "--set, epochs: expected a valid integer, found 'a'. Correct epochs." in word.stderr
     assert run(*TRAIN, "--set", "epochs").exit_code == 2
     assert run(*TRAIN, "--set", "epochs=0").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--work", "taken"), 3, "taken: expected a folder, found a file of that name"),
+        (("--work", "taken/below"), 3, "taken: expected a folder, found a file of that name"),
+        (("--device", "tpu", "--data", "nothing"), 2, "--device: expected auto, cpu or cuda"),
+        (("--seed", -1), 2, "'--seed'"),
+    ],
+)
+def test_what_cannot_work_is_said_before_training(words, code, message, place, monkeypatch):
+    (place / "taken").write_text("")
+    monkeypatch.setattr("envoi.site.train", lambda *_, **__: pytest.fail("it trained"))
+    found = run(*TRAIN, *words)
+    assert (found.exit_code, message in found.stderr) == (code, True), found.stderr
+    assert "space" not in found.stderr
 
 
 def test_rows_choose_images_and_absent_classes_are_told(place):

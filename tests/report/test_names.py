@@ -60,6 +60,8 @@ def test_known_and_unknown_names():
     assert method_title("local/bern") == "bern alone"
     assert method_title("my_new_method") == "my new method"
     assert method_gloss("my_new_method") == ""
+    assert method_title("examples.largest_site:Largest_Site") == "Largest_Site"
+    assert method_title("odd_module:") == "odd_module:"
     assert method_title("fedavg_rounds_1") == "Federated averaging, 1 round"
     assert method_title("fedprox_rounds_100") == "FedProx, 100 rounds"
     assert method_title("my_own_rounds_5") == "my own rounds, 5 rounds"

@@ -138,8 +138,36 @@ def test_finite_weights_that_answer_with_infinity_are_refused():
 def test_unknown_methods_are_named():
     with pytest.raises(MethodError, match=r"expected one of envoi, fedavg, .*found 'fedsica'"):
         method_called("fedsica")
-    with pytest.raises(MethodError, match="found 'no.such.module:Name'"):
-        method_called("no.such.module:Name")
+    with pytest.raises(MethodError, match="found 'fedisc'. Did you mean 'fedisca'"):
+        method_called("fedisc")
+    with pytest.raises(MethodError, match="found 'wxyz'. Choose a known method"):
+        method_called("wxyz")
+
+
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [("no.such.module:Name", "no/"), ("no_such_module:Name", r"no_such_module\.py")],
+)
+def test_a_module_that_is_not_found_wants_a_path(name, held):
+    message = (
+        f"^{name}: expected a module that can be imported, found No module named 'no.*'. "
+        f"Run with PYTHONPATH=FOLDER, the folder that holds {held}, or"
+    )
+    with pytest.raises(MethodError, match=message):
+        method_called(name)
+
+
+def test_a_module_that_lacks_another_one_is_not_blamed_on_the_path(tmp_path, monkeypatch):
+    (tmp_path / "outsiders_lacking.py").write_text("import no_such_module")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MethodError, match="No module named 'no_such_module'. See") as caught:
+        method_called("outsiders_lacking:X")
+    assert "PYTHONPATH" not in str(caught.value)
+
+
+def test_the_nearest_name_in_a_module_is_told():
+    with pytest.raises(MethodError, match="Did you mean 'FedAvg'?"):
+        method_called("envoi.server.methods.fedavg:FedAgv")
 
 
 def test_an_outsiders_method_is_found_by_its_import_name(teachers):

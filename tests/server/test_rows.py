@@ -5,8 +5,8 @@ import time
 import pytest
 
 from envoi.errors import StorageError
-from envoi.results import MethodResult
-from envoi.server.rows import Rows
+from envoi.results import MethodResult, RunFolder
+from envoi.server.rows import Rows, tentative
 
 
 def row(name):
@@ -59,3 +59,31 @@ def test_time_is_that_of_all_attempts_interrupted_ones_too(rows, tmp_path, monke
     with Rows(tmp_path).timed() as seconds:
         assert seconds() == 5.5
     assert (tmp_path / "wall_seconds").read_text() == "6.0\n"
+
+
+def failing(run, *, writes=()):
+    """A run that claims its folder, writes files and fails."""
+    with tentative(run):
+        run.claim({"seed": 1}, what="the settings")
+        for name in writes:
+            (run.path / name).write_text("")
+        raise ValueError("cannot work")
+
+
+def test_a_claim_is_taken_back_where_nothing_was_computed(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(ValueError, match="cannot work"):
+        failing(run, writes=["wall_seconds"])
+    assert not run.path.exists()
+
+
+def test_a_claim_stands_where_something_was_computed_or_was_there_before(tmp_path):
+    computed, earlier = RunFolder(tmp_path / "computed"), RunFolder(tmp_path / "earlier")
+    earlier.claim({"seed": 1}, what="the settings")
+    with pytest.raises(ValueError, match="cannot work"):
+        failing(computed, writes=["steps.jsonl"])
+    with pytest.raises(ValueError, match="cannot work"):
+        failing(earlier)
+    for run in (computed, earlier):
+        assert run.settings() == {"seed": 1}
+        run.claim({"seed": 1}, what="the settings")

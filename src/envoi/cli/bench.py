@@ -28,6 +28,13 @@ PartitionOption = Annotated[
 NetworkOption = Annotated[
     str, typer.Option(help="Architecture; several with commas are dealt to the sites.")
 ]
+MethodsOption = Annotated[
+    str,
+    typer.Option(
+        help="Names, with commas; fedavg_rounds_R and fedprox_rounds_R train R rounds.",
+        show_default="fedavg, four ensembles, ensemble_consensus, closed_form, fedisca, envoi",
+    ),
+]
 SettingsOption = Annotated[
     Path | None, typer.Option(help="TOML file with [training] and [budget] tables.")
 ]
@@ -46,12 +53,7 @@ def run(
     partition: PartitionOption = "dirichlet-0.6",
     sites: Annotated[int, typer.Option(min=1, help="Number of sites.")] = 5,
     network: NetworkOption = "convnet-small",
-    methods: Annotated[
-        str,
-        typer.Option(
-            help="Names, with commas; fedavg_rounds_R and fedprox_rounds_R train R rounds."
-        ),
-    ] = DEFAULT_METHODS,
+    methods: MethodsOption = DEFAULT_METHODS,
     seeds: Annotated[str, typer.Option(help="Numbers, with commas; one run each.")] = "0",
     budget: Annotated[str, typer.Option(help="smoke, short or full.")] = "short",
     settings: SettingsOption = None,

@@ -18,6 +18,7 @@ from envoi.networks import architecture
 from envoi.report import write_report
 from envoi.results import RunFolder
 from envoi.server.methods import method_called
+from envoi.server.rows import tentative
 from envoi.settings import Budget, Preset, TrainingSettings, resolved
 from envoi.simulation.bench import claimed, run_bench
 from envoi.simulation.federation import FederationSettings
@@ -95,12 +96,13 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
         if dry_run:
             typer.echo(f"{name}: {settings}")
             continue
-        if _is_finished(claimed(folder, data, settings, budget), plan.methods):
+        run = RunFolder(folder)
+        if run.is_claimed and _is_finished(claimed(folder, data, settings, budget), plan.methods):
             typer.echo(f"{name}: finished before")
             continue
         typer.echo(f"{name}: running")
         try:
-            with following() as on_step:
+            with tentative(run), following() as on_step:
                 run_bench(
                     data,
                     settings,
@@ -115,7 +117,7 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
             told = (replace(one, where=f"{name}, {one.where}") for one in err.problems)
             failed.append(type(err)(*told))
         if (folder / "result.json").exists():
-            typer.echo(f"report: {write_report(RunFolder(folder))}")
+            typer.echo(f"report: {write_report(run)}")
     if failed:
         raise type(failed[0])(*(problem for err in failed for problem in err.problems))
 

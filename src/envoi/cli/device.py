@@ -18,14 +18,15 @@ def device_called(name: str) -> "torch.device":
     Raises:
         SettingsError: There is no such device, here or anywhere.
     """
-    import torch
-
     from envoi.errors import Problem, SettingsError
-    from envoi.networks.classifier import chosen_device
 
     if name not in {"auto", "cpu", "cuda"}:
         found, remedy = repr(name)[:80], "Leave --device out, or use cpu."
         raise SettingsError(Problem("auto, cpu or cuda", found, "--device", remedy))
+    import torch
+
+    from envoi.networks.classifier import chosen_device
+
     if name == "cuda" and not torch.cuda.is_available():
         expected, remedy = "a GPU that PyTorch can use", "Leave --device out, or use cpu."
         raise SettingsError(Problem(expected, "none", "--device", remedy))

@@ -7,6 +7,7 @@ import typer
 
 from envoi.cli.device import DeviceOption, device_called
 from envoi.cli.server import FolderOption, StudyOption
+from envoi.wording import counted
 
 if TYPE_CHECKING:
     from envoi.settings import Budget, Preset
@@ -14,13 +15,20 @@ if TYPE_CHECKING:
     from envoi.study import Study
 
 
+MethodOption = Annotated[
+    str,
+    typer.Option(
+        help="envoi, closed_form, fedisca, dafl, dense, coboost, fedavg, ensemble_consensus or "
+        "another of the README's table; your own as package.module:Name; several with commas."
+    ),
+]
+
+
 def distil(
     study_file: StudyOption,
     folder: FolderOption,
     out: Annotated[Path, typer.Option("--out", help="Folder of this run: student and report.")],
-    method: Annotated[
-        str, typer.Option(help="A name, several with commas, or package.module:Name.")
-    ] = "envoi",
+    method: MethodOption = "envoi",
     budget: Annotated[str, typer.Option(help="smoke, short or full.")] = "short",
     seed: Annotated[int, typer.Option(min=0, help="Of the server's random numbers.")] = 0,
     test: Annotated[
@@ -44,6 +52,7 @@ def distil(
     from envoi.results import RunFolder
     from envoi.server.ledger import check_study, load_ledger
     from envoi.server.methods import method_called
+    from envoi.server.rows import tentative
     from envoi.server.run import ServerRun
     from envoi.settings import Budget
     from envoi.study import load_study
@@ -57,16 +66,18 @@ def distil(
         _say_plan(study, chosen, list(methods))
         return
     with joined() as processes:
+        where = device_called(device)  # once each process knows the GPU that it has
         judge = None if test is None or not processes.first else _judge(test, study)
-        where = device_called(device)
-        run = ServerRun(study, folder, RunFolder(out), chosen, seed=seed, judge=judge, device=where)
-        if not processes.first:
-            run.assist(methods)
-            return
-        with following() as on_step:
-            run.execute(methods, on_step)
+        place = RunFolder(out)
+        with tentative(place):
+            run = ServerRun(study, folder, place, chosen, seed=seed, judge=judge, device=where)
+            if not processes.first:
+                run.assist(methods)
+                return
+            with following() as on_step:
+                run.execute(methods, on_step)
     _say_students(run.students(methods))
-    typer.echo(f"report: {write_report(RunFolder(out))}")
+    typer.echo(f"report: {write_report(place)}")
 
 
 def _say_students(students: list[Path]) -> None:
@@ -99,7 +110,7 @@ def _check_standing(folder: Path, study: "Study", *, partial: bool) -> None:
         return
     raise CheckError(
         Problem(
-            f"files of at least {now.minimum} sites",
+            f"files of at least {counted(now.minimum, 'site')}",
             f"{len(now.received)}",
             "the server's folder",
             "Wait for more, run `envoi server collect`, or start with --partial.",

@@ -7,7 +7,6 @@
 130  interrupted
 """
 
-import errno
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +16,10 @@ import typer
 from typer.core import TyperGroup
 
 from envoi.errors import EnvoiError, EnvoiWarning
+from envoi.files import NO_SPACE
 
 BAD_INPUT = 3
 INTERRUPTED = 130
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Guarded(TyperGroup):
@@ -100,7 +99,7 @@ def _out_of_memory() -> typer.Exit:
 
 
 def _failed_by_system(err: OSError) -> typer.Exit:
-    if err.errno in _FULL:
+    if err.errno in NO_SPACE:
         complain("the disk is full. Free some space and run the same command again.")
     else:
         complain(f"the system says: {err.strerror or type(err).__name__}. Check the paths given.")

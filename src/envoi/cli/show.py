@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from envoi.wording import counted
+
 if TYPE_CHECKING:
     from envoi.server.collect import Ledger
     from envoi.study import Study
@@ -25,7 +27,7 @@ def say_counts(
     """
     counts = dict(zip(images.class_names, images.class_counts, strict=True))
     told = ", ".join(f"{name} {count}" for name, count in counts.items())
-    typer.echo(f"{len(images)} {kind}images: {told}.")
+    typer.echo(f"{counted(len(images), f'{kind}image')}: {told}.")
     absent = [name for name, count in counts.items() if count == 0]
     if absent:
         typer.echo(f"warning: no {kind}image of {', '.join(absent)}; {absence}.", err=True)
@@ -60,11 +62,12 @@ def _say_standing(ledger: "Ledger", study: "Study") -> None:
     from envoi.server.collect import standing
 
     now = standing(ledger, study)
-    typer.echo(f"{len(now.received)} of {len(study.sites)} sites: {', '.join(now.received) or '-'}")
+    expected = counted(len(study.sites), "site")
+    typer.echo(f"{len(now.received)} of {expected}: {', '.join(now.received) or '-'}")
     if now.missing:
         typer.echo(f"missing: {', '.join(now.missing)}")
     if study.deadline is not None:
         state = "passed" if datetime.now(UTC) > study.deadline else "open"
         typer.echo(f"deadline: {study.deadline:%Y-%m-%d %H:%M} UTC, {state}")
     verdict = "reached" if now.ready else "not reached"
-    typer.echo(f"minimum of {now.minimum} sites: {verdict}")
+    typer.echo(f"minimum of {counted(now.minimum, 'site')}: {verdict}")

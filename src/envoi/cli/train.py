@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from envoi.cli.device import DeviceOption, device_called
+from envoi.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a training setting; repeatable."),
 ]
-SeedOption = Annotated[int, typer.Option(help="Of your own random order and augmentation.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of your own random order and augmentation.")]
 SaveOption = Annotated[float, typer.Option(help="Time between two checkpoints.")]
 AgainOption = Annotated[bool, typer.Option("--again", help="Drop an earlier training.")]
 
@@ -86,7 +87,7 @@ def train(
 
     study = load_study(study_file)
     _check_site(site, study)
-    settings = _settings(study, changes or [])
+    settings, where = _settings(study, changes or []), device_called(device)
     permissions = Permissions(fit=fit, convert=convert, columns=columns or ())
     images = read_images(data, study=study, split=split, rows=rows, permissions=permissions)
     say_counts(images)
@@ -100,7 +101,7 @@ def train(
         "seed": seed,
         "name": site,
     }
-    finished = _finished(images, job, workspace, device_called(device), save_seconds=save_seconds)
+    finished = _finished(images, job, workspace, where, save_seconds=save_seconds)
     _say_trained(finished, study)
     typer.echo(f"Next: envoi site submit --study {study_file} --site {site} --work {work} ...")
 
@@ -201,7 +202,7 @@ def _trained(
 
 def _say_trained(finished: "Finished", study: "Study") -> None:
     card = finished.release.card
-    typer.echo(f"Trained {finished.release.architecture}, {card.epochs} epochs.")
+    typer.echo(f"Trained {finished.release.architecture}, {counted(card.epochs, 'epoch')}.")
     if card.validation_accuracy is not None:
         typer.echo(f"Accuracy on your own validation images: {card.validation_accuracy:.3f}.")
     typer.echo(cost_of_format(finished, study))

@@ -84,9 +84,11 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def method_title(method: str) -> str:
-    """A method's name in words; an unknown one keeps its own name."""
+    """A method's name in words; an unknown one keeps its own, an outsider's that of its class."""
     if method.startswith(LOCAL):
         return f"{method.removeprefix(LOCAL)} alone"
+    if ":" in method:
+        return method.rpartition(":")[2] or method
     algorithm, rounds = rounds_of(method)
     title = METHODS.get(algorithm, (algorithm.replace("_", " "), ""))[0]
     return title if rounds is None else f"{title}, {rounds} round{'' if rounds == 1 else 's'}"

@@ -17,8 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from envoi.errors import Problem, StorageError
 from envoi.files import write_bytes, write_text
-from envoi.results import MethodResult
+from envoi.results import MethodResult, RunFolder
 
+_BEFORE_COMPUTING = {"run.toml", "settings.json", "study.toml", "wall_seconds"}
 _ROW: TypeAdapter[MethodResult] = TypeAdapter(MethodResult)
 
 
@@ -67,6 +68,29 @@ class Rows:
             yield seconds
         finally:
             write_text(file, f"{seconds():.1f}\n")
+
+
+@contextmanager
+def tentative(run: RunFolder) -> Iterator[None]:
+    """Within, an error before anything was computed takes back a claim that was made within.
+
+    Other settings can then have the folder.
+    """
+    was_claimed = run.is_claimed
+    try:
+        yield
+    except Exception:
+        if run.is_claimed and not was_claimed:
+            _take_back(run.path)
+        raise
+
+
+def _take_back(folder: Path) -> None:
+    files = list(folder.iterdir())
+    if {file.name for file in files} <= _BEFORE_COMPUTING:
+        for file in files:
+            file.unlink()
+        folder.rmdir()
 
 
 def file_stem(method: str) -> str:

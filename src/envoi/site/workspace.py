@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 from envoi.checkpoint import State, pack, unpack
 from envoi.errors import Problem, SettingsError, StorageError, StudyError
-from envoi.files import canonical_json, digest, read_text, write_bytes, write_json
+from envoi.files import canonical_json, check_folder, digest, read_text, write_bytes, write_json
 from envoi.study import Study
 from envoi.submission import Moments, Release, TrainingCard
 
@@ -138,9 +138,11 @@ class Workspace:
         """The finished training of the job of this fingerprint, or None before it is finished.
 
         Raises:
-            StorageError: The folder holds the training of another job, or a damaged one.
+            StorageError: The folder is a file, or holds the training of another job or a damaged
+                one.
             StudyError: The folder is another site's, or the training was made for another study.
         """
+        check_folder(self.folder)
         self.last_sequence()  # refuses a folder that another site has submitted from
         if not self._trained.exists():
             return None

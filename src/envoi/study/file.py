@@ -1,6 +1,5 @@
 """study.toml: reading it with every problem at once, and writing it."""
 
-import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from envoi.files import read_text, write_text
 from envoi.settings import TrainingSettings
 from envoi.study.contract import Initialisation, StatisticsPolicy, Study
 from envoi.types import ImageSpec
+from envoi.wording import did_you_mean, expected_by
 
 MODEL_KEYS = ("architectures", "weight_format", "initialisation")
 TABLES = ("image", "model", "statistics", "training", "sites")
@@ -124,8 +124,7 @@ def _unknown(table: Mapping[str, Any], known: Sequence[str], where: str) -> list
 
 
 def _unknown_key(key: str, known: Sequence[str], where: str) -> Problem:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    remedy = f"Did you mean {near[0]!r}?" if near else "Remove it."
+    remedy = did_you_mean(key, known, otherwise="Remove it.", cutoff=0.0)
     return Problem("a known key", ascii(key)[:80], where, remedy)
 
 
@@ -160,9 +159,8 @@ def _problems(err: ValidationError, where: str) -> list[Problem]:
 def _wrong_value(item: ErrorDetails, where: str) -> Problem:
     key = where.rsplit(", ", 1)[-1]
     if item["type"] == "missing":
-        return Problem("a value", "none", where, f"Add {key}.")
-    expected = item["msg"].removeprefix("Input should ").removeprefix("be ")
-    return Problem(expected, ascii(item["input"])[:80], where, f"Correct {key}.")
+        return Problem(expected_by(item), "none", where, f"Add {key}.")
+    return Problem(expected_by(item), ascii(item["input"])[:80], where, f"Correct {key}.")
 
 
 def _place(location: tuple[str, ...], inner: str = "") -> str:

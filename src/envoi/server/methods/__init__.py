@@ -21,6 +21,7 @@ from envoi.server.methods.fedavg import FedAvg
 from envoi.server.methods.fedisca import fedisca
 from envoi.server.methods.method import Method
 from envoi.server.teacher import WEIGHTINGS, Teachers
+from envoi.wording import did_you_mean
 
 ENSEMBLES: dict[str, Callable[[Teachers], nn.Module]] = {
     **{name: weighted(rule) for name, rule in WEIGHTINGS.items()},
@@ -67,32 +68,44 @@ def method_called(name: str) -> Method:
         )
     if name in METHODS:
         return METHODS[name]()
-    unknown = MethodError(
-        Problem(
-            f"one of {', '.join(METHODS)}, or package.module:Name",
-            repr(name)[:80],
-            "method",
-            "Choose a known method, or install the package that has it.",
-        )
-    )
-    found = _imported(name, unknown)
+    found = _imported(name)
     method = _made(name, found) if isinstance(found, type) or not _fits(found) else found
     if not _fits(method):
         raise _refused(f"an object with {_FIT}", _named(method), name)
     return cast("Method", method)
 
 
-def _imported(name: str, unknown: MethodError) -> object:
+def _imported(name: str) -> object:
     """What `package.module:Name` names."""
-    module, separator, attribute = name.partition(":")
-    if not separator or not module or module.startswith("."):
-        raise unknown
+    module, _, attribute = name.partition(":")
+    if not attribute or not module or module.startswith("."):
+        raise _unknown(name, did_you_mean(name, METHODS, otherwise="Choose a known method."))
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as err:
-        raise unknown from err
+        contents = importlib.import_module(module)
     except Exception as err:  # any: a stranger's module runs
-        raise _refused("a module that can be imported", _told(err), name) from err
+        raise _not_imported(module, err, name) from err
+    try:
+        return getattr(contents, attribute)
+    except AttributeError as err:
+        otherwise = f"Name a method that the module {module} has."
+        raise _unknown(name, did_you_mean(attribute, dir(contents), otherwise=otherwise)) from err
+
+
+def _unknown(name: str, remedy: str) -> MethodError:
+    expected = f"one of {', '.join(METHODS)}, or package.module:Name"
+    return MethodError(Problem(expected, repr(name)[:80], "method", remedy))
+
+
+def _not_imported(module: str, err: Exception, name: str) -> MethodError:
+    """The module is not there, or it (or one that it needs) fails when it runs."""
+    expected = "a module that can be imported"
+    missing = err.name if isinstance(err, ModuleNotFoundError) else None
+    if missing is None or not f"{module}.".startswith(f"{missing}."):
+        return _refused(expected, _told(err), name)
+    top, *inner = module.split(".")
+    held = f"{top}/" if inner else f"{top}.py"
+    remedy = f"Run with PYTHONPATH=FOLDER, the folder that holds {held}, or install its package."
+    return MethodError(Problem(expected, str(err)[:200], name, remedy))
 
 
 def _made(name: str, factory: object) -> object:
