@@ -138,6 +138,8 @@ class TestModels:
             np.testing.assert_allclose(image.affine, real.grid.affine)
             told = json.loads((out / f"{name}.json").read_text())
             assert told["Synthetic"] is True
+            assert told["Cost"]["Seconds"] > 0
+            assert told["Cost"]["PeakMemoryBytes"] > 2**20
             assert told["Settings"]["Steps"] == 2
 
     def test_sampling_goes_on_where_it_was_stopped(self, trained, tmp_path):

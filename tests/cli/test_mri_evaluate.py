@@ -1,6 +1,7 @@
 """`envoi mri evaluate`: a table, a file of all scores, and what it refuses."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 from envoi.cli import app
 from envoi.cli.mri_evaluate import _told_by
 from envoi.errors import SettingsError
+from envoi.mri.modes import read_model
 from envoi.mri.run import train_in
 from envoi.mri.training import MriTraining
 from tests.mri.conftest import PLANS, subjects
@@ -89,6 +91,13 @@ def test_a_run_tells_who_was_held_out_and_how_scans_were_prepared(brains, tmp_pa
         ("Steps of drawing", "1"),
     ):
         assert f"<dt>{name}</dt><dd>{value}</dd>" in text
+    parameters = re.search(r"<dt>Parameters</dt><dd>(.*?) million</dd>", text)
+    model = read_model(trained / "model.safetensors")
+    assert float(parameters[1]) == pytest.approx(
+        sum(value.numel() for value in model.parameters()) / 1e6, abs=0.005
+    )
+    for name in ("Arithmetic of one volume", "Drawing one took", "Device"):
+        assert f"<dt>{name}</dt><dd>" in text
     assert not (tmp_path / "scores.html").exists()
     assert f"Report, with pictures of real scans: {page}" in found.output
     table = brains / "participants.tsv"

@@ -52,9 +52,26 @@ def test_sidecars_of_others_tell_nothing(tmp_path, text):
     assert written(tmp_path, text) == {}
 
 
-def test_a_cost_that_makes_no_sense_is_left_out(tmp_path):
-    odd = made(1.0, 1.0) | {"Cost": {"Seconds": "soon", "Device": "x", "PeakMemoryBytes": 1}}
-    assert "Drawing one took" not in written(tmp_path, odd)
+@pytest.mark.parametrize(
+    "cost",
+    [
+        {"Seconds": "soon"},
+        {"Seconds": float("nan")},
+        {"Seconds": -1.0},
+        {"PeakMemoryBytes": float("inf")},
+        {"PeakMemoryBytes": None},
+    ],
+)
+def test_a_cost_that_makes_no_sense_is_left_out(tmp_path, cost):
+    sound = made(1.0, 1.0)
+    odd = sound | {"Cost": sound["Cost"] | cost}
+    assert "Drawing one took" in written(tmp_path, sound)
+    assert "Drawing one took" not in written(tmp_path, sound, odd)
+
+
+def test_times_of_several_models_or_steps_are_not_mixed(tmp_path):
+    slow = made(99.0, 1.0) | {"Settings": {"Steps": 1000}}
+    assert "Drawing one took" not in written(tmp_path, made(1.0, 1.0), slow)
 
 
 @pytest.mark.parametrize("mode", ["joint", "wavelet3d", "full3d"])
