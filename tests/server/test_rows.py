@@ -75,6 +75,10 @@ def test_a_claim_is_taken_back_where_nothing_was_computed(tmp_path):
     with pytest.raises(ValueError, match="cannot work"):
         failing(run, writes=["wall_seconds"])
     assert not run.path.exists()
+    run.path.mkdir()
+    with pytest.raises(ValueError, match="cannot work"):
+        failing(run)
+    assert not list(run.path.iterdir())
 
 
 def test_a_claim_stands_where_something_was_computed_or_was_there_before(tmp_path):

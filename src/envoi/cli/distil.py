@@ -1,5 +1,6 @@
 """`envoi server distil`: from the accepted files to a student and a report."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from envoi.settings import Budget, Preset
     from envoi.simulation.judge import ImageJudge
     from envoi.study import Study
-
 
 MethodOption = Annotated[
     str,
@@ -69,7 +69,7 @@ def distil(
         where = device_called(device)  # once each process knows the GPU that it has
         judge = None if test is None or not processes.first else _judge(test, study)
         place = RunFolder(out)
-        with tentative(place):
+        with tentative(place) if processes.first else nullcontext():
             run = ServerRun(study, folder, place, chosen, seed=seed, judge=judge, device=where)
             if not processes.first:
                 run.assist(methods)

@@ -74,23 +74,19 @@ class Rows:
 def tentative(run: RunFolder) -> Iterator[None]:
     """Within, an error before anything was computed takes back a claim that was made within.
 
-    Other settings can then have the folder.
+    Other settings can then have the folder; one that was made within is removed.
     """
-    was_claimed = run.is_claimed
+    was_there, was_claimed = run.path.exists(), run.is_claimed
     try:
         yield
     except Exception:
-        if run.is_claimed and not was_claimed:
-            _take_back(run.path)
+        files = list(run.path.iterdir()) if run.is_claimed and not was_claimed else []
+        if files and {file.name for file in files} <= _BEFORE_COMPUTING:
+            for file in files:
+                file.unlink()
+            if not was_there:
+                run.path.rmdir()
         raise
-
-
-def _take_back(folder: Path) -> None:
-    files = list(folder.iterdir())
-    if {file.name for file in files} <= _BEFORE_COMPUTING:
-        for file in files:
-            file.unlink()
-        folder.rmdir()
 
 
 def file_stem(method: str) -> str:
