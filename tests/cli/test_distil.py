@@ -121,7 +121,7 @@ def test_names_of_refused_files_are_told_to_the_coordinator_alone(place):
     assert distil("--method", "fedavg").exit_code == 0
     (refusal,) = RunFolder(place / "run").result().refusals
     assert refusal.number == 1
-    assert "found 5 bytes" in refusal.reason
+    assert "found no submission but text" in refusal.reason
     for file in (place / "run").rglob("*"):
         assert file.is_dir() or b"Jane_Doe" not in file.read_bytes()
     assert "file 1" in (place / "run" / "report.html").read_text()

@@ -13,6 +13,7 @@ from pathlib import Path
 from envoi.data.findings import merged
 from envoi.errors import DataError, EnvoiWarning, Problem
 from envoi.files import read_text
+from envoi.wording import counted
 
 _LIKE_PATIENT = {"case", "case_id", "lesion_id", "patient_id", "patientid", "subject", "subject_id"}
 _DEFAULTS = {"patient": "patient", "split": "split", "site": "site"}
@@ -68,7 +69,7 @@ def read_table(path: Path, columns: Columns) -> Table:
     lines, rows = _cells(text.removeprefix("\ufeff"))
     if len(rows) < 2:
         raise DataError(
-            Problem("a header and at least one row", f"{len(rows)} lines", "table", remedy)
+            Problem("a header and at least one row", counted(len(rows), "line"), "table", remedy)
         )
     header, rows, lines = rows[0], rows[1:], lines[1:]
     used = _used(header, columns)
