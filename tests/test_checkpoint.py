@@ -147,7 +147,7 @@ def test_a_damaged_file_is_refused(damage, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "taken").write_text("")
-    with pytest.raises(StorageError, match="expected a writable file"):
+    with pytest.raises(StorageError, match="expected a folder, found a file of that name"):
         Checkpoint(tmp_path / "taken" / "job").save(STATE)
 
 

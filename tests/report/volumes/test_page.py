@@ -177,7 +177,7 @@ def test_other_volumes_than_those_scored_are_refused(scores, sets, tmp_path):
 
 def test_a_page_that_cannot_be_written_is_one_line(scores, sets, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="expected a writable file"):
+    with pytest.raises(StorageError, match="expected a folder, found a file of that name"):
         write_volume_report(tmp_path / "file" / "scores.html", scores, sets)
 
 
