@@ -310,7 +310,10 @@ def test_fp16_keeps_large_statistics(write, make_release, study, change):
         ({"temperature": math.nan}, "temperature: expected 0.01 to 100.0, found nan"),
         ({"temperature": 0.0}, "temperature: expected 0.01 to 100.0, found 0.0"),
         ({"moments": None}, "moments: expected feature moments, found nothing"),
-        ({"card": TrainingCard(epochs=-1, images=3)}, "card, epochs: expected greater than or equal to 0"),
+        (
+            {"card": TrainingCard(epochs=-1, images=3)},
+            "card, epochs: expected greater than or equal to 0",
+        ),
         ({"card": TrainingCard(1, 3, math.nan)}, "card, validation_accuracy"),
         ({"epsilon": 0.0}, "privacy: expected epsilon above 0"),
         ({"epsilon": math.nan}, "privacy: expected epsilon above 0"),
