@@ -7,11 +7,17 @@ import typer
 from envoi.wording import counted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from envoi.server.collect import Ledger
     from envoi.study import Study
     from envoi.types import ImageSet
 
 _WIDTH_OF_PIPES = 240
+# A reason in a column of fewer characters is a tower of single words.
+_LEAST_REASON_WIDTH = 60
+_WIDEST = 1000
 _STYLES = {"received": "green", "refused": "red", "superseded": "dim", "withdrawn": "yellow"}
 
 
@@ -34,26 +40,57 @@ def say_counts(
 
 
 def say_ledger(ledger: "Ledger", study: "Study") -> None:
-    """What became of every file, who is missing, and whether the server can start."""
-    from rich import box
+    """What became of every file, who is missing, and whether the server can start.
+
+    In a narrow terminal the reasons stand under the table.
+    """
     from rich.console import Console
-    from rich.table import Table
+    from rich.padding import Padding
     from rich.text import Text
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDTH_OF_PIPES)
-    table = Table("file", "site", "number", "state", "bytes", "reason", box=box.SIMPLE)
-    for entry in ledger.entries:
-        number = "" if entry.sequence is None else str(entry.sequence)
-        state = Text(entry.state, style=_STYLES[entry.state])
-        cells = (entry.file, entry.site or "", number, state, str(entry.bytes), entry.reason)
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+    beside = not ledger.entries or not console.is_terminal or _has_room(console, ledger)
     if ledger.entries:
-        console.print(table)
+        console.print(_table(ledger, reasons=beside))
+    for entry in () if beside else ledger.entries:
+        if entry.reason:
+            typer.echo(f"{entry.file}:")
+            console.print(Padding(Text(entry.reason), (0, 0, 0, 2)))
     for line in ledger.ignored:
         typer.echo(f"ignored: {line}")
     _say_standing(ledger, study)
+
+
+def _table(ledger: "Ledger", *, reasons: bool) -> "Table":
+    """All files; without reasons, names are folded where there is no room for them, never cut."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE)
+    for name in ("file", "site"):
+        table.add_column(name, overflow="ellipsis" if reasons else "fold")
+    for name in ("number", "state", "bytes"):
+        table.add_column(name, no_wrap=not reasons)
+    if reasons:
+        table.add_column("reason")
+    for entry in ledger.entries:
+        number = "" if entry.sequence is None else str(entry.sequence)
+        state = Text(entry.state, style=_STYLES[entry.state])
+        reason = [Text(entry.reason)] if reasons else []
+        site = Text(entry.site or "")
+        table.add_row(Text(entry.file), site, number, state, str(entry.bytes), *reason)
+    return table
+
+
+def _has_room(console: "Console", ledger: "Ledger") -> bool:
+    """Whether a column of reasons fits beside the others."""
+    unbounded = console.options.update(width=_WIDEST)
+    others = console.measure(_table(ledger, reasons=False), options=unbounded).maximum
+    longest = max(len(entry.reason) for entry in ledger.entries)
+    return others + min(longest, _LEAST_REASON_WIDTH) <= console.width
 
 
 def _say_standing(ledger: "Ledger", study: "Study") -> None:

@@ -8,10 +8,10 @@ from statistics import median
 from typing import Any
 
 from envoi.meter import Cost
+from envoi.mri.fitting import GIB
 from envoi.mri.memory import Use, parameters_of, predicted_bytes, predicted_flop
 from envoi.mri.modes import plan_of, read_card
 
-GIB = 2**30
 _LONGEST = 80  # characters of a text out of a file
 
 
