@@ -135,6 +135,9 @@ class Budget:
             (`envoi.optimisers`); 0 leaves them to AdamW.
         bank_patience: Checks of a held-out part of the bank (40 in a whole job) without a better
             answer before the job ends; 0 never ends it, and holds nothing out.
+        bank_compiled: Compile the student before it learns from the bank (`torch.compile`; on GPUs
+            its steps are recorded as CUDA graphs). Takes a C++ compiler or Triton, and time before
+            the first step; one process alone.
         precision: Of networks of methods that learn from a bank: `fp32`, `bf16`, or `auto`, which
             is bf16 on GPUs that support it and fp32 elsewhere.
     """
@@ -163,6 +166,7 @@ class Budget:
     bank_rate: float = 2e-3
     bank_matrix_rate: float = 0.0
     bank_patience: int = 0
+    bank_compiled: bool = False
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:

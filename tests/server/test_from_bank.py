@@ -9,7 +9,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from envoi.checkpoint import Checkpoint
+from envoi.errors import SettingsError
 from envoi.networks import build
+from envoi.processes import Processes
 from envoi.server.bank import Source, filled_bank
 from envoi.server.consensus import Consensus
 from envoi.server.methods import envoi
@@ -282,3 +284,31 @@ def test_the_parts_that_are_left_out_are_left_out(teachers):
     flat = envoi(prior_power=0.0).teacher(teachers)
     assert not flat.prior.any()
     assert isinstance(envoi(), FromBank)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own
+def test_a_compiled_student_learns_the_same_and_is_left_as_it_was():
+    def tiny():
+        torch.manual_seed(0)
+        # No bias before batch norm: its gradient is rounding alone, and Adam would follow it.
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3, bias=False),
+            nn.BatchNorm2d(4),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4, 3),
+        )
+
+    teachers, plain, compiled = make_teachers(), tiny(), tiny()
+    for student, wanted in ((plain, False), (compiled, True)):
+        budget = dataclasses.replace(BUDGET, bank_compiled=wanted, bank_patience=3)
+        envoi().fit(teachers, student, budget=budget, generator=seeded())
+    assert not same(plain, tiny())
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(compiled.state_dict()[name], value, atol=1e-4, rtol=1e-4)
+
+
+def test_a_compiled_student_is_for_one_process(monkeypatch):
+    monkeypatch.setattr("envoi.server.methods.from_bank.current_processes", lambda: Processes(0, 2))
+    with pytest.raises(SettingsError, match="bank_compiled"):
+        fit(make_teachers(), budget=dataclasses.replace(BUDGET, bank_compiled=True))

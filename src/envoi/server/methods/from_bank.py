@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from envoi.checkpoint import (
     restore_module,
     unpack,
 )
+from envoi.errors import Problem, SettingsError
 from envoi.networks.classifier import device_of
 from envoi.optimisers import Optimisers
 from envoi.precision import computing
@@ -120,6 +122,7 @@ class _Job:
         self._seed = int(torch.randint(2**62, (), generator=generator))
         self._patience = Patience(budget.bank_patience, budget.bank_steps)
         self._optimisers = Optimisers(student, budget.bank_rate, budget.bank_matrix_rate)
+        self._learning = _compiled(student) if budget.bank_compiled else student
 
     @property
     def is_over(self) -> bool:
@@ -131,6 +134,15 @@ class _Job:
         budget, processes = self._budget, self.processes
         processes.require(budget.bank_batch, what="bank_batch")
         if processes.count > 1:
+            if budget.bank_compiled:
+                raise SettingsError(
+                    Problem(
+                        "one process, where the student is compiled",
+                        f"{processes.count} processes",
+                        "budget, bank_compiled",
+                        "Leave it out, or start one process.",
+                    )
+                )
             processes.require(budget.bank_images, what="bank_images", least=CHUNK)
 
     def fill(self, source: Source, teacher: nn.Module) -> Bank:
@@ -169,8 +181,9 @@ class _Job:
         if not len(own):  # the last held-out part may have fewer images than there are processes
             return torch.zeros((), device=self._device)
         images, wanted = bank.batch(own, self._device)
+        network = self._learning if self._student.training else self._student
         with computing(self._budget.precision, self._device):
-            answers = self._student(images)
+            answers = network(images)
         loss = distillation_loss(answers.float(), wanted, self._method.temperature)
         return loss * (len(own) / len(index))
 
@@ -205,6 +218,11 @@ class _Job:
         self._patience.restore(unpack("patience", state))
         self._generator.set_state(state["generator"])
         self.step, self._seed = int(state["step"]), int(state["seed"])
+
+
+def _compiled(network: nn.Module) -> nn.Module:
+    """A network that shares its weights and answers as it; each step is one CUDA graph on GPUs."""
+    return cast("nn.Module", torch.compile(network, dynamic=False, mode="reduce-overhead"))
 
 
 def share_of_rate(step: int, steps: int) -> float:
