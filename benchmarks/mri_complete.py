@@ -22,11 +22,10 @@ from scipy.interpolate import make_interp_spline
 
 from envoi.files import write_json
 from envoi.meter import environment
+from envoi.mri.api import BrainModel, load_brain_model
 from envoi.mri.brain import completed
 from envoi.mri.drawing import drawn_intensities
 from envoi.mri.given import given_slices
-from envoi.mri.model import VolumeModel
-from envoi.mri.modes import read_model
 from envoi.mri.slabs import Plane
 from envoi.volumes import Subject
 
@@ -54,14 +53,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model = read_model(options.work / "joint" / "run" / "model.safetensors")
+    trained = load_brain_model(options.work / "joint" / "run")
     _, people = subjects_of(options.brains, options.seed)
     if not all(2 <= int(every) <= 12 for every in options.every.split(",")):
         parser.error("--every takes numbers from 2 to 12")
     found = {}
     for every in map(int, options.every.split(",")):
         filled = [
-            ways(model, one, every, range(options.draws * n, options.draws * (n + 1)), options.seed)
+            ways(
+                trained, one, every, range(options.draws * n, options.draws * (n + 1)), options.seed
+            )
             for n, one in enumerate(people)
         ]
         found[f"every {every}"] = {
@@ -75,7 +76,7 @@ def main() -> None:
 
 
 def ways(
-    model: VolumeModel, person: Subject, every: int, numbers: Sequence[int], seed: int
+    trained: BrainModel, person: Subject, every: int, numbers: Sequence[int], seed: int
 ) -> dict[str, Voxels]:
     """The brain of a person, filled in each way; by the model once for each number."""
     scan = person.volume
@@ -83,7 +84,7 @@ def ways(
     drawn = []
     for number in numbers:
         voxels = drawn_intensities(
-            model,
+            trained.model,
             person.age_years,
             person.sex,
             steps=CASES["joint"].steps,
@@ -91,7 +92,8 @@ def ways(
             number=number,
             given=known,
         )
-        drawn.append(completed(voxels, scan, known.mask.numpy() > 0).voxels)
+        faintest = trained.card.faintest
+        drawn.append(completed(voxels, scan, known.mask.numpy() > 0, faintest).voxels)
     kept = np.arange(0, len(scan.voxels), every)
     return {
         "joint, one": drawn[0],

@@ -28,7 +28,7 @@ from envoi.files import write_json
 from envoi.meter import environment
 from envoi.mri.brain import as_volume
 from envoi.mri.drawing import drawn_intensities
-from envoi.mri.modes import Mode, plan_of, read_model
+from envoi.mri.modes import Mode, plan_of, read_card, read_model
 from envoi.mri.run import train_in
 from envoi.mri.training import MriTraining
 from envoi.seeding import numpy_generator
@@ -111,7 +111,7 @@ def train(mode: str, training: tuple[Subject, ...], work: Path, minutes: float, 
 def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, seed: int) -> None:
     """Draw volumes of people as old and of the sex of those in training; one file for each."""
     model, case = read_model(work / "run" / "model.safetensors"), CASES[mode]
-    grid = training[0].volume.grid
+    grid, faintest = training[0].volume.grid, read_card(work / "run" / "model.safetensors").faintest
     for number in range(1, samples + 1):
         file = work / f"volume-{number:04d}.npy"
         if file.exists():
@@ -128,7 +128,7 @@ def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, see
         else:  # counting slows, so that the first one tells nothing of time
             remember(work, {"sample_seconds": process_time() - began})
         try:
-            made = as_volume(voxels, grid).voxels
+            made = as_volume(voxels, grid, faintest).voxels
         except DataError:  # nothing above the background: kept, so that the score knows it
             made = np.zeros(SHAPE, np.float32)
         np.save(file.with_suffix(".part.npy"), made)

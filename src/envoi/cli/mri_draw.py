@@ -61,7 +61,7 @@ def sample(
     for number, file in enumerate(files, start=1):
         if not drawn[number - 1]:
             voxels, cost = drawing.one(age, sex, seed=seed, number=number)
-            volume = as_volume(voxels, drawing.card.grid)
+            volume = as_volume(voxels, drawing.card.grid, drawing.card.faintest)
             drawing.write(volume, file, seed, number, person, {"Cost": cost})
         typer.echo(f"{number} of {count}: {file.name}")
 
@@ -98,7 +98,7 @@ def complete(
     scan = _on_grid(read_nifti(given, permissions, where="--given"), drawing.card)
     known = given_slices(scan.voxels, _plane(plane), slices=slices, every=every)
     voxels, cost = drawing.one(age, sex, seed=seed, number=1, given=known)
-    volume = completed(voxels, scan, known.mask.numpy() > 0)
+    volume = completed(voxels, scan, known.mask.numpy() > 0, drawing.card.faintest)
     kept = slices if every is None else f"every {every}"
     real = {"PartlyReal": True, "RealSlices": kept, "Plane": plane}
     drawing.write(volume, out, seed, 1, {"Age": age, "Sex": sex}, {**real, "Cost": cost})

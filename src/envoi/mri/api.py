@@ -57,7 +57,7 @@ class BrainModel:
         voxels = drawn_intensities(
             self.model, age_years, sex, steps=steps, seed=seed, number=number
         )
-        return as_volume(voxels, self.card.grid)
+        return as_volume(voxels, self.card.grid, self.card.faintest)
 
     def complete(
         self,
@@ -81,7 +81,7 @@ class BrainModel:
         voxels = drawn_intensities(
             self.model, None, None, steps=steps, seed=seed, number=1, given=given
         )
-        return completed(voxels, scan, given.mask.numpy() > 0)
+        return completed(voxels, scan, given.mask.numpy() > 0, self.card.faintest)
 
 
 def train_brains(

@@ -1,23 +1,41 @@
 """From what a model draws to a volume: where the brain is, and exactly zero outside of it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from envoi.errors import DataError, Problem
-from envoi.volumes import Grid, Volume
+from envoi.volumes import Grid, Subject, Volume
 
-# Of intensities 0..1: above the unrest that sampling leaves in the background, below the fluid
-# around the cortex.
-_FAINTEST = 0.05
+FAINTEST = 0.05
+"""Of intensities 0..1: background of models whose files do not say where it ends."""
+# What a voxel of a brain is brighter than, 99 times in 100. Around the cortex a model leaves unrest
+# where its people differ, and what it leaves is fainter than that.
+_SHARE = 0.01
+
+
+def faintest_of(subjects: Sequence[Subject]) -> float:
+    """The intensity that hardly a voxel of somebody's brain falls short of; median of all.
+
+    Args:
+        subjects: Whom a model learns from; 0 outside their brains.
+    """
+    each = [
+        np.quantile(brain, _SHARE)
+        for subject in subjects
+        if len(brain := subject.volume.voxels[subject.volume.voxels > 0])
+    ]
+    return float(np.median(each)) if each else FAINTEST
 
 
 def brain_mask(
-    voxels: Float[NDArray[np.float32], "depth height width"],
+    voxels: Float[NDArray[np.float32], "depth height width"], faintest: float
 ) -> Bool[NDArray[np.bool_], "depth height width"]:
     """The largest connected part that is not background, its holes filled."""
-    parts, count = ndimage.label(voxels > _FAINTEST)
+    parts, count = ndimage.label(voxels > faintest)
     if not count:
         return np.zeros(voxels.shape, dtype=bool)
     sizes = np.bincount(parts.ravel())[1:]
@@ -25,17 +43,20 @@ def brain_mask(
     return mask
 
 
-def as_volume(voxels: Float[NDArray[np.float32], "depth height width"], grid: Grid) -> Volume:
+def as_volume(
+    voxels: Float[NDArray[np.float32], "depth height width"], grid: Grid, faintest: float
+) -> Volume:
     """Intensities within 0..1, exactly 0 outside the brain.
 
     Args:
         voxels: About 0..1, as a model drew them.
         grid: Where they lie.
+        faintest: What is fainter is background (`ModelCard.faintest`).
 
     Raises:
         DataError: There is no brain in them: a model that diverged, or has hardly learned.
     """
-    mask = brain_mask(voxels)
+    mask = brain_mask(voxels, faintest)
     if not mask.any():
         remedy = "Train for longer, or with a lower rate."
         raise DataError(Problem("a brain", "nothing above the background", "volume", remedy))
@@ -47,11 +68,12 @@ def completed(
     voxels: Float[NDArray[np.float32], "depth height width"],
     scan: Volume,
     known: Bool[NDArray[np.bool_], "depth height width"],
+    faintest: float,
 ) -> Volume:
     """A drawn volume in the place of its scan, whose known voxels are kept as they are.
 
     Raises:
         DataError: There is no brain in the drawn volume.
     """
-    drawn = as_volume(voxels, scan.grid)
+    drawn = as_volume(voxels, scan.grid, faintest)
     return drawn.with_voxels(np.where(known, scan.voxels, drawn.voxels))

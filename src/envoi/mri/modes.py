@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from envoi.errors import Problem, SettingsError, StorageError
+from envoi.mri.brain import FAINTEST
 from envoi.mri.diffusion import TIMES
 from envoi.mri.joint import JointModel
 from envoi.mri.joint_plan import JointPlan
@@ -45,6 +46,7 @@ class ModelCard:
         grid: Of the volumes that it draws.
         subjects: How many it learned from.
         steps: Of its training.
+        faintest: Intensity below which what it draws is background.
     """
 
     mode: Mode
@@ -52,6 +54,7 @@ class ModelCard:
     grid: Grid
     subjects: int
     steps: int
+    faintest: float = FAINTEST
 
 
 def usual_steps(mode: str) -> int:

@@ -15,6 +15,7 @@ import torch
 from envoi.checkpoint import Checkpoint
 from envoi.errors import Problem, SettingsError
 from envoi.files import canonical_json, digest
+from envoi.mri.brain import faintest_of
 from envoi.mri.model import VolumeModel
 from envoi.mri.modes import Mode, ModelCard, Plan, model_of, read_card, read_model, write_model
 from envoi.mri.population import Population
@@ -79,7 +80,8 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         on_step=logged(run, on_step) if first else ignore_step,
         name=mode,
     )
-    card = ModelCard(mode, asdict(plan), subjects[0].volume.grid, len(subjects), steps)
+    grid, faintest = subjects[0].volume.grid, faintest_of(subjects)
+    card = ModelCard(mode, asdict(plan), grid, len(subjects), steps, faintest)
     if first:
         write_model(file, model, card)
         checkpoint.clear()

@@ -180,7 +180,8 @@ def _drawn(
         voxels = drawn_intensities(
             model, like.age_years, like.sex, steps=steps, seed=seed, number=number
         )
-        volume, name = as_volume(voxels, card.grid), f"synthetic-{number:04d}"
+        volume = as_volume(voxels, card.grid, card.faintest)
+        name = f"synthetic-{number:04d}"
         sidecar = sidecar_of(
             card,
             steps=steps,
