@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from envoi.cli import bench, mri, server, site, study
+from envoi.cli import bench, data, mri, server, site, study
 from envoi.cli.demo import demo, report
 from envoi.cli.distil import distil
 from envoi.cli.guard import Guarded
@@ -20,6 +20,7 @@ from envoi.cli.mri_models import memory, train
 from envoi.cli.predict import predict
 
 COMMANDS = {
+    "data": data.app,
     "study": study.app,
     "site": site.app,
     "server": server.app,

@@ -100,6 +100,19 @@ def read_pictures(
     return images, problems
 
 
+def fitted(picture: Image.Image, size_px: int, fit: Fit) -> Image.Image:
+    """Exactly `size_px` square; a picture of that size is never resampled.
+
+    `crop` scales the shorter side and keeps the middle; other fits squeeze the whole picture.
+    """
+    size = (size_px, size_px)
+    if picture.size == size:
+        return picture
+    if fit == "crop":
+        return ImageOps.fit(picture, size, method=Image.Resampling.BICUBIC)
+    return picture.resize(size, Image.Resampling.BICUBIC)
+
+
 def _read_into(
     target: NDArray[np.uint8], file: PictureFile, spec: ImageSpec, reading: Reading
 ) -> list[Problem]:
@@ -112,8 +125,8 @@ def _read_into(
             ]
             if problems:
                 return problems
-            fitted = _fitted(_converted(picture, spec.channels), spec.size_px, reading.fit)
-            pixels = np.asarray(fitted, np.uint8)
+            chosen = fitted(_converted(picture, spec.channels), spec.size_px, reading.fit)
+            pixels = np.asarray(chosen, np.uint8)
     except Image.DecompressionBombError:
         return [Problem(*_too_large(), where=file.where, remedy=_TOO_LARGE_REMEDY)]
     except FileNotFoundError:
@@ -187,16 +200,6 @@ def _converted(picture: Image.Image, channels: int) -> Image.Image:
     if picture.mode in {"P", "PA"}:
         picture = picture.convert("RGB")
     return picture.convert("L" if channels == 1 else "RGB")
-
-
-def _fitted(picture: Image.Image, size_px: int, fit: Fit) -> Image.Image:
-    """Exactly `size_px` square; a picture of that size is never resampled."""
-    size = (size_px, size_px)
-    if picture.size == size:
-        return picture
-    if fit == "crop":
-        return ImageOps.fit(picture, size, method=Image.Resampling.BICUBIC)
-    return picture.resize(size, Image.Resampling.BICUBIC)
 
 
 def _has_alpha(picture: Image.Image) -> bool:

@@ -88,6 +88,21 @@ def read_table(path: Path, columns: Columns) -> Table:
     )
 
 
+def header_of(path: Path) -> list[str]:
+    """The names in the first line of a CSV file.
+
+    Raises:
+        StorageError: The file cannot be read.
+        DataError: It is empty, or its quotes are wrong.
+    """
+    remedy = "Give a CSV file whose first line names its columns."
+    text = read_text(path, what="a table", remedy=remedy)
+    _, rows = _cells(text.removeprefix("\ufeff"))
+    if not rows:
+        raise DataError(Problem("a line of column names", "nothing", "table", remedy))
+    return rows[0]
+
+
 def _cells(text: str) -> tuple[list[int], list[list[str]]]:
     """All rows that are not blank, and the line that each ends on."""
     reader = csv.reader(text.splitlines(keepends=True), strict=True)

@@ -1,0 +1,99 @@
+"""`envoi data prepare`: DICOM folders and public sets as pictures with a table, once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True, help="Make a set that every command reads: PNG pictures and labels.csv."
+)
+
+OutOption = Annotated[Path, typer.Option("--out", help="The folder of the set; a new one.")]
+SizeOption = Annotated[
+    int | None, typer.Option(min=8, help="Height and width in pixels; as they are without it.")
+]
+FitOption = Annotated[str, typer.Option(help="crop (the middle) or resize (squeeze).")]
+ChannelsOption = Annotated[
+    int | None, typer.Option(help="1 for grey, 3 for colour; as they are without it.")
+]
+
+
+LabelsOption = Annotated[
+    Path,
+    typer.Option(
+        help="A .csv with a column StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID or "
+        "AccessionNumber, and a column label."
+    ),
+]
+PseudonymsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The key that `envoi data pull` used, where files are pseudonymous and the table is "
+        "not."
+    ),
+]
+WindowOption = Annotated[
+    str, typer.Option(help="file, stored, content, or CENTRE,WIDTH (write --window=-600,1500).")
+]
+OrientationOption = Annotated[
+    str, typer.Option(help="check, standard (turn images) or stored (take them as they are).")
+]
+BurnedInOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-burned-in-annotation",
+        help="Take images whose pixels hold text, or may. Look at them before.",
+    ),
+]
+
+
+@app.command()
+def dicom(
+    folder: Annotated[Path, typer.Argument(help="DICOM files, at any depth.")],
+    labels: LabelsOption,
+    out: OutOption,
+    label_column: Annotated[str, typer.Option(help="Name of the column of labels.")] = "label",
+    pseudonyms: PseudonymsOption = None,
+    size: SizeOption = None,
+    fit: FitOption = "crop",
+    channels: ChannelsOption = None,
+    window: WindowOption = "file",
+    frames: Annotated[str, typer.Option(help="Of files of several: one, middle or all.")] = "one",
+    orientation: OrientationOption = "check",
+    allow_burned_in: BurnedInOption = False,
+) -> None:
+    """Prepare a folder of DICOM files; nothing identifying is in the set.
+
+    Files that the table does not name are passed over. Images of one PatientID share a number.
+    """
+    from envoi.cli.progress import following
+    from envoi.data.dicom import DicomReading, scan_dicom
+    from envoi.data.dicom.labels import hidden_by, read_labels
+    from envoi.data.dicom.pseudonyms import load_pseudonym_key
+    from envoi.data.dicom.set import write_dicom_set
+    from envoi.data.prepared import Pictures
+
+    reading = DicomReading(
+        window=window, frames=frames, orientation=orientation, allow_burned_in=allow_burned_in
+    )
+    wanted = Pictures(size_px=size, fit=fit, channels=channels)
+    hidden = None if pseudonyms is None else hidden_by(load_pseudonym_key(pseudonyms))
+    found = scan_dicom(folder, read_labels(labels, label=label_column, hidden=hidden), reading)
+    with following() as on_step:
+        count = write_dicom_set(out, found, reading, wanted, on_step=on_step)
+    for line in _told(found.unlabelled, found.annotated):
+        typer.echo(line)
+    patients = len({row.patient for row in found.rows})
+    typer.echo(f"Wrote {out}: {count} images of {patients} patients, and labels.csv.")
+
+
+def _told(unlabelled: int, annotated: int) -> list[str]:
+    lines = []
+    if unlabelled:
+        lines.append(f"Passed over {unlabelled} files that the table does not name.")
+    if annotated:
+        lines.append(
+            f"Taken with permission: {annotated} files whose pixels hold annotations, or may."
+        )
+    return lines

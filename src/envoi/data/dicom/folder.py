@@ -1,0 +1,204 @@
+"""A folder of DICOM files and a table of labels: which frames are images, of whom, of which class.
+
+Only headers are read. Patients are told apart by PatientID and its issuer, and leave as numbers
+of groups, by first appearance.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+
+from envoi.data.dicom.header import TAGS, frames_of, is_often_annotated, problems_of_header
+from envoi.data.dicom.labels import Labelled, Labels
+from envoi.data.dicom.reading import DicomReading
+from envoi.data.findings import refuse
+from envoi.errors import Problem, StorageError
+
+_PREAMBLE, _MAGIC = 128, b"DICM"
+_ENDINGS = (".dcm", ".dicom", ".ima")
+
+
+@dataclass(frozen=True, slots=True)
+class DicomRow:
+    """One frame that is an image of the set.
+
+    Attributes:
+        path: Of its file.
+        where: What messages call the file: its place, never its name.
+        frame: Its index.
+        label: As the table has it.
+        patient: Number of the group of this patient's images, from 0.
+        split: Part that the table puts it into, if it has that column.
+        site: Hospital by the table, if it has that column.
+    """
+
+    path: Path
+    where: str
+    frame: int
+    label: str
+    patient: int
+    split: str | None
+    site: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DicomSet:
+    """What a folder holds.
+
+    Attributes:
+        rows: Its images, in the order of the files' names.
+        unlabelled: Files that the table does not name; they were passed over.
+        annotated: Files taken though their pixels hold annotations, or may.
+    """
+
+    rows: tuple[DicomRow, ...]
+    unlabelled: int
+    annotated: int
+
+
+def scan_dicom(folder: Path, labels: Labels, reading: DicomReading | None = None) -> DicomSet:
+    """Read the headers of all DICOM files below `folder`, and find their labels.
+
+    A file is DICOM by its content (PS3.10), whatever it is called; a `DICOMDIR` is passed over,
+    and so are hidden files and folders.
+
+    Args:
+        folder: Any depth.
+        labels: What the table says.
+        reading: What may be done to a file; by default nothing.
+
+    Raises:
+        StorageError: The folder cannot be read, or holds no DICOM file.
+        DataError: A file is wrong, is there twice, or needs a permission; a patient's number is
+            of two patients; or the table names what is not there; all at once.
+    """
+    scan = _Scan(labels, reading or DicomReading())
+    for where, path in _files(folder):
+        scan.add(path, where)
+    refuse([*scan.problems, *scan.missing()])
+    return DicomSet(tuple(scan.rows), scan.unlabelled, scan.annotated)
+
+
+@dataclass(slots=True)
+class _Scan:
+    """What is known after some files."""
+
+    labels: Labels
+    reading: DicomReading
+    rows: list[DicomRow] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    unlabelled: int = 0
+    annotated: int = 0
+    found: set[str] = field(default_factory=set)
+    images: set[str] = field(default_factory=set)
+    patients: dict[tuple[str, str], int] = field(default_factory=dict)
+    persons: dict[tuple[int, str], str] = field(default_factory=dict)
+
+    def add(self, path: Path, where: str) -> None:
+        header = _header(path)
+        if header is None:
+            remedy = "Export the file again; it is damaged or of another kind."
+            self.problems.append(Problem("a DICOM file", "another", where, remedy))
+            return
+        name = str(header.get(self.labels.key) or "")
+        said = self.labels.rows.get(name)
+        if said is None:
+            self.unlabelled += 1
+            return
+        self.found.add(name)
+        problems = [*problems_of_header(header, self.reading, where), *self._twice(header, where)]
+        patient = self._patient(header)
+        problems += self._other_person(header, patient, where)
+        self.problems += problems
+        if not problems:
+            self.annotated += _is_annotated(header)
+            self.rows += _rows(path, where, header, said, patient, self.reading)
+
+    def missing(self) -> Iterator[Problem]:
+        """What the table names and the folder does not hold."""
+        for name, said in self.labels.rows.items():
+            if name not in self.found:
+                remedy = (
+                    "Remove the line, or add the files; with pseudonymous files give their key."
+                )
+                where = f"labels, line {said.line}"
+                yield Problem("files of what a line names", "none", where, remedy)
+
+    def _twice(self, header: Dataset, where: str) -> Iterator[Problem]:
+        uid = str(header.get("SOPInstanceUID") or "")
+        if uid in self.images:
+            remedy = "Remove one of the files, or an image may train and test at once."
+            yield Problem("each image once", "one that was there before", where, remedy)
+        self.images.add(uid)
+
+    def _patient(self, header: Dataset) -> int:
+        key = tuple(
+            str(header.get(tag) or "").strip() for tag in ("PatientID", "IssuerOfPatientID")
+        )
+        return self.patients.setdefault((key[0], key[1]), len(self.patients))
+
+    def _other_person(self, header: Dataset, patient: int, where: str) -> Iterator[Problem]:
+        """Two people under one number, as far as birth dates and sexes tell."""
+        for tag in ("PatientBirthDate", "PatientSex"):
+            told = str(header.get(tag) or "").strip()
+            if told and self.persons.setdefault((patient, tag), told) != told:
+                remedy = "Give each patient a number of his own (PatientID, IssuerOfPatientID)."
+                found = "two people, by birth date or sex"
+                yield Problem("one person under a patient's number", found, where, remedy)
+                return
+
+
+def _rows(
+    path: Path, where: str, header: Dataset, said: Labelled, patient: int, reading: DicomReading
+) -> Iterator[DicomRow]:
+    for frame in frames_of(header, reading):
+        yield DicomRow(path, where, frame, said.label, patient, said.split, said.site)
+
+
+def _is_annotated(header: Dataset) -> bool:
+    told = str(header.get("BurnedInAnnotation") or "").upper()
+    return told == "YES" or (told != "NO" and is_often_annotated(header))
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """All DICOM files by name, and what else bears such a name."""
+    try:
+        found = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.is_file() and not _is_passed_over(path.relative_to(folder))
+        )
+        taken = [path for path in found if path.suffix.lower() in _ENDINGS or _is_dicom(path)]
+    except OSError as err:
+        words = err.strerror or "an error of the file system"
+        # The cause is dropped: it names files, and a name may identify a patient.
+        raise StorageError(
+            Problem("a folder of DICOM files", words, "DICOM folder", "Give such a folder.")
+        ) from None
+    if not taken:
+        remedy = "Give a folder that holds DICOM files, at any depth."
+        raise StorageError(Problem("DICOM files", "none", "DICOM folder", remedy))
+    for number, path in enumerate(taken, start=1):
+        yield f"DICOM folder, file {number} in name order", path
+
+
+def _is_passed_over(path: Path) -> bool:
+    return path.name.upper() == "DICOMDIR" or any(part.startswith(".") for part in path.parts)
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
+
+
+def _header(path: Path) -> Dataset | None:
+    """What is needed of a header; None if the file is damaged, or not DICOM."""
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+        for tag in TAGS:  # pydicom parses a value when it is asked for
+            header.get(tag)
+    except Exception:  # noqa: BLE001  (damaged files raise whatever their bytes lead to)
+        return None
+    return header

@@ -1,0 +1,161 @@
+"""What a DICOM header must say before a pixel is read, in words that name nobody."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydicom import Dataset
+
+from envoi.data.dicom.orientation import is_usual, letters
+from envoi.data.dicom.reading import DicomReading
+from envoi.data.pictures import MOST_PIXELS
+from envoi.errors import Problem
+
+GREY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = (
+    "RGB",
+    "PALETTE COLOR",
+    "YBR_FULL",
+    "YBR_FULL_422",
+    "YBR_PARTIAL_420",
+    "YBR_ICT",
+    "YBR_RCT",
+)
+# Whose pixels hold names as a rule, where the file does not say that they do not.
+_OFTEN_ANNOTATED = ("US", "IVUS", "OT")
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_GROUPS = ("FrameVOILUTSequence", "PixelValueTransformationSequence", "PlaneOrientationSequence")
+
+TAGS = (
+    "AccessionNumber",
+    "BitsStored",
+    "BurnedInAnnotation",
+    "Columns",
+    "ImageOrientationPatient",
+    "IssuerOfPatientID",
+    "Modality",
+    "NumberOfFrames",
+    "PatientBirthDate",
+    "PatientID",
+    "PatientOrientation",
+    "PatientSex",
+    "PerFrameFunctionalGroupsSequence",
+    "PhotometricInterpretation",
+    "Rows",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "SharedFunctionalGroupsSequence",
+    "StudyInstanceUID",
+)
+"""All that is read of a header before its pixels are."""
+
+
+def problems_of_header(header: Dataset, reading: DicomReading, where: str) -> Iterator[Problem]:
+    """All that keeps an image from being taken.
+
+    Args:
+        header: At least `TAGS` of it.
+        reading: What may be done.
+        where: What messages call the file.
+    """
+    rows, columns = number(header, "Rows"), number(header, "Columns")
+    if not rows or not columns:
+        remedy = "Take files without an image out of the folder (reports, waveforms, structures)."
+        yield Problem("an image", "no pixels", where, remedy)
+        return
+    if rows * columns > MOST_PIXELS:
+        remedy = "Scale the image down before; no option permits this."
+        found = f"{columns} x {rows}"
+        yield Problem(f"at most {MOST_PIXELS} pixels a frame", found, where, remedy)
+    kind = str(header.get("PhotometricInterpretation", ""))
+    if kind not in (*GREY, *COLOUR):
+        remedy = "Export the image as grey or RGB."
+        yield Problem("grey, palette, RGB or YBR pixels", "another kind", where, remedy)
+    yield from _problems_of_frames(header, reading, where)
+    yield from _problems_of_annotation(header, reading, where)
+    yield from _problems_of_orientation(header, reading, where)
+    if not str(header.get("PatientID") or "").strip():
+        remedy = "Fill PatientID in: images of one patient must not train and test at once."
+        yield Problem("a patient's number", "none", where, remedy)
+
+
+def of_frame(header: Dataset, frame: int) -> Dataset:
+    """A header with what enhanced files say of all frames, or of this one, beside the pixels.
+
+    Where such a file keeps its window, rescaling and orientation (PS3.3, C.7.6.16).
+    """
+    shared = header.get("SharedFunctionalGroupsSequence") or ()
+    each = header.get("PerFrameFunctionalGroupsSequence") or ()
+    told = Dataset()
+    if "file_meta" in vars(header):  # tables of a file are read by its byte order
+        told.file_meta = header.file_meta
+    told.update({element.tag: element for element in header if element.VR != "SQ"})
+    for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
+        if keyword in header:
+            told[keyword] = header[keyword]
+    for groups in (*shared[:1], *each[frame : frame + 1]):
+        for keyword in _GROUPS:
+            for item in (groups.get(keyword) or ())[:1]:
+                told.update({element.tag: element for element in item})
+    return told
+
+
+def frames_of(header: Dataset, reading: DicomReading) -> range:
+    """Which frames are taken, by their index."""
+    count = max(1, number(header, "NumberOfFrames"))
+    if reading.frames == "middle":
+        return range(count // 2, count // 2 + 1)
+    return range(count)
+
+
+def number(header: Dataset, keyword: str) -> int:
+    """A whole number of a header; 0 where there is none."""
+    value: Any = header.get(keyword)
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _problems_of_frames(header: Dataset, reading: DicomReading, where: str) -> Iterator[Problem]:
+    count = number(header, "NumberOfFrames")
+    if count > 1 and reading.frames == "one":
+        remedy = "Choose --frames middle or --frames all (in Python: frames=...)."
+        yield Problem("one frame", f"{count}", where, remedy)
+
+
+def _problems_of_annotation(
+    header: Dataset, reading: DicomReading, where: str
+) -> Iterator[Problem]:
+    """Of pixels that hold text, by the file's word or by what is usual."""
+    if reading.allow_burned_in:
+        return
+    told = str(header.get("BurnedInAnnotation") or "").upper()
+    remedy = (
+        "Look at the images, black the text out, or permit it with --allow-burned-in-annotation "
+        "(in Python: allow_burned_in=True)."
+    )
+    if told == "YES":
+        yield Problem("pixels without annotations", "BurnedInAnnotation YES", where, remedy)
+    elif told != "NO" and is_often_annotated(header):
+        found = "an ultrasound or a secondary capture that does not say"
+        yield Problem("BurnedInAnnotation NO", found, where, remedy)
+
+
+def is_often_annotated(header: Dataset) -> bool:
+    """Whether such images have text in them as a rule: ultrasound, and captures of a screen."""
+    capture = str(header.get("SOPClassUID") or "").startswith(_SECONDARY_CAPTURE)
+    return capture or str(header.get("Modality") or "") in _OFTEN_ANNOTATED
+
+
+def _problems_of_orientation(
+    header: Dataset, reading: DicomReading, where: str
+) -> Iterator[Problem]:
+    lying = letters(of_frame(header, frames_of(header, reading)[0]))
+    if reading.orientation == "check" and lying is not None and not is_usual(lying):
+        remedy = (
+            "--orientation standard turns it, --orientation stored takes it as it is (in Python: "
+            "orientation=...)."
+        )
+        found = "rows to {} and columns to {}".format(*lying)
+        yield Problem("an image that lies as it is read", found, where, remedy)

@@ -1,0 +1,100 @@
+"""Labels of DICOM images from a CSV table that names studies, series, images or accessions.
+
+The table has one column called as DICOM calls it (`StudyInstanceUID`, `SeriesInstanceUID`,
+`SOPInstanceUID` or `AccessionNumber`), a column `label`, and where there are such, `split` and
+`site`. Messages name its lines, never what is written there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from envoi.data.dicom.pseudonyms import Pseudonyms
+from envoi.data.findings import refuse
+from envoi.data.rows import Columns, Table, header_of, read_table
+from envoi.errors import DataError, Problem
+
+KEYS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "AccessionNumber")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What a line says of all that it names."""
+
+    line: int
+    label: str
+    split: str | None
+    site: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """A table of labels.
+
+    Attributes:
+        key: The DICOM keyword by which it names images.
+        rows: What it says, by the value of that.
+    """
+
+    key: str
+    rows: dict[str, Labelled]
+
+
+def read_labels(
+    path: Path,
+    *,
+    label: str = "label",
+    hidden: Callable[[str, str], str] | None = None,
+) -> Labels:
+    """Read a table.
+
+    Args:
+        path: UTF-8, commas, a first line of column names.
+        label: Name of the column of labels.
+        hidden: From a keyword and a value as the hospital knows it to the pseudonym that files
+            bear; None where files bear what the table has.
+
+    Raises:
+        StorageError: The table cannot be read.
+        DataError: Its header or its cells are wrong, or it names something twice.
+    """
+    keys = [key for key in KEYS if key in header_of(path)]
+    if len(keys) != 1:
+        remedy = f"Call the column that names the images one of {', '.join(KEYS)}."
+        found = f"{len(keys) or 'none'}"
+        raise DataError(Problem("one column that names images", found, "table, line 1", remedy))
+    table = read_table(path, Columns(path=keys[0], label=label))
+    refuse(_repeated(table))
+    nobody: list[str | None] = [None] * len(table)
+    rows = {}
+    for name, line, said, split, site in zip(
+        table.paths,
+        table.lines,
+        table.labels,
+        table.splits or nobody,
+        table.sites or nobody,
+        strict=True,
+    ):
+        rows[hidden(keys[0], name) if hidden else name] = Labelled(line, said, split, site)
+    return Labels(keys[0], rows)
+
+
+def hidden_by(pseudonyms: Pseudonyms) -> Callable[[str, str], str]:
+    """What stands in pseudonymous files for what a table calls them, for `read_labels`."""
+
+    def hidden(key: str, name: str) -> str:
+        return pseudonyms.accession(name) if key == "AccessionNumber" else pseudonyms.uid(name)
+
+    return hidden
+
+
+def _repeated(table: Table) -> list[Problem]:
+    first: dict[str, int] = {}
+    problems = []
+    for line, name in zip(table.lines, table.paths, strict=True):
+        if name in first:
+            found = f"one also in line {first[name]}"
+            remedy = "Remove one of the lines."
+            problems.append(Problem("each name once", found, f"table, line {line}", remedy))
+        first.setdefault(name, line)
+    return problems

@@ -1,0 +1,194 @@
+"""One frame of a DICOM file as an 8-bit picture: every step that its header asks for, in order.
+
+Stored values, modality rescale or table, window or VOI table, grey from black to white, inverted
+where 0 is white (MONOCHROME1). Palettes are looked up, YBR becomes RGB. By PS3.3, C.11.1 and
+C.11.2; tables and windows are pydicom's.
+"""
+
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.pixels.processing import (
+    apply_color_lut,
+    apply_modality_lut,
+    apply_voi,
+    apply_windowing,
+)
+from pydicom.pixels.utils import pixel_array
+
+from envoi.data.dicom.header import GREY, of_frame
+from envoi.data.dicom.orientation import letters, turning
+from envoi.data.dicom.reading import DicomReading
+from envoi.errors import DataError, Problem
+
+Grey = Float[NDArray[np.float64], "row column"]
+Range = tuple[float, float]
+# What pydicom raises of values that are missing or make no sense.
+_DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
+
+
+def frame_picture(file: Dataset, frame: int, reading: DicomReading, where: str) -> Image.Image:
+    """A frame as grey (`L`) or colour (`RGB`), turned as `reading` says.
+
+    Args:
+        file: With its pixels.
+        frame: Its index.
+        reading: What may be done.
+        where: What messages call the file.
+
+    Raises:
+        DataError: There are no pixels, they cannot be decoded, or nothing says how to show them.
+    """
+    stored = _decoded(file, frame, where)
+    try:
+        pixels = _pixels(stored, of_frame(file, frame), reading, where)
+    except DataError:
+        raise
+    except _DAMAGED:
+        remedy = "Export the file again: its window, tables or scale are damaged."
+        expected = "a header that says how to show its pixels"
+        raise DataError(Problem(expected, "another", where, remedy)) from None
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _pixels(
+    stored: NDArray[np.generic], file: Dataset, reading: DicomReading, where: str
+) -> NDArray[np.uint8]:
+    """Grey `(row, column)` or colour `(row, column, 3)`."""
+    if file.PhotometricInterpretation in GREY:
+        values, (low, high) = _shown(_rescaled(stored, file, where), file, reading, where)
+        levels = 255 * np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+        pixels = np.round(255 - levels if _is_inverted(file) else levels).astype(np.uint8)
+    else:
+        pixels = _colours(stored, file)
+    lying = letters(file)
+    if reading.orientation == "standard" and lying is not None:
+        return turning(lying)(pixels)
+    return pixels
+
+
+def opened(path: Path, where: str) -> Dataset:
+    """A whole file.
+
+    Raises:
+        DataError: It is not DICOM, or damaged.
+    """
+    try:
+        return dcmread(path)
+    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError):
+        remedy = "Export the file again; it is damaged or of another kind."
+        raise DataError(Problem("a DICOM file", "another", where, remedy)) from None
+
+
+def _decoded(file: Dataset, frame: int, where: str) -> NDArray[np.generic]:
+    """Stored values of a frame; YBR as RGB."""
+    try:
+        with warnings.catch_warnings():
+            # Of padding and of lengths that headers get wrong; what is too short is an error.
+            warnings.simplefilter("ignore")
+            return pixel_array(file, index=frame)
+    except (RuntimeError, NotImplementedError):
+        name = file.file_meta.TransferSyntaxUID.name
+        remedy = (
+            "Install a decoder that pydicom knows (such as pip install pylibjpeg pylibjpeg-libjpeg "
+            "pylibjpeg-openjpeg), or export without compression."
+        )
+        raise DataError(
+            Problem("pixels that can be decoded", f"the transfer syntax {name}", where, remedy)
+        ) from None
+    except (*_DAMAGED, MemoryError):
+        remedy = "Export the file again: its pixels are missing, damaged or cut off."
+        raise DataError(Problem("whole pixels", "others", where, remedy)) from None
+
+
+def _rescaled(stored: NDArray[np.generic], file: Dataset, where: str) -> Grey:
+    if stored.ndim != 2:
+        remedy = "Export the file again."
+        raise DataError(Problem("one value a pixel", "several", where, remedy))
+    return apply_modality_lut(stored, file).astype(np.float64)
+
+
+def _shown(values: Grey, file: Dataset, reading: DicomReading, where: str) -> tuple[Grey, Range]:
+    """Values, and which of them are black and white."""
+    whole = _whole_range(file)
+    if reading.window == "content":
+        return values, (float(values.min()), float(values.max()))
+    if reading.window == "stored":
+        return values, whole
+    if (told := reading.centre_and_width) is not None:
+        return _windowed(values, *told, "LINEAR")
+    return _as_file_says(values, file, whole, where)
+
+
+def _windowed(values: Grey, centre: float, width: float, function: str) -> tuple[Grey, Range]:
+    """By a window in the units of `values`; by itself, as pydicom takes negative slopes amiss."""
+    window = Dataset()
+    window.PhotometricInterpretation, window.PixelRepresentation = "MONOCHROME2", 0
+    window.BitsStored, window.VOILUTFunction = 16, function
+    window.WindowCenter, window.WindowWidth = centre, width
+    return apply_windowing(values, window), (0, 2**16 - 1)
+
+
+def _as_file_says(values: Grey, file: Dataset, whole: Range, where: str) -> tuple[Grey, Range]:
+    """By the one window or VOI table of a file; 8 bits without either are taken whole."""
+    tables, centres = file.get("VOILUTSequence") or (), _numbers(file, "WindowCenter")
+    if len(tables) + len(centres) > 1:
+        found = f"{len(tables) + len(centres)}"
+    elif tables:
+        bits = tables[0].LUTDescriptor[2]
+        return apply_voi(values.astype(np.int64), file).astype(np.float64), (0, 2**bits - 1)
+    elif centres and len(widths := _numbers(file, "WindowWidth")) == 1 and widths[0] >= 1:
+        function = str(file.get("VOILUTFunction") or "LINEAR").upper()
+        return _windowed(values, centres[0], widths[0], function)
+    elif file.BitsStored <= 8:
+        return values, whole
+    else:
+        found = "none"
+    remedy = "Choose --window CENTRE,WIDTH, or --window stored or content (in Python: window=...)."
+    raise DataError(Problem("one window or VOI table in the file", found, where, remedy))
+
+
+def _numbers(file: Dataset, keyword: str) -> list[float]:
+    value = file.get(keyword)
+    if value is None:
+        return []
+    return [float(one) for one in (value if isinstance(value, MultiValue) else [value])]
+
+
+def _whole_range(file: Dataset) -> Range:
+    """What values can be after rescaling, from black to white."""
+    table = file.get("ModalityLUTSequence")
+    if table:
+        return 0, 2 ** table[0].LUTDescriptor[2] - 1
+    low = -(2 ** (file.BitsStored - 1)) if file.PixelRepresentation else 0
+    ends = np.array([low, low + 2**file.BitsStored - 1], np.float64)
+    slope, intercept = file.get("RescaleSlope"), file.get("RescaleIntercept")
+    if slope is not None and intercept is not None:
+        ends = ends * float(slope) + float(intercept)
+    return float(ends.min()), float(ends.max())
+
+
+def _is_inverted(file: Dataset) -> bool:
+    """Whether 0 is white: as the presentation says, or else the photometric interpretation."""
+    shape = str(file.get("PresentationLUTShape") or "")
+    if shape:
+        return shape == "INVERSE"
+    return bool(file.PhotometricInterpretation == "MONOCHROME1")
+
+
+def _colours(stored: NDArray[np.generic], file: Dataset) -> NDArray[np.uint8]:
+    """Red, green, blue, from 0 to 255."""
+    if file.PhotometricInterpretation == "PALETTE COLOR":
+        looked_up = apply_color_lut(stored, file)[..., :3]
+        deep = looked_up.dtype.itemsize > 1
+        return (looked_up >> 8 if deep else looked_up).astype(np.uint8)
+    shift = max(0, int(file.BitsStored) - 8)
+    return (stored.astype(np.int64) >> shift).astype(np.uint8)

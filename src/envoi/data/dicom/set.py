@@ -1,0 +1,49 @@
+"""From scanned DICOM files to a prepared set."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from envoi.data.dicom.folder import DicomRow, DicomSet
+from envoi.data.dicom.pixels import frame_picture, opened
+from envoi.data.dicom.reading import DicomReading
+from envoi.data.prepared import Pictures, Source, write_prepared
+from envoi.progress import OnStep, ignore_step
+
+
+def write_dicom_set(
+    out: Path,
+    found: DicomSet,
+    reading: DicomReading,
+    pictures: Pictures,
+    *,
+    on_step: OnStep = ignore_step,
+) -> int:
+    """Write the images of a scan as PNG, one after the other; see `write_prepared`.
+
+    Raises:
+        StorageError: The folder holds another set, or cannot be written.
+        DataError: Pixels cannot be read or shown; all problems at once.
+    """
+    request = {"kind": "dicom", "images": len(found.rows), **asdict(reading)}
+    return write_prepared(
+        out,
+        _sources(found, reading),
+        len(found.rows),
+        pictures=pictures,
+        request=request,
+        on_step=on_step,
+    )
+
+
+def _sources(found: DicomSet, reading: DicomReading) -> Iterator[Source]:
+    for row in found.rows:
+        picture = partial(_picture, row, reading)
+        yield Source(picture, row.label, row.patient, row.split, row.site)
+
+
+def _picture(row: DicomRow, reading: DicomReading) -> Image.Image:
+    return frame_picture(opened(row.path, row.where), row.frame, reading, row.where)

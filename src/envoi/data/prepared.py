@@ -1,0 +1,187 @@
+"""Sets as every reader of Envoi takes them: PNG pictures of one size, and a table beside them.
+
+    OUT/images/0000001.png, ...      numbered in the order of the set; no name of a file survives
+    OUT/labels.csv                   path, label and, where they are known, patient, split, site
+    OUT/prepared.json                what was asked for
+
+The table comes last, so a set that was not finished is none. `patient` is the number of a group.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from PIL import Image
+
+from envoi.data.findings import refuse
+from envoi.data.pictures import Fit, fitted
+from envoi.errors import DataError, Problem, SettingsError, StorageError
+from envoi.files import canonical_json, read_text, write_json, write_text, writing
+from envoi.progress import OnStep, ignore_step
+from envoi.results import StepInfo
+
+TABLE, REQUEST = "labels.csv", "prepared.json"
+_OPTIONAL = ("patient", "split", "site")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A picture that is to be in a set.
+
+    Attributes:
+        picture: Reads it, 8-bit grey or RGB; raises `DataError` if it cannot be.
+        label: Its class.
+        patient: Number of its patient's group, or None.
+        split: `train`, `val` or `test`, or None.
+        site: Hospital, or None.
+    """
+
+    picture: Callable[[], Image.Image]
+    label: str
+    patient: int | None = None
+    split: str | None = None
+    site: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """What pictures of a prepared set look like.
+
+    Attributes:
+        size_px: Height and width; None keeps what each has.
+        fit: `crop` or `resize` (`envoi.data.Reading`).
+        channels: 1 or 3; None keeps grey grey and colour colour, of which there must be one kind.
+
+    Raises:
+        SettingsError: A choice is none of these.
+    """
+
+    size_px: int | None = None
+    fit: str = "crop"
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels not in {None, 1, 3}:
+            remedy = "Choose 1 or 3."
+            raise SettingsError(Problem("1 or 3", f"{self.channels}", "channels", remedy))
+        if self.fit not in {"crop", "resize"}:
+            found = repr(self.fit)[:40]
+            raise SettingsError(Problem("crop or resize", found, "fit", "Choose one of them."))
+        if self.size_px is not None and self.size_px < 1:
+            remedy = "Choose for instance 224."
+            raise SettingsError(Problem("1 or more", f"{self.size_px}", "size_px", remedy))
+
+
+def write_prepared(
+    out: Path,
+    sources: Iterable[Source],
+    count: int,
+    *,
+    pictures: Pictures,
+    request: Mapping[str, Any],
+    on_step: OnStep = ignore_step,
+) -> int:
+    """Write a set; one that was interrupted goes on where it was.
+
+    Memory: one picture.
+
+    Args:
+        out: Its folder.
+        sources: In the order of the set.
+        count: How many there are, for `on_step`.
+        pictures: What they are to look like.
+        request: Anything else that decides the result, for `prepared.json`.
+        on_step: Told of each picture.
+
+    Returns:
+        How many pictures the set has.
+
+    Raises:
+        StorageError: The folder holds another set, or cannot be written.
+        DataError: Pictures cannot be read; all problems at once, and no table is written.
+    """
+    _begin(out, {**request, **asdict(pictures)})
+    lines: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for number, source in enumerate(sources, start=1):
+        path = f"images/{number:07}.png"
+        problems += _written(out / path, source, pictures)
+        lines.append({"path": path, "label": source.label, **_known(source)})
+        on_step(StepInfo("pictures", number, count, {}))
+    if not lines:
+        remedy = "Look at what the table of labels names."
+        raise DataError(Problem("at least one picture", "none", "set", remedy))
+    refuse(problems)
+    _check_kinds(out, lines)
+    write_text(out / TABLE, _as_csv(lines))
+    return len(lines)
+
+
+def _begin(out: Path, request: Mapping[str, Any]) -> None:
+    """Keep what is asked for; a folder of another request, or a finished set, is left alone."""
+    file = out / REQUEST
+    if not file.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise _taken(out, "other files")
+        write_json(file, request)
+        return
+    kept = json.loads(read_text(file, what="a request", remedy="Give another --out."))
+    if (out / TABLE).exists():
+        raise _taken(out, "a finished set")
+    if kept != json.loads(canonical_json(request)):
+        raise _taken(out, "an unfinished set of other settings")
+
+
+def _taken(out: Path, found: str) -> StorageError:
+    remedy = "Give another --out, or remove the folder."
+    return StorageError(Problem("a folder that is new", found, out.name, remedy))
+
+
+def _written(path: Path, source: Source, pictures: Pictures) -> Iterator[Problem]:
+    """Write one, unless it is there; what keeps it from it."""
+    if path.exists():
+        return
+    try:
+        picture = _as_wanted(source.picture(), pictures)
+    except DataError as err:
+        yield from err.problems
+        return
+    with writing(path) as file:
+        picture.save(file, "PNG")
+
+
+def _as_wanted(picture: Image.Image, pictures: Pictures) -> Image.Image:
+    if pictures.channels is not None:
+        picture = picture.convert("L" if pictures.channels == 1 else "RGB")
+    if pictures.size_px is None:
+        return picture
+    return fitted(picture, pictures.size_px, cast("Fit", pictures.fit))
+
+
+def _known(source: Source) -> dict[str, Any]:
+    values = {name: getattr(source, name) for name in _OPTIONAL}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_kinds(out: Path, lines: list[dict[str, Any]]) -> None:
+    """One kind of pixels throughout: a set of grey and colour pictures has no meaning."""
+    kinds = set()
+    for line in lines:
+        with Image.open(out / line["path"]) as picture:
+            kinds.add(picture.mode)
+    if len(kinds) > 1:
+        remedy = "Choose --channels 1 or 3 (in Python: channels=...), in a folder that is new."
+        raise DataError(Problem("grey or colour pictures", "both", "set", remedy))
+
+
+def _as_csv(lines: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    names = ["path", "label", *(name for name in _OPTIONAL if all(name in line for line in lines))]
+    table = csv.DictWriter(text, names, lineterminator="\n", extrasaction="ignore")
+    table.writeheader()
+    table.writerows(lines)
+    return text.getvalue()

@@ -1,0 +1,66 @@
+"""`envoi data prepare`, as a site engineer calls it."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from envoi.cli import app
+from envoi.data import load_table
+from envoi.data.dicom.pseudonyms import new_pseudonym_key
+from envoi.types import ImageSpec
+from tests.data.dicom.files import SECRET, dicom
+
+runner = CliRunner()
+
+
+def prepared(*words):
+    return runner.invoke(app, ["data", "prepare", *map(str, words)])
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder of ten 12-bit images of five patients, and labels by their UIDs."""
+    monkeypatch.chdir(tmp_path)
+    key = new_pseudonym_key(tmp_path / "key")
+    draws = np.random.default_rng(0)
+    lines = ["SOPInstanceUID,label"]
+    for folder, rename in (("images", str), ("pulled", key.uid)):
+        for number in range(10):
+            pixels = draws.integers(0, 4096, (12, 9), np.uint16)
+            file = dicom(pixels, uid=rename(f"1.5.{number}"), BitsStored=12)
+            file.PatientID = f"{SECRET}{number // 2}"
+            path = tmp_path / folder / f"{SECRET}{number}.dcm"
+            path.parent.mkdir(exist_ok=True)
+            file.save_as(path, enforce_file_format=True)
+    lines += [f"1.5.{number},{'ab'[number % 2]}" for number in range(10)]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_a_folder_becomes_a_set_that_is_split_by_patient(place):
+    words = ("dicom", "images", "--labels", "labels.csv", "--out", "set", "--size", "8")
+    done = prepared(*words, "--window", "stored")
+    assert done.exit_code == 0, done.output
+    assert "Wrote set: 10 images of 5 patients, and labels.csv." in done.output
+    assert SECRET not in done.output
+    data = load_table(place / "set" / "labels.csv", spec=ImageSpec.of(1, 8))
+    assert not set(data.train.patients) & set(data.test.patients)
+
+
+def test_pulled_files_are_found_by_the_key(place):
+    words = ("dicom", "pulled", "--labels", "labels.csv", "--out", "set", "--window", "stored")
+    refused = prepared(*words)
+    assert refused.exit_code == 3
+    assert "labels, line 2" in refused.output
+    assert prepared(*words, "--pseudonyms", "key").exit_code == 0
+
+
+def test_what_is_missing_is_said_and_nothing_is_written(place):
+    refused = prepared("dicom", "images", "--labels", "labels.csv", "--out", "set")
+    assert refused.exit_code == 3
+    assert "expected one window or VOI table in the file, found none" in refused.output
+    assert "--window CENTRE,WIDTH" in refused.output
+    assert not (place / "set" / "labels.csv").exists()
+    odd = prepared("dicom", "images", "--labels", "labels.csv", "--out", "x", "--frames", "2")
+    assert odd.exit_code == 2
+    assert not (place / "x").exists()

@@ -1,0 +1,278 @@
+"""Folders, labels and prepared sets: what is found, what is refused, and that nobody is named."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from envoi.data import load_table
+from envoi.data.dicom import DicomReading, scan_dicom
+from envoi.data.dicom.labels import hidden_by, read_labels
+from envoi.data.dicom.pseudonyms import Pseudonyms
+from envoi.data.dicom.set import write_dicom_set
+from envoi.data.prepared import Pictures
+from envoi.errors import DataError, SettingsError, StorageError
+from envoi.types import ImageSpec
+from tests.data.dicom.files import SECRET, dicom
+
+GREY = np.full((8, 8), 100, np.uint8)
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Writes files of a folder, by name."""
+
+    def put(**files):
+        for name, file in files.items():
+            path = tmp_path / "images" / SECRET / f"{name}.dcm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file.save_as(path, enforce_file_format=True)
+        return tmp_path / "images"
+
+    return put
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """Reads a table that is made of its lines."""
+
+    def labels(*lines, header="SOPInstanceUID,label", **options):
+        path = tmp_path / "labels.csv"
+        path.write_text("\n".join([header, *lines]) + "\n")
+        return read_labels(path, **options)
+
+    return labels
+
+
+def refused(*arguments, error=DataError, **options):
+    with pytest.raises(error) as caught:
+        scan_dicom(*arguments, **options)
+    for secret in (SECRET, "17", "A1", "1.2.3"):
+        assert secret not in str(caught.value)
+    return str(caught.value)
+
+
+class TestLabels:
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("SOPInstanceUID", "1.5"),
+            ("SeriesInstanceUID", "1.2.3.4"),
+            ("StudyInstanceUID", "1.2.3"),
+            ("AccessionNumber", "A1"),
+        ],
+    )
+    def test_any_of_four_names_finds_an_image(self, key, value, put, labels):
+        found = scan_dicom(
+            put(a=dicom(GREY, uid="1.5")), labels(f"{value},x", header=f"{key},label")
+        )
+        assert [(row.label, row.frame, row.patient) for row in found.rows] == [("x", 0, 0)]
+
+    def test_pseudonymous_files_are_found_by_a_table_that_is_not(self, put, labels):
+        made = Pseudonyms(bytes(32))
+        file = dicom(GREY, uid=made.uid("1.5"), AccessionNumber=made.accession("A1"))
+        folder, hidden = put(a=file), hidden_by(made)
+        for line, header in (("1.5,x", "SOPInstanceUID,label"), ("A1,x", "AccessionNumber,label")):
+            table = labels(line, header=header, hidden=hidden)
+            assert len(scan_dicom(folder, table).rows) == 1
+
+    @pytest.mark.parametrize("header", ["name,label", "SOPInstanceUID,StudyInstanceUID,label"])
+    def test_one_column_names_images(self, header, labels):
+        with pytest.raises(DataError, match="expected one column that names images"):
+            labels(",".join("x" * (1 + header.count(","))), header=header)
+
+    def test_a_name_stands_once(self, labels):
+        with pytest.raises(DataError, match="found one also in line 2"):
+            labels("1.5,x", "1.5,y")
+
+    def test_a_line_without_files_is_refused(self, put, labels):
+        message = refused(put(a=dicom(GREY, uid="1.5")), labels("1.5,x", "1.7,y"))
+        assert "labels, line 3: expected files of what a line names, found none" in message
+
+    def test_files_without_a_line_are_counted(self, put, labels):
+        folder = put(a=dicom(GREY, uid="1.5"), b=dicom(GREY, uid="1.6"))
+        found = scan_dicom(folder, labels("1.5,x"))
+        assert (len(found.rows), found.unlabelled) == (1, 1)
+
+
+class TestPatients:
+    def test_a_number_and_its_issuer_tell_patients_apart(self, put, labels):
+        folder = put(
+            a=dicom(GREY, uid="1.1", PatientID="17"),
+            b=dicom(GREY, uid="1.2", PatientID="18"),
+            c=dicom(GREY, uid="1.3", PatientID="17 "),
+            d=dicom(GREY, uid="1.4", PatientID="17", IssuerOfPatientID="other"),
+        )
+        found = scan_dicom(folder, labels(*(f"1.{n},x" for n in range(1, 5))))
+        assert [row.patient for row in found.rows] == [0, 1, 0, 2]
+
+    def test_a_file_of_nobody_is_refused(self, put, labels):
+        assert "expected a patient's number" in refused(
+            put(a=dicom(GREY, uid="1.1", PatientID="")), labels("1.1,x")
+        )
+
+    @pytest.mark.parametrize(
+        "values", [{"PatientBirthDate": ("19500101", "19600101")}, {"PatientSex": ("F", "M")}]
+    )
+    def test_two_people_under_one_number_are_refused(self, values, put, labels):
+        ((keyword, (first, second)),) = values.items()
+        folder = put(
+            a=dicom(GREY, uid="1.1", **{keyword: first}),
+            b=dicom(GREY, uid="1.2", **{keyword: second}),
+            c=dicom(GREY, uid="1.3"),
+        )
+        message = refused(folder, labels("1.1,x", "1.2,x", "1.3,x"))
+        assert "expected one person under a patient's number" in message
+        assert message.count("file") == 1
+
+
+class TestHeaders:
+    @pytest.mark.parametrize(
+        ("values", "expected", "permission"),
+        [
+            ({"BurnedInAnnotation": "YES"}, "without annotations", {"allow_burned_in": True}),
+            ({"Modality": "US"}, "BurnedInAnnotation NO", {"allow_burned_in": True}),
+            (
+                {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},
+                "BurnedInAnnotation NO",
+                {"allow_burned_in": True},
+            ),
+            ({"PatientOrientation": ["R", "F"]}, "lies as it is read", {"orientation": "stored"}),
+        ],
+    )
+    def test_what_needs_a_permission_has_one(self, values, expected, permission, put, labels):
+        folder, table = put(a=dicom(GREY, uid="1.1", **values)), labels("1.1,x")
+        assert expected in refused(folder, table)
+        found = scan_dicom(folder, table, DicomReading(**permission))
+        assert len(found.rows) == 1
+        assert found.annotated == ("allow_burned_in" in permission)
+
+    def test_ultrasound_that_says_it_is_clean_is_taken(self, put, labels):
+        folder = put(a=dicom(GREY, uid="1.1", Modality="US", BurnedInAnnotation="NO"))
+        assert scan_dicom(folder, labels("1.1,x")).annotated == 0
+
+    def test_files_without_pixels_and_of_odd_kinds_are_refused(self, put, labels):
+        report = dicom(GREY, uid="1.1", Rows=None, Columns=None, PixelData=None)
+        odd = dicom(GREY, uid="1.2", PhotometricInterpretation="CMYK")
+        message = refused(put(a=report, b=odd), labels("1.1,x", "1.2,x"))
+        assert "expected an image, found no pixels" in message
+        assert "expected grey, palette, RGB or YBR pixels" in message
+
+    def test_an_image_is_there_once(self, put, labels):
+        folder = put(a=dicom(GREY, uid="1.1"), b=dicom(GREY, uid="1.1"))
+        assert "expected each image once" in refused(folder, labels("1.1,x"))
+
+    @pytest.mark.parametrize(("frames", "wanted"), [("middle", [1]), ("all", [0, 1, 2])])
+    def test_several_frames_are_a_choice(self, frames, wanted, put, labels):
+        folder, table = put(a=dicom(np.stack([GREY] * 3), uid="1.1")), labels("1.1,x")
+        assert "expected one frame, found 3" in refused(folder, table)
+        found = scan_dicom(folder, table, DicomReading(frames=frames))
+        assert [row.frame for row in found.rows] == wanted
+
+    def test_damaged_files_are_refused_and_others_passed_over(self, put, labels, tmp_path):
+        folder = put(a=dicom(GREY, uid="1.1"))
+        (folder / "notes.txt").write_text("no image")
+        (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+        (folder / ".hidden.dcm").write_bytes(b"")
+        assert len(scan_dicom(folder, labels("1.1,x")).rows) == 1
+        (folder / f"{SECRET}.dcm").write_bytes(b"no DICOM")
+        assert "expected a DICOM file" in refused(folder, labels("1.1,x"))
+
+    def test_a_folder_without_files_is_refused(self, tmp_path, labels):
+        for folder in (tmp_path, tmp_path / "missing"):
+            assert "DICOM files" in refused(folder, labels("1.1,x"), error=StorageError)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"window": "bright"}, {"window": "1,0"}, {"frames": "2"}, {"orientation": "up"}]
+)
+def test_settings_are_checked(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        DicomReading(**wrong)
+
+
+class TestPrepared:
+    def prepare(self, tmp_path, put, labels, name="set", pictures=None, reading=None, count=3):
+        files = {
+            f"f{n}": dicom(GREY + n, uid=f"1.{n}", PatientID=f"{SECRET}{n // 2}")
+            for n in range(count)
+        }
+        lines = [f"1.{n},{'xy'[n % 2]},train" for n in range(count)]
+        reading = reading or DicomReading()
+        table = labels(*lines, header="SOPInstanceUID,label,split")
+        found = scan_dicom(put(**files), table, reading)
+        out = tmp_path / name
+        return out, write_dicom_set(out, found, reading, pictures or Pictures())
+
+    def test_a_set_is_read_as_any_table(self, tmp_path, put, labels):
+        out, count = self.prepare(tmp_path, put, labels, pictures=Pictures(size_px=8))
+        with (out / "labels.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert count == len(rows) == 3
+        assert [row["label"] for row in rows] == ["x", "y", "x"]
+        assert [row["patient"] for row in rows] == ["0", "0", "1"]
+        assert rows[0]["split"] == "train"
+        with Image.open(out / rows[1]["path"]) as picture:
+            assert (np.asarray(picture) == 101).all()
+        for file in out.rglob("*"):
+            if file.is_file():
+                for secret in (SECRET, "1.2.3", "A1"):
+                    assert secret.encode() not in file.read_bytes()
+        with pytest.raises(DataError, match="part test"):  # there is none, and it says so
+            load_table(out / "labels.csv", spec=ImageSpec.of(1, 8))
+
+    def test_pictures_are_cropped_and_coloured_as_asked(self, tmp_path, put, labels):
+        wanted = Pictures(size_px=4, channels=3)
+        out, _ = self.prepare(tmp_path, put, labels, pictures=wanted)
+        with Image.open(out / "images" / "0000001.png") as picture:
+            assert (picture.size, picture.mode) == ((4, 4), "RGB")
+
+    def test_an_interrupted_set_goes_on_and_another_is_left_alone(
+        self, tmp_path, put, labels, monkeypatch
+    ):
+        import envoi.data.dicom.set as module
+
+        seen, real = [], module.frame_picture
+
+        def stopped(file, *rest):
+            seen.append(1)
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+            return real(file, *rest)
+
+        monkeypatch.setattr(module, "frame_picture", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            self.prepare(tmp_path, put, labels)
+        assert not (tmp_path / "set" / "labels.csv").exists()
+        with pytest.raises(StorageError, match="an unfinished set of other settings"):
+            self.prepare(tmp_path, put, labels, pictures=Pictures(size_px=4))
+        self.prepare(tmp_path, put, labels)
+        assert len(seen) == 4  # two before, the interrupted one, and that one again
+        with pytest.raises(StorageError, match="a finished set"):
+            self.prepare(tmp_path, put, labels)
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "file").touch()
+        with pytest.raises(StorageError, match="other files"):
+            self.prepare(tmp_path, put, labels, name="other")
+
+    def test_pixels_that_cannot_be_shown_leave_no_table(self, tmp_path, put, labels):
+        good = dicom(GREY, uid="1.1")
+        deep = dicom(GREY.astype(np.uint16), uid="1.2", BitsStored=12)
+        found = scan_dicom(put(a=good, b=deep), labels("1.1,x", "1.2,x"))
+        with pytest.raises(DataError, match="one window or VOI table"):
+            write_dicom_set(tmp_path / "set", found, DicomReading(), Pictures())
+        assert not (tmp_path / "set" / "labels.csv").exists()
+
+    def test_grey_and_colour_do_not_mix(self, tmp_path, put, labels):
+        colour = dicom(np.stack([GREY] * 3, axis=-1), uid="1.2")
+        found = scan_dicom(put(a=dicom(GREY, uid="1.1"), b=colour), labels("1.1,x", "1.2,y"))
+        with pytest.raises(DataError, match="grey or colour pictures, found both"):
+            write_dicom_set(tmp_path / "set", found, DicomReading(), Pictures())
+        write_dicom_set(tmp_path / "grey", found, DicomReading(), Pictures(channels=1))
+
+    @pytest.mark.parametrize("wrong", [{"size_px": 0}, {"channels": 2}, {"fit": "exact"}])
+    def test_choices_are_checked(self, wrong):
+        with pytest.raises(SettingsError, match=next(iter(wrong))):
+            Pictures(**wrong)

@@ -1,0 +1,230 @@
+"""From stored values to grey: every step that a header asks for, against values worked by hand."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless
+
+from envoi.data.dicom import DicomReading, frame_picture
+from envoi.data.dicom.pixels import opened
+from envoi.errors import DataError
+from tests.data.dicom.files import SECRET, dicom, item
+
+RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+def shown(file, frame=0, **reading):
+    stream = io.BytesIO()
+    file.save_as(stream, enforce_file_format=True)
+    stream.seek(0)
+    picture = frame_picture(dcmread(stream), frame, DicomReading(**reading), "file 1")
+    return np.asarray(picture)
+
+
+def refused(file, **reading):
+    with pytest.raises(DataError) as caught:
+        shown(file, **reading)
+    assert SECRET not in str(caught.value)
+    return str(caught.value)
+
+
+class TestGrey:
+    def test_8_bits_without_a_window_are_taken_as_they_are(self):
+        assert np.array_equal(shown(dicom(RAMP)), RAMP)
+
+    def test_zero_is_white_in_monochrome1(self):
+        inverted = shown(dicom(RAMP, PhotometricInterpretation="MONOCHROME1"))
+        assert np.array_equal(inverted, 255 - RAMP)
+        # What the presentation says is said once, and counts.
+        for shape, wanted in (("INVERSE", 255 - RAMP), ("IDENTITY", RAMP)):
+            for kind in ("MONOCHROME1", "MONOCHROME2"):
+                file = dicom(RAMP, PhotometricInterpretation=kind, PresentationLUTShape=shape)
+                assert np.array_equal(shown(file), wanted)
+
+    def test_a_window_is_that_of_the_standard(self):
+        # PS3.3, C.11.2.1.2.1: x <= c - 0.5 - (w - 1) / 2 is black, x > c - 0.5 + (w - 1) / 2 white.
+        values = np.array([[0, 1023, 1024, 2047, 3071, 3072, 4095]], np.uint16)
+        file = dicom(values, BitsStored=12, WindowCenter="2048", WindowWidth="2049")
+        between = [(value - 2047.5) / 2048 + 0.5 for value in (1024, 2047, 3071)]
+        wanted = [0, 0, *(round(255 * share) for share in between), 255, 255]
+        assert shown(file)[0].tolist() == wanted
+
+    def test_windows_are_in_units_after_rescaling(self):
+        # Hounsfield units -1024..; the window of lungs from -1350 to 150.
+        values = np.array([[0, 174, 424, 1174, 2000]], np.int16)
+        scale = {"RescaleSlope": "1", "RescaleIntercept": "-1024"}
+        told = shown(dicom(values, BitsStored=12, **scale), window="-600,1500")
+        assert np.abs(told[0] - 255 * np.array([326, 500, 750, 1500, 1500]) / 1500).max() < 1.2
+        by_file = dicom(values, BitsStored=12, WindowCenter="-600", WindowWidth="1500", **scale)
+        assert np.array_equal(shown(by_file), told)
+
+    def test_a_negative_slope_turns_dark_and_bright(self):
+        scale = {"RescaleSlope": "-1", "RescaleIntercept": "255"}
+        window = {"WindowCenter": "128", "WindowWidth": "256"}
+        assert np.array_equal(shown(dicom(RAMP, **scale, **window)), 255 - RAMP)
+        assert np.array_equal(shown(dicom(RAMP, **scale)), 255 - RAMP)
+
+    def test_stored_and_content_are_ranges_of_bits_and_of_the_image(self):
+        values = np.array([[1000, 1500, 2000]], np.uint16)
+        file = dicom(values, BitsStored=12)
+        assert shown(file, window="stored")[0].tolist() == [62, 93, 125]
+        assert shown(file, window="content")[0].tolist() == [0, 128, 255]
+        flat = dicom(np.full((2, 2), 7, np.uint16), BitsStored=12)
+        assert not shown(flat, window="content").any()
+
+    def test_signed_values_start_below_zero(self):
+        values = np.array([[-2048, 0, 2047]], np.int16)
+        assert shown(dicom(values, BitsStored=12), window="stored")[0].tolist() == [0, 128, 255]
+
+    def test_tables_of_modality_and_voi(self):
+        table = item(
+            LUTDescriptor=[4, 0, 16], LUTData=np.array([0, 100, 200, 300], np.uint16).tobytes()
+        )
+        table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
+        values = np.array([[0, 1, 2, 3]], np.uint8)
+        modality = dicom(values, ModalityLUTSequence=[table])
+        assert shown(modality, window="0,200").tolist() == [[128, 255, 255, 255]]
+        data = np.array([0, 64, 200, 255], np.uint16)
+        voi = item(LUTDescriptor=[4, 0, 8], LUTData=data.tobytes())
+        voi["LUTDescriptor"].VR, voi["LUTData"].VR = "US", "OW"
+        assert shown(dicom(values, VOILUTSequence=[voi])).tolist() == [[0, 64, 200, 255]]
+
+    @pytest.mark.parametrize(
+        "windows",
+        [{}, {"WindowCenter": ["100", "200"], "WindowWidth": ["50", "60"]}],
+    )
+    def test_more_than_8_bits_need_one_window(self, windows):
+        message = refused(dicom(RAMP.astype(np.uint16), BitsStored=12, **windows))
+        assert "expected one window or VOI table" in message
+        assert "--window" in message
+
+
+class TestFrames:
+    def test_each_frame_is_an_image(self):
+        frames = np.stack([RAMP, 255 - RAMP])
+        for number, wanted in enumerate(frames):
+            assert np.array_equal(shown(dicom(frames), number), wanted)
+
+    def test_enhanced_files_keep_the_window_with_the_frame(self):
+        def group(centre):
+            voi = item(WindowCenter=centre, WindowWidth="256")
+            scale = item(RescaleSlope="1", RescaleIntercept="-1000", RescaleType="HU")
+            return item(FrameVOILUTSequence=[voi], PixelValueTransformationSequence=[scale])
+
+        frames = np.stack([RAMP, RAMP]).astype(np.uint16) + 1000
+        file = dicom(
+            frames, PerFrameFunctionalGroupsSequence=[group("128"), group("0")], BitsStored=12
+        )
+        assert np.array_equal(shown(file, 0), RAMP)
+        assert np.abs(shown(file, 1)[0].astype(int) - (RAMP[0].astype(int) + 128)).max() <= 1
+
+
+class TestColour:
+    COLOURS = np.stack([RAMP, RAMP.T, 255 - RAMP], axis=-1)
+
+    def test_rgb_is_taken_as_it_is(self):
+        assert np.array_equal(shown(dicom(self.COLOURS)), self.COLOURS)
+
+    def test_ybr_becomes_rgb(self):
+        red = np.zeros((2, 2, 3), np.uint8)
+        red[..., 0] = 255
+        ybr = np.asarray(Image.fromarray(red).convert("YCbCr"))
+        found = shown(dicom(ybr, PhotometricInterpretation="YBR_FULL")).astype(int)
+        assert np.abs(found - red).max() <= 2
+
+    def test_palettes_are_looked_up(self):
+        table = np.array([0, 65535, 32768], np.uint16)
+        palette = {
+            f"{colour}PaletteColorLookupTableDescriptor": [3, 0, 16]
+            for colour in ("Red", "Green", "Blue")
+        }
+        palette["RedPaletteColorLookupTableData"] = table.tobytes()
+        palette["GreenPaletteColorLookupTableData"] = table[::-1].tobytes()
+        palette["BluePaletteColorLookupTableData"] = np.zeros(3, np.uint16).tobytes()
+        values = np.array([[0, 1, 2]], np.uint8)
+        file = dicom(values, PhotometricInterpretation="PALETTE COLOR")
+        for keyword, value in palette.items():
+            setattr(file, keyword, value)
+            if isinstance(value, list):
+                file[keyword].VR = "US"
+        assert shown(file).tolist() == [[[0, 128, 0], [255, 255, 0], [128, 0, 0]]]
+
+
+class TestCompressed:
+    def compressed(self, syntax, kind):
+        stream = io.BytesIO()
+        Image.fromarray(RAMP).save(stream, kind)
+        file = dicom(RAMP)
+        file.file_meta.TransferSyntaxUID = syntax
+        file.PixelData = encapsulate([stream.getvalue()])
+        file["PixelData"].VR = "OB"
+        file["PixelData"].is_undefined_length = True
+        return file
+
+    def test_jpeg_2000_and_jpeg_are_decoded(self):
+        assert np.array_equal(shown(self.compressed(JPEG2000Lossless, "JPEG2000")), RAMP)
+        lossy = shown(self.compressed(JPEGBaseline8Bit, "JPEG"))
+        assert np.abs(lossy.astype(int) - RAMP).mean() < 8
+
+    def test_what_has_no_decoder_is_refused_by_name(self):
+        message = refused(self.compressed(JPEGLSLossless, "JPEG"))
+        assert "the transfer syntax JPEG-LS Lossless" in message
+        assert "Install a decoder" in message
+
+    def test_a_cut_file_is_refused(self):
+        file = dicom(RAMP)
+        file.PixelData = file.PixelData[:100]
+        assert "expected whole pixels" in refused(file)
+
+
+class TestOrientation:
+    # Patient's left at the right of the image, feet below; each of 8 ways to lie is turned to it.
+    IMAGE = np.arange(6, dtype=np.uint8).reshape(2, 3)
+
+    @pytest.mark.parametrize(
+        ("told", "lying"),
+        [
+            (["L", "F"], lambda x: x),
+            (["R", "F"], lambda x: x[:, ::-1]),
+            (["L", "H"], lambda x: x[::-1]),
+            (["R", "H"], lambda x: x[::-1, ::-1]),
+            (["F", "L"], lambda x: x.T),
+            (["F", "R"], lambda x: x[:, ::-1].T),
+            (["H", "L"], lambda x: x[::-1].T),
+            (["HL", "RF"], lambda x: x[::-1, ::-1].T),
+        ],
+    )
+    def test_all_ways_are_turned_to_the_usual_one(self, told, lying):
+        file = dicom(np.ascontiguousarray(lying(self.IMAGE)), PatientOrientation=told)
+        assert np.array_equal(shown(file, orientation="standard"), self.IMAGE)
+        assert np.array_equal(shown(file, orientation="stored"), lying(self.IMAGE))
+
+    def test_slices_say_it_by_cosines(self):
+        axial = dicom(self.IMAGE, ImageOrientationPatient=["-1", "0", "0", "0", "1", "0"])
+        assert np.array_equal(shown(axial, orientation="standard"), self.IMAGE[:, ::-1])
+
+    @pytest.mark.parametrize("told", [["A", "F"], ["P", "F"]])
+    def test_lateral_views_face_either_way(self, told):
+        file = dicom(self.IMAGE, PatientOrientation=told)
+        assert np.array_equal(shown(file, orientation="standard"), self.IMAGE)
+
+    def test_what_says_nothing_or_lies_askew_is_left(self):
+        oblique = ["0.7", "0.7", "0", "0", "0", "-1"]
+        for values in (
+            {},
+            {"ImageOrientationPatient": oblique},
+            {"PatientOrientation": ["X", "F"]},
+        ):
+            file = dicom(self.IMAGE, **values)
+            assert np.array_equal(shown(file, orientation="standard"), self.IMAGE)
+
+
+def test_another_file_is_refused(tmp_path):
+    (tmp_path / f"{SECRET}.dcm").write_bytes(b"no DICOM")
+    with pytest.raises(DataError, match="expected a DICOM file") as caught:
+        opened(tmp_path / f"{SECRET}.dcm", "file 1")
+    assert SECRET not in str(caught.value)
