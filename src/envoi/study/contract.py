@@ -84,7 +84,7 @@ class Initialisation(BaseModel):
     """The backbone checkpoint that every site starts from.
 
     Attributes:
-        file: Name of a safetensors file with torchvision's names, beside study.toml.
+        file: Name of a safetensors or .pth file with torchvision's names, beside study.toml.
         sha256: Its digest, 64 hexadecimal digits; another file is refused.
     """
 
@@ -261,7 +261,7 @@ class Study(BaseModel):
         network = build(name, channels=channels, classes=classes, seed=self.seed)
         if self.initialisation is None:
             return network
-        from envoi.networks.initialisation import load_backbone  # noqa: PLC0415  (loads torch)
+        from envoi.networks.backbone import load_backbone  # noqa: PLC0415  (loads torch)
 
         return load_backbone(network, _agreed_file(self._folder, self.initialisation))
 

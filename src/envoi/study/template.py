@@ -68,7 +68,7 @@ _DEADLINE = """\
 ... or until this time, with those that have come. Remove the '#' to set it:
 deadline = 2030-06-30T16:00:00Z"""
 _INITIALISATION = """\
-To start from a checkpoint (safetensors, torchvision's names) in place of the seed, put it
+To start from a checkpoint (safetensors or .pth, torchvision's names) in place of the seed, put it
 beside this file at every hospital and remove the '#':
 [model.initialisation]
 file = "backbone.safetensors"
