@@ -32,6 +32,7 @@ FLOORS = (
         "checkpoint",
         "progress",
         "calibration",
+        "membership",
         "meter",
         "processes",
         "optimisers",
@@ -46,7 +47,12 @@ FLOORS = (
     ("__main__",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-NEIGHBOURS = {("progress", "results"), ("precision", "settings"), ("optimisers", "checkpoint")}
+NEIGHBOURS = {
+    ("progress", "results"),
+    ("membership", "results"),
+    ("precision", "settings"),
+    ("optimisers", "checkpoint"),
+}
 
 
 def room_of(module: str) -> str:

@@ -187,16 +187,18 @@ def _trained(
     device: "torch.device",
 ) -> "Finished":
     from envoi.cli.progress import following
-    from envoi.site import Finished, accuracy_as_sent, release
+    from envoi.site import Finished, accuracy_as_sent, audit, release
     from envoi.site import train as train_site
 
     with following() as on_step:
         trained = train_site(images, **job, checkpoint=checkpoint, on_step=on_step, device=device)
+    study = job["study"]
     return Finished(
-        release=release(trained, images, study=job["study"]),
-        accuracy_as_sent=accuracy_as_sent(trained, images, study=job["study"]),
+        release=release(trained, images, study=study),
+        accuracy_as_sent=accuracy_as_sent(trained, images, study=study),
         seconds=trained.seconds,
         fingerprint=checkpoint.fingerprint,
+        audit=audit(trained, images, study=study),
     )
 
 
