@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from envoi.cli import bench, mri, server, site, study
+from envoi.cli import bench, data, mri, server, site, study
 from envoi.cli.demo import demo, report
 from envoi.cli.distil import distil
 from envoi.cli.guard import Guarded
@@ -21,6 +21,7 @@ from envoi.cli.predict import predict
 
 COMMANDS = {
     "study": study.app,
+    "data": data.app,
     "site": site.app,
     "server": server.app,
     "bench": bench.app,

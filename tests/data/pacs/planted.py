@@ -143,8 +143,4 @@ def encoded(dataset):
 def leaks(content):
     """Planted words that stand in some bytes."""
     text = content.lower()
-    return [
-        word
-        for word in WORDS
-        if word.encode() in text or word.encode("utf-16-le") in text
-    ]
+    return [word for word in WORDS if word.encode() in text or word.encode("utf-16-le") in text]

@@ -7,12 +7,12 @@ at any point. Messages, logs and reprs name no patient, no UID and no number of 
 
 from envoi.data.pacs.connect import Dicomweb, Dimse, connected
 from envoi.data.pacs.pull import PullCounts, PullSettings, pull
-from envoi.data.pacs.source import Interrupted, PacsQuery, Source, Tls, read_accessions
+from envoi.data.pacs.source import PacsGoneError, PacsQuery, Source, Tls, read_accessions
 
 __all__ = [
     "Dicomweb",
     "Dimse",
-    "Interrupted",
+    "PacsGoneError",
     "PacsQuery",
     "PullCounts",
     "PullSettings",

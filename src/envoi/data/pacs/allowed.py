@@ -63,11 +63,11 @@ _WORDS = {
     "FrameLaterality": "R L U B",
     "ViewPosition": "AP PA LL RL RLD LLD RLO LLO CC ML LM MLO LMO XCC XCCL XCCM AT FB",
     "BodyPartExamined": """
-        ABDOMEN ABDOMENPELVIS ANKLE ARM BRAIN BREAST CERVIX CHEST CHESTABDOMEN CHESTABDPELVIS CLAVICLE
-        COCCYX COLON CSPINE ELBOW EXTREMITY EYE FEMUR FINGER FOOT FOREARM HAND HEAD HEADNECK HEART
-        HIP HUMERUS JAW KIDNEY KNEE LEG LIVER LSPINE LUNG NECK PANCREAS PELVIS PROSTATE RIB SCAPULA
-        SHOULDER SKIN SKULL SPINE SSPINE STERNUM STOMACH TESTIS THIGH THUMB THYROID TOE TSPINE UTERUS
-        WHOLEBODY WRIST""",
+        ABDOMEN ABDOMENPELVIS ANKLE ARM BRAIN BREAST CERVIX CHEST CHESTABDOMEN CHESTABDPELVIS
+        CLAVICLE COCCYX COLON CSPINE ELBOW EXTREMITY EYE FEMUR FINGER FOOT FOREARM HAND HEAD
+        HEADNECK HEART HIP HUMERUS JAW KIDNEY KNEE LEG LIVER LSPINE LUNG NECK PANCREAS PELVIS
+        PROSTATE RIB SCAPULA SHOULDER SKIN SKULL SPINE SSPINE STERNUM STOMACH TESTIS THIGH
+        THUMB THYROID TOE TSPINE UTERUS WHOLEBODY WRIST""",
     "ScanningSequence": "SE IR GR EP RM",
     "SequenceVariant": "SK MTC SS TRSS SP MP OSP NONE",
     "MRAcquisitionType": "2D 3D",
@@ -95,8 +95,14 @@ CHARACTERISTICS = {
 """Kept only if that was asked for; ages above 90 years are given as 90."""
 
 EMPTY = (
-    "StudyDate StudyTime StudyID SeriesNumber ReferringPhysicianName PatientBirthDate PatientSex"
-).split()
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "SeriesNumber",
+    "ReferringPhysicianName",
+    "PatientBirthDate",
+    "PatientSex",
+)
 """Attributes that a file of this kind has to have, and that say nothing (type 2)."""
 
 
@@ -150,7 +156,8 @@ def values_of(element: DataElement) -> list[str]:
 
 def _tag(keyword: str) -> int:
     tag = tag_for_keyword(keyword)
-    assert tag is not None, keyword
+    if tag is None:
+        raise KeyError(keyword)  # not in the data dictionary: a slip of the pen above
     return tag
 
 
@@ -188,7 +195,9 @@ WRITTEN = {
         **CHARACTERISTICS,
         "PatientIdentityRemoved": re.compile("YES"),
         "LongitudinalTemporalInformationModified": re.compile("REMOVED"),
-        "DeidentificationMethod": re.compile(r"Envoi: basic profile of PS3\.15, then an allow-list"),
+        "DeidentificationMethod": re.compile(
+            r"Envoi: basic profile of PS3\.15, then an allow-list"
+        ),
         "DeidentificationMethodCodeSequence": None,
     }.items()
 }

@@ -43,8 +43,8 @@ class Dicomweb:
     """
 
     url: str
-    credentials: Credentials = Credentials()
-    tls: Tls = Tls()
+    credentials: Credentials = field(default_factory=Credentials)
+    tls: Tls = field(default_factory=Tls)
     timeout_seconds: float = 60.0
 
     def __post_init__(self) -> None:
@@ -58,9 +58,14 @@ class Dicomweb:
             raise SettingsError(Problem("an address alone", found, "--dicomweb", remedy))
 
     @property
+    def host(self) -> str:
+        """Name or number of its machine."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
     def is_encrypted(self) -> bool:
-        """Whether what travels can be read on the way."""
-        return self.url.startswith("https:")
+        """Whether nobody on the way can read what travels."""
+        return urlsplit(self.url).scheme == "https"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +101,7 @@ class Dimse:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether what travels can be read on the way."""
+        """Whether nobody on the way can read what travels."""
         return self.tls is not None
 
 
@@ -111,12 +116,12 @@ def connected(archive: Dicomweb | Dimse) -> Iterator[Source]:
     source: Source
     if isinstance(archive, Dicomweb):
         extra("dicomweb_client")
-        from envoi.data.pacs.dicomweb import DicomwebSource
+        from envoi.data.pacs.dicomweb import DicomwebSource  # noqa: PLC0415  (an extra)
 
         source = DicomwebSource(archive)
     else:
         extra("pynetdicom")
-        from envoi.data.pacs.dimse import DimseSource
+        from envoi.data.pacs.dimse import DimseSource  # noqa: PLC0415  (an extra)
 
         source = DimseSource(archive)
     try:

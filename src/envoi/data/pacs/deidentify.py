@@ -17,34 +17,22 @@ from functools import cache
 from io import BytesIO
 from typing import Any
 
-from pydicom import DataElement, Dataset, FileDataset, dcmread
+from pydicom import DataElement, Dataset, FileDataset
 from pydicom import uid as known
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 
 from envoi.data.dicom.pseudonyms import Pseudonyms
-from envoi.data.pacs.allowed import (
-    ALLOWED,
-    EMPTY,
-    METHOD_CODES,
-    PSEUDONYMS,
-    WRITTEN,
-    Rule,
-    is_allowed,
-    permitted,
-)
+from envoi.data.pacs.allowed import ALLOWED, EMPTY, WRITTEN, is_allowed, permitted
 from envoi.data.pacs.codestreams import without_comments
 from envoi.data.pacs.extra import extra, silence
 from envoi.data.pacs.kinds import CAPTURES, IMAGES, SYNTAXES
-from envoi.errors import CheckError, Problem
+from envoi.data.pacs.proof import problem_of
+from envoi.errors import CheckError
 
 METHOD = "Envoi: basic profile of PS3.15, then an allow-list"
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
-_META = {"FileMetaInformationGroupLength", "FileMetaInformationVersion", "MediaStorageSOPClassUID",
-         "MediaStorageSOPInstanceUID", "TransferSyntaxUID", "ImplementationClassUID",
-         "ImplementationVersionName"}  # fmt: skip
 _REWRITTEN = {known.ImplicitVRLittleEndian, known.DeflatedExplicitVRLittleEndian}
 _BASIC = ("113100", "Basic Application Confidentiality Profile")
 _CHARACTERISTICS = ("113108", "Retain Patient Characteristics Option")
@@ -128,27 +116,6 @@ def deidentify(
     if left is not None:
         raise CheckError(left)
     return Deidentified(instance, content)
-
-
-def problem_of(content: bytes) -> Problem | None:
-    """What stands in a file that is not on the allow-list; None if nothing does.
-
-    Args:
-        content: A whole DICOM file. Any may be given, so that files of other origin can be checked.
-    """
-    dataset = dcmread(BytesIO(content))
-    found = {
-        "preamble": any(content[:128]),
-        "header": any(element.keyword not in _META for element in dataset.file_meta),
-        "header, values": not _meta_is_plain(dataset),
-        "data set": not all(_is_permitted(element) for element in dataset),
-        "end of the file": not _ends_with(dataset, content),
-    }
-    for where, is_wrong in found.items():
-        if is_wrong:
-            remedy = "Nothing was written; report this: it is a fault of Envoi."
-            return Problem("what the allow-list permits", "more", f"file, {where}", remedy)
-    return None
 
 
 def _objection(dataset: FileDataset, profile: Profile) -> Reason | None:
@@ -271,52 +238,3 @@ def _code(value: str, meaning: str) -> Dataset:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
     return item
-
-
-def _is_permitted(element: DataElement) -> bool:
-    """Whether an element of a finished file may stand there, with all that is inside."""
-    tag = int(element.tag)
-    rule = WRITTEN.get(tag) or ALLOWED.get(tag)
-    if rule is None or not is_allowed(element, rule):
-        return False
-    if element.VR != "SQ":
-        return True
-    inside = _METHOD_RULES if element.keyword == "DeidentificationMethodCodeSequence" else ALLOWED
-    return all(
-        inner.tag in inside and _is_inside(inner, inside[inner.tag])
-        for item in element.value
-        for inner in item
-    )
-
-
-def _is_inside(element: DataElement, rule: Rule) -> bool:
-    return _is_permitted(element) if element.VR == "SQ" else is_allowed(element, rule)
-
-
-_METHOD_RULES = {
-    tag: Rule(frozenset({"SH", "LO"}), 1, values) for tag, values in METHOD_CODES.items()
-}
-
-
-def _meta_is_plain(dataset: FileDataset) -> bool:
-    """Whether the header's values say nothing that the data set does not say."""
-    meta = dataset.file_meta
-    return (
-        meta.get("MediaStorageSOPInstanceUID") == dataset.get("SOPInstanceUID")
-        and meta.get("MediaStorageSOPClassUID") == dataset.get("SOPClassUID")
-        and meta.get("TransferSyntaxUID") in SYNTAXES
-        and meta.get("ImplementationClassUID") == known.PYDICOM_IMPLEMENTATION_UID
-        and str(meta.get("ImplementationVersionName")).startswith("PYDICOM ")
-        and PSEUDONYMS["SOPInstanceUID"].fullmatch(str(dataset.get("SOPInstanceUID"))) is not None
-    )
-
-
-def _ends_with(dataset: FileDataset, content: bytes) -> bool:
-    """Whether pixel data are the last of a file."""
-    last = max(dataset.keys(), default=0)
-    if last != tag_for_keyword("PixelData"):
-        return False
-    element = dataset["PixelData"]
-    value = bytes(element.value)
-    end = b"\xfe\xff\xdd\xe0\0\0\0\0" if element.is_undefined_length else b""
-    return content.endswith(value + end)

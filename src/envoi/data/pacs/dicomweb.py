@@ -13,7 +13,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from envoi.data.pacs.connect import Credentials, Dicomweb
 from envoi.data.pacs.extra import silence
 from envoi.data.pacs.people import Person
-from envoi.data.pacs.source import InstanceRef, Interrupted, NotFetched, PacsQuery, StudyRef
+from envoi.data.pacs.source import InstanceRef, NotFetchedError, PacsGoneError, PacsQuery, StudyRef
 from envoi.data.pacs.tls import context_of, distrusted
 from envoi.errors import PacsError, Problem
 
@@ -106,9 +106,9 @@ class DicomwebSource:
                     media_types=(("application/dicom", "*"),),
                 )
         except _NOT_UNDERSTOOD:
-            raise NotFetched(_odd("one DICOM file", "image")) from None
+            raise NotFetchedError(_odd("one DICOM file", "image")) from None
         if not isinstance(dataset, FileDataset):
-            raise NotFetched(_odd("one DICOM file", "image"))
+            raise NotFetchedError(_odd("one DICOM file", "image"))
         return dataset
 
     def close(self) -> None:
@@ -140,7 +140,14 @@ class DicomwebSource:
 
 
 # What a client raises of answers that are not what the standard says.
-_NOT_UNDERSTOOD = (AttributeError, EOFError, LookupError, NotImplementedError, TypeError, ValueError)
+_NOT_UNDERSTOOD = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
 
 
 def _session(archive: Dicomweb) -> requests.Session:
@@ -181,7 +188,7 @@ def _plain_errors() -> Iterator[None]:
         with silence():
             yield
     except requests.exceptions.HTTPError as err:
-        raise _told_of_status(err.response) from None
+        raise _told_of_status(err) from None
     except requests.exceptions.TooManyRedirects:
         remedy = "Give the address that it leads to with --dicomweb, if it is the PACS."
         raise PacsError(Problem("an answer", "a way elsewhere", "PACS", remedy)) from None
@@ -195,8 +202,11 @@ def _plain_errors() -> Iterator[None]:
         raise PacsError(_odd("DICOM JSON", "query")) from None
 
 
-def _told_of_status(response: requests.Response) -> PacsError:
+def _told_of_status(err: requests.exceptions.HTTPError) -> PacsError:
     """The error for an answer that is a refusal."""
+    response = err.response
+    if response is None:
+        return _gone("none that can be read")
     status = response.status_code
     found = f"status {status}"
     if status in _REFUSED:
@@ -208,11 +218,11 @@ def _told_of_status(response: requests.Response) -> PacsError:
         busy.after_seconds = float(after) if after.isdecimal() else 0.0
         return busy
     remedy = "Check the address given with --dicomweb, and the PACS's own log."
-    return NotFetched(Problem("an answer", found, "PACS", remedy))
+    return NotFetchedError(Problem("an answer", found, "PACS", remedy))
 
 
-def _gone(found: str) -> Interrupted:
-    return Interrupted(Problem("an answer", found, "PACS", _AGAIN))
+def _gone(found: str) -> PacsGoneError:
+    return PacsGoneError(Problem("an answer", found, "PACS", _AGAIN))
 
 
 def _odd(expected: str, where: str) -> Problem:

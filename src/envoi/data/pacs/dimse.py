@@ -11,25 +11,24 @@ from io import BytesIO
 from typing import Any
 
 from pydicom import Dataset, FileDataset, dcmread
+from pydicom.uid import UID
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]  (made when it is loaded)
-    StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelGet,
-)
 
 from envoi.data.pacs.connect import Dimse
 from envoi.data.pacs.extra import silence
 from envoi.data.pacs.kinds import SYNTAXES, classes_of
 from envoi.data.pacs.people import person_of
-from envoi.data.pacs.source import InstanceRef, Interrupted, NotFetched, PacsQuery, StudyRef
+from envoi.data.pacs.source import InstanceRef, NotFetchedError, PacsGoneError, PacsQuery, StudyRef
 from envoi.data.pacs.tls import context_of, distrusted
 from envoi.errors import PacsError, Problem
 
-_FIND = StudyRootQueryRetrieveInformationModelFind
-_GET = StudyRootQueryRetrieveInformationModelGet
+_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
+"""Study Root Query/Retrieve Information Model - FIND."""
+_GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
+"""Study Root Query/Retrieve Information Model - GET."""
 _PENDING = {0xFF00, 0xFF01}
 _TRANSIENT = 2
 _AGAIN = "Check that the PACS runs, and run the same command again; what was pulled is kept."
@@ -77,7 +76,7 @@ class DimseSource:
 
     def instances(self, study: StudyRef, query: PacsQuery) -> list[InstanceRef]:
         """All objects of a study that match."""
-        found = []
+        found: list[InstanceRef] = []
         wanted = _identifier("SERIES", StudyInstanceUID=study.study, Modality="")
         for series in self._find(wanted | {"SeriesInstanceUID": ""}):
             modality, uid = _text(series, "Modality"), _text(series, "SeriesInstanceUID")
@@ -123,12 +122,14 @@ class DimseSource:
         if len(self._arrived) != 1:
             remedy = "Check the PACS's own log; the other images are pulled."
             found = f"{len(self._arrived)} (status {status:04X})"
-            raise NotFetched(Problem("one image", found, "PACS", remedy))
+            raise NotFetchedError(Problem("one image", found, "PACS", remedy))
         try:
             return dcmread(BytesIO(self._arrived.pop()))
         except Exception:  # noqa: BLE001  (pydicom's parser raises anything of a damaged file)
             remedy = "Check the PACS's own log; the other images are pulled."
-            raise NotFetched(Problem("a DICOM file", "a damaged one", "PACS", remedy)) from None
+            raise NotFetchedError(
+                Problem("a DICOM file", "a damaged one", "PACS", remedy)
+            ) from None
 
     def _images(self, study: str, series: str, modality: str) -> Iterator[InstanceRef]:
         wanted = _identifier("IMAGE", StudyInstanceUID=study, SeriesInstanceUID=series)
@@ -239,8 +240,8 @@ def _rejected(association: Association) -> PacsError:
     return PacsError(Problem("an association", "a rejection", "PACS", remedy))
 
 
-def _gone(found: str) -> Interrupted:
-    return Interrupted(Problem("an answer", found, "PACS", _AGAIN))
+def _gone(found: str) -> PacsGoneError:
+    return PacsGoneError(Problem("an answer", found, "PACS", _AGAIN))
 
 
 def _last_status(responses: Iterator[tuple[Dataset, Dataset | None]]) -> int | None:

@@ -48,7 +48,10 @@ _OF_MODALITY = {
     "XA": (known.XRayAngiographicImageStorage, known.EnhancedXAImageStorage),
     "RF": (known.XRayRadiofluoroscopicImageStorage, known.EnhancedXRFImageStorage),
     "US": (known.UltrasoundImageStorage, known.UltrasoundMultiFrameImageStorage),
-    "OP": (known.OphthalmicPhotography8BitImageStorage, known.OphthalmicPhotography16BitImageStorage),
+    "OP": (
+        known.OphthalmicPhotography8BitImageStorage,
+        known.OphthalmicPhotography16BitImageStorage,
+    ),
     "OPT": (known.OphthalmicTomographyImageStorage,),
     "ES": (known.VLEndoscopicImageStorage,),
     "GM": (known.VLMicroscopicImageStorage,),
@@ -62,9 +65,7 @@ _OF_MODALITY = {
     ),
 }  # fmt: skip
 
-CAPTURES = frozenset(
-    {known.SecondaryCaptureImageStorage, *_OF_MODALITY["OT"], *_OF_MODALITY["US"]}
-)
+CAPTURES = frozenset({known.SecondaryCaptureImageStorage, *_OF_MODALITY["OT"], *_OF_MODALITY["US"]})
 """Classes whose pixels often show the name of the patient."""
 
 IMAGES = frozenset(uid for uids in _OF_MODALITY.values() for uid in uids) | CAPTURES

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from envoi.data.pacs.source import Interrupted
+from envoi.data.pacs.source import PacsGoneError
 from envoi.errors import Problem, SettingsError
 
 Result = TypeVar("Result")
@@ -65,14 +65,14 @@ class Pace:
         """What a request gives, in its turn; it is made again after interruptions.
 
         Raises:
-            Interrupted: The archive did not come back.
+            PacsGoneError: The archive did not come back.
         """
         wait = self._patience.first_wait_seconds
         for number in range(1, self._patience.tries + 1):
             self._wait_for_turn()
             try:
                 return request()
-            except Interrupted as err:
+            except PacsGoneError as err:
                 if number == self._patience.tries:
                     raise
                 seconds = min(max(wait, err.after_seconds), self._patience.longest_wait_seconds)

@@ -52,9 +52,7 @@ class Signs:
 
     def joined(self, other: "Signs") -> "Signs":
         """What is known from either."""
-        return Signs(
-            self.born or other.born, self.named or other.named, self.alone or other.alone
-        )
+        return Signs(self.born or other.born, self.named or other.named, self.alone or other.alone)
 
 
 class People:
@@ -138,5 +136,7 @@ def _plain(name: str) -> str:
     """A name without what two systems write differently: case, accents, signs, empty parts."""
     first = name.partition("=")[0]
     letters = unicodedata.normalize("NFKD", first).casefold()
-    words = "".join(letter if letter.isalnum() else " " for letter in letters if letter.isprintable())
+    words = "".join(
+        letter if letter.isalnum() else " " for letter in letters if letter.isprintable()
+    )
     return " ".join(words.split())

@@ -7,18 +7,20 @@ is new, and one that was stopped, by whatever, goes on where it was.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydicom import FileDataset
+
 from envoi.data.dicom.pseudonyms import Pseudonyms
-from envoi.data.pacs.deidentify import Profile, Reason, deidentify
+from envoi.data.pacs.deidentify import Deidentified, Profile, Reason, deidentify
 from envoi.data.pacs.extra import extra, silence
 from envoi.data.pacs.kinds import IMAGES
 from envoi.data.pacs.pace import Pace, Patience
-from envoi.data.pacs.people import People, person_of
+from envoi.data.pacs.people import People, Person, person_of
 from envoi.data.pacs.shelf import Shelf, Terms, locked
-from envoi.data.pacs.source import InstanceRef, NotFetched, PacsQuery, Source, StudyRef
+from envoi.data.pacs.source import InstanceRef, NotFetchedError, PacsQuery, Source, StudyRef
 from envoi.errors import PacsError, Problem, StorageError
 
 _NOTES_SECONDS = 30.0
@@ -38,8 +40,8 @@ class PullSettings:
         dry_run: Only count; fetch nothing and write nothing.
     """
 
-    patience: Patience = Patience()
-    profile: Profile = Profile()
+    patience: Patience = field(default_factory=Patience)
+    profile: Profile = field(default_factory=Profile)
     allow_shared_ids: bool = False
     limit: int | None = None
     dry_run: bool = False
@@ -147,7 +149,7 @@ class _Pull:
 
     def run(self) -> PullCounts:
         studies = self._pace.make(lambda: self._source.studies(self._query))
-        self._tell(studies=len(studies))
+        self._tell(replace(self._counts, studies=len(studies)))
         for study in studies:
             self._people.meet_answer(study.person)
         with self._noting():
@@ -155,7 +157,8 @@ class _Pull:
                 if self._is_done():
                     break
                 self._pull_study(study)
-                self._tell(studies_done=self._counts.studies_done + 1)
+                done = self._counts.studies_done + 1
+                self._tell(replace(self._counts, studies_done=done))
         return self._counts
 
     def _pull_study(self, study: StudyRef) -> None:
@@ -166,13 +169,13 @@ class _Pull:
                 return
             pseudonym = self._pseudonyms.uid(instance.instance)
             if pseudonym in self._shelf or self._was_left_out(pseudonym):
-                self._tell(present=self._counts.present + 1)
+                self._tell(replace(self._counts, present=self._counts.present + 1))
             elif is_refused:
                 self._leave_out(Reason.SHARED_ID)
             elif instance.sop_class and instance.sop_class not in IMAGES:
                 self._leave_out(Reason.OTHER_KIND)
             elif self._settings.dry_run:
-                self._tell(pulled=self._counts.pulled + 1)
+                self._tell(replace(self._counts, pulled=self._counts.pulled + 1))
             else:
                 # One file of a study shows whose id it bears; the others are spared.
                 is_refused = self._pull_instance(instance, pseudonym) is Reason.SHARED_ID
@@ -190,11 +193,8 @@ class _Pull:
 
     def _pull_instance(self, instance: InstanceRef, pseudonym: str) -> Reason | None:
         """Fetch and write one object; the reason if it is not taken."""
-        try:
-            if not instance.is_sound:
-                return self._fail()
-            dataset = self._pace.make(lambda: self._source.fetch(instance))
-        except NotFetched:
+        dataset = self._fetched(instance)
+        if dataset is None:
             return self._fail()
         person = person_of(dataset)
         if not person.number:
@@ -204,29 +204,39 @@ class _Pull:
             return self._leave_out(Reason.SHARED_ID)
         patient = self._people.patient(person)
         made = deidentify(dataset, patient, self._pseudonyms, self._settings.profile)
-        if made is Reason.DAMAGED:
-            return self._fail()
         if isinstance(made, Reason):
-            return self._leave_out(made, pseudonym)
-        if made.instance != pseudonym:
-            return self._fail()  # another object than was asked for
+            return self._fail() if made is Reason.DAMAGED else self._leave_out(made, pseudonym)
+        self._put(made, patient, person)
+        return None
+
+    def _fetched(self, instance: InstanceRef) -> FileDataset | None:
+        """One object, or None if it is not to be had or is another than was asked for."""
+        if not instance.is_sound:
+            return None
+        try:
+            dataset = self._pace.make(lambda: self._source.fetch(instance))
+        except NotFetchedError:
+            return None
+        return dataset if dataset.get("SOPInstanceUID") == instance.instance else None
+
+    def _put(self, made: Deidentified, patient: str, person: Person) -> None:
         self._shelf.put(patient, made.instance, made.content)
         self._people.keep(person)
         self._failed_in_a_row = 0
-        self._tell(pulled=self._counts.pulled + 1)
-        return None
+        self._tell(replace(self._counts, pulled=self._counts.pulled + 1))
 
     def _leave_out(self, reason: Reason, pseudonym: str = "") -> Reason:
         """Count an object that is not taken; with its pseudonym, it is not fetched again."""
         if pseudonym:
             self._shelf.notes.left_out[pseudonym] = reason
         self._failed_in_a_row = 0
-        self._tell(left_out=self._counts.left_out + Counter([reason]))
+        left_out = self._counts.left_out + Counter([reason])
+        self._tell(replace(self._counts, left_out=left_out))
         return reason
 
     def _fail(self) -> Reason:
         self._failed_in_a_row += 1
-        self._tell(failed=self._counts.failed + 1)
+        self._tell(replace(self._counts, failed=self._counts.failed + 1))
         if self._failed_in_a_row >= _MOST_FAILED:
             found = f"{_MOST_FAILED} one after another that cannot be had"
             remedy = "Check the PACS's own log, and run the same command again."
@@ -238,16 +248,17 @@ class _Pull:
         return limit is not None and self._counts.pulled >= limit
 
     def _waits(self, seconds: float) -> None:  # noqa: ARG002  (the wait itself tells how long)
-        self._tell(waits=self._counts.waits + 1)
+        self._tell(replace(self._counts, waits=self._counts.waits + 1))
 
-    def _tell(self, **changes: int | Counter[Reason]) -> None:
-        shared = len(self._people.shared)
-        self._counts = replace(self._counts, shared_ids=shared, **changes)
+    def _tell(self, counts: PullCounts) -> None:
+        self._counts = replace(counts, shared_ids=len(self._people.shared))
         self._on_pull(self._counts)
-        if not self._settings.dry_run and time.monotonic() > self._written + _NOTES_SECONDS:
+        if time.monotonic() > self._written + _NOTES_SECONDS:
             self._write_notes()
 
     def _write_notes(self) -> None:
+        if self._settings.dry_run:
+            return
         notes = self._shelf.notes
         notes.people, notes.shared = self._people.known, frozenset(self._people.shared)
         self._shelf.write_notes()
@@ -259,11 +270,8 @@ class _Pull:
         try:
             yield
         except BaseException:
-            if not self._settings.dry_run:
-                try:
-                    self._write_notes()
-                except StorageError:
-                    pass  # a full disk was told already, and the files are the truth
+            # A full disk was told already, and the files are the truth.
+            with suppress(StorageError):
+                self._write_notes()
             raise
-        if not self._settings.dry_run:
-            self._write_notes()
+        self._write_notes()

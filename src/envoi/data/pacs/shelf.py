@@ -165,7 +165,9 @@ def _read_notes(path: Path, terms: Terms) -> Notes:
         problem = Problem("the notes of a pull", "something else", path.name, remedy)
         raise DataError(problem) from None
     if notes.terms != terms:
-        names = [name for name in asdict(terms) if getattr(terms, name) != getattr(notes.terms, name)]
+        names = [
+            name for name in asdict(terms) if getattr(terms, name) != getattr(notes.terms, name)
+        ]
         found = f"another {' and '.join(names)}".replace("_", " ")
         expected = "the key and options of the first pull"
         raise SettingsError(Problem(expected, found, path.name, _REMEDY))

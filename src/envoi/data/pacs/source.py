@@ -19,13 +19,13 @@ _WILD = re.compile(r"[*?\\]|[\x00-\x1f\x7f]")
 UID = re.compile(r"[0-9.]{1,64}")
 
 
-class Interrupted(PacsError):
+class PacsGoneError(PacsError):
     """The archive went away, or is too busy: the same request may succeed later."""
 
     after_seconds: float = 0.0
 
 
-class NotFetched(PacsError):
+class NotFetchedError(PacsError):
     """One image cannot be had; others may."""
 
 
@@ -81,7 +81,9 @@ class PacsQuery:
         """Whether a study is what was asked for: some archives ignore a part of a query."""
         first, _, last = self.days.partition("-")
         is_in_time = not self.days or not study.day or first <= study.day <= last
-        is_numbered = not self.accessions or not study.accession or study.accession in self.accessions
+        is_numbered = (
+            not self.accessions or not study.accession or study.accession in self.accessions
+        )
         return is_in_time and is_numbered
 
     def takes_modality(self, modality: str) -> bool:
