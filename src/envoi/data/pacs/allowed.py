@@ -187,6 +187,9 @@ def _allowed() -> dict[int, Rule]:
 ALLOWED = _allowed()
 """What is copied from a file of the archive, by tag."""
 
+INSIDE = {tag: rule for tag, rule in ALLOWED.items() if tag != _tag("PixelData")}
+"""The same for items of sequences: pictures in there are thumbnails."""
+
 WRITTEN = {
     _tag(keyword): _rule(keyword, values)
     for keyword, values in {

@@ -11,6 +11,7 @@ What this does not do: it does not look at pixels. Text that is burned into them
 say so, and captures that do not deny it, are left out), and the head of a brain scan has a face.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -24,7 +25,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 
 from envoi.data.dicom.pseudonyms import Pseudonyms
-from envoi.data.pacs.allowed import ALLOWED, EMPTY, WRITTEN, is_allowed, permitted
+from envoi.data.pacs.allowed import ALLOWED, EMPTY, INSIDE, WRITTEN, Rule, is_allowed, permitted
 from envoi.data.pacs.codestreams import without_comments
 from envoi.data.pacs.extra import extra, silence
 from envoi.data.pacs.kinds import CAPTURES, IMAGES, SYNTAXES
@@ -137,7 +138,7 @@ def _objection(dataset: FileDataset, profile: Profile) -> Reason | None:
 def _rewritten(
     dataset: FileDataset, patient: str, pseudonyms: Pseudonyms, profile: Profile
 ) -> tuple[bytes, str]:
-    kept = _permitted_part(dataset)
+    kept = _permitted_part(dataset, ALLOWED)
     _fit_pixels(kept, dataset)
     _apply_profile(kept)
     _write_pseudonyms(kept, dataset, patient, pseudonyms)
@@ -154,13 +155,13 @@ def _rewritten(
     return file.getvalue(), kept.SOPInstanceUID
 
 
-def _permitted_part(dataset: Dataset) -> Dataset:
+def _permitted_part(dataset: Dataset, rules: Mapping[int, Rule]) -> Dataset:
     """A new data set of what the allow-list permits."""
     kept = Dataset()
-    for tag in dataset.keys() & ALLOWED.keys():
-        element = permitted(dataset[tag], ALLOWED[tag])
+    for tag in dataset.keys() & rules.keys():
+        element = permitted(dataset[tag], rules[tag])
         if element is not None and element.VR == "SQ":
-            items = Sequence([_permitted_part(item) for item in element.value])
+            items = Sequence([_permitted_part(item, INSIDE) for item in element.value])
             element = DataElement(tag, "SQ", items)
         if element is not None:
             kept.add(element)

@@ -13,6 +13,7 @@ from pydicom.datadict import tag_for_keyword
 
 from envoi.data.pacs.allowed import (
     ALLOWED,
+    INSIDE,
     METHOD_CODES,
     PSEUDONYMS,
     WRITTEN,
@@ -56,7 +57,7 @@ def _is_permitted(element: DataElement) -> bool:
         return False
     if element.VR != "SQ":
         return True
-    inside = _METHOD_RULES if element.keyword == "DeidentificationMethodCodeSequence" else ALLOWED
+    inside = _METHOD_RULES if element.keyword == "DeidentificationMethodCodeSequence" else INSIDE
     return all(
         inner.tag in inside and _is_inside(inner, inside[inner.tag])
         for item in element.value

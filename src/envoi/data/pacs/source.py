@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydicom import FileDataset
 
@@ -140,6 +140,7 @@ class Tls:
     key: Path | None = None
 
 
+@runtime_checkable
 class Source(Protocol):
     """An archive that can be asked. Every method raises `PacsError` or one of its children."""
 
