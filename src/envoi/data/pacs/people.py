@@ -79,9 +79,9 @@ class People:
         self.known = dict(known or {})
         self.shared = set(shared)
         self._found = dict(self.known)
-        self._has_issuer = {
-            signs.alone or patient: bool(signs.alone) for patient, signs in self.known.items()
-        }
+        self._forms: dict[str, set[str]] = {}
+        for patient, signs in self.known.items():
+            self._forms.setdefault(signs.alone or patient, set()).add(patient)
 
     def patient(self, person: Person) -> str:
         """The pseudonym of a person."""
@@ -90,7 +90,7 @@ class People:
 
     def is_shared(self, person: Person) -> bool:
         """Whether the id of a person is known to be somebody else's as well."""
-        return not self._allow_shared_ids and self.patient(person) in self.shared
+        return self.patient(person) in self.shared
 
     def meet_answer(self, person: Person) -> None:
         """Note whom an answer of the archive names, before anything is fetched.
@@ -98,6 +98,8 @@ class People:
         Answers often leave the issuer out where files have one. So one without an issuer says
         nothing of the issuer, and its id is judged again when a file arrives.
         """
+        if self._allow_shared_ids:
+            return
         patient, signs = self.patient(person), self._signs(person)
         before = self._found.setdefault(patient, signs)
         if before.contradict(signs):
@@ -107,9 +109,11 @@ class People:
     def meet_file(self, person: Person) -> None:
         """Note whom a file names. An id with and without an issuer may be of one person or two."""
         self.meet_answer(person)
-        alone, has_issuer = self._pseudonyms.patient(person.number), bool(person.issuer)
-        if self._has_issuer.setdefault(alone, has_issuer) is not has_issuer:
-            self.shared |= {alone, self.patient(person)}
+        alone = self._pseudonyms.patient(person.number)
+        forms = self._forms.setdefault(alone, set())
+        forms.add(self.patient(person))
+        if alone in forms and len(forms) > 1:
+            self.shared |= forms
 
     def keep(self, person: Person) -> None:
         """Note that an image of a person is in the folder."""
@@ -135,8 +139,10 @@ def person_of(dataset: Dataset) -> Person:
 def _plain(name: str) -> str:
     """A name without what two systems write differently: case, accents, signs, empty parts."""
     first = name.partition("=")[0]
-    letters = unicodedata.normalize("NFKD", first).casefold()
-    words = "".join(
-        letter if letter.isalnum() else " " for letter in letters if letter.isprintable()
+    letters = (
+        letter
+        for letter in unicodedata.normalize("NFKD", first.casefold())
+        if not unicodedata.combining(letter)
     )
+    words = "".join(letter if letter.isalnum() else " " for letter in letters)
     return " ".join(words.split())
