@@ -1,5 +1,6 @@
 """DICOMweb (PS3.18): QIDO-RS finds, WADO-RS fetches, each image as the archive has it."""
 
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ _PAGE = 200
 _AGAIN = "Check that the PACS runs, and run the same command again; what was pulled is kept."
 _BUSY = {408, 425, 429, 502, 503, 504}
 _REFUSED = {401, 403, 407}
+_ODD = re.compile(r"[^A-Za-z0-9._-]")
 _STUDY_FIELDS = (
     "PatientID",
     "IssuerOfPatientID",
@@ -40,6 +42,16 @@ class _Bearer(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
+
+
+class _Session(requests.Session):
+    """Writes wild cards as they are: they may stand in a query, and Orthanc 1.10 decodes nothing."""
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        prepared = super().prepare_request(request)
+        path, sign, query = (prepared.url or "").partition("?")
+        prepared.url = path + sign + query.replace("%2A", "*").replace("%3F", "?")
+        return prepared
 
 
 class DicomwebSource:
@@ -151,7 +163,7 @@ _NOT_UNDERSTOOD = (
 
 
 def _session(archive: Dicomweb) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     # No proxy, netrc file or authority that the environment happens to name: requests hold
     # identifiers.
     session.trust_env = False
@@ -237,10 +249,18 @@ def _filters(query: PacsQuery) -> Iterator[dict[str, str]]:
             wanted = {
                 "StudyDate": query.days,
                 "ModalitiesInStudy": modality,
-                "AccessionNumber": accession,
-                "StudyDescription": f"*{query.description}*" if query.description else "",
+                "AccessionNumber": _plain(accession),
+                "StudyDescription": f"*{_plain(query.description)}*" if query.description else "",
             }
             yield {keyword: value for keyword, value in wanted.items() if value}
+
+
+def _plain(text: str) -> str:
+    """Text with `?`, any one sign, for what would have to be encoded in an address.
+
+    Archives decode in different ways. What matches too much is sorted out by `PacsQuery.takes`.
+    """
+    return _ODD.sub("?", text)
 
 
 def _key(answer: Answer) -> tuple[str, str]:
