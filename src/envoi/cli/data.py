@@ -286,16 +286,17 @@ def _tell(counts: "PullCounts", settings: "PullSettings") -> None:
     typer.echo(f"{studies} found: {pulled} {verb}, {counts.present} there already.")
     told = {
         Reason.NO_PIXELS: "without pixels",
-        Reason.OTHER_KIND: "reports, video and other objects that are no plain images",
+        Reason.OTHER_KIND: "reports, video and other objects that are no plain image",
         Reason.TEXT_IN_PIXELS: "with text burned into the pixels",
-        Reason.DOUBTFUL_PIXELS: "captures or ultrasound that may show a name "
-        "(--allow-doubtful-pixels takes them)",
+        Reason.DOUBTFUL_PIXELS: (
+            "captures or ultrasound that may show a name (--allow-doubtful-pixels takes them)"
+        ),
         Reason.NO_PATIENT: "without a patient id",
-        Reason.SHARED_ID: "refused, since their patient id may be of two people",
+        Reason.SHARED_ID: "since their patient id may be of two people",
     }
     for reason, words in told.items():
         if counts.left_out[reason]:
-            typer.echo(f"Left out: {counts.left_out[reason]} {words}.")
+            typer.echo(f"Left out, {words}: {counts.left_out[reason]}.")
     if counts.shared_ids:
         typer.echo(
             f"warning: {counted(counts.shared_ids, 'patient id')} used with different names, birth "

@@ -48,7 +48,9 @@ def test_run_lengths_stay():
     assert frames_of([frame], known.RLELossless) == [frame]
 
 
-@pytest.mark.parametrize("frame", [b"planted text", b"\xff\xd8" + TABLE, b"\xff\xd8" + b"\xff\xfe\xff"])
+@pytest.mark.parametrize(
+    "frame", [b"planted text", b"\xff\xd8" + TABLE, b"\xff\xd8" + b"\xff\xfe\xff"]
+)
 def test_what_is_no_frame_is_refused(frame):
     with pytest.raises(ValueError, match="frame"):
         without_comments(encapsulate([frame]), known.JPEGBaseline8Bit, 1)

@@ -256,7 +256,9 @@ def test_captures_are_taken_if_they_deny_text_or_that_is_permitted():
 
 
 TEXTS = {"AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UT", "UR"}
-ANY_TAGS = sorted(tag for tag, entry in DicomDictionary.items() if entry[0] in TEXTS and tag >> 16 > 7)
+ANY_TAGS = sorted(
+    tag for tag, entry in DicomDictionary.items() if entry[0] in TEXTS and tag >> 16 > 7
+)
 WHERE = st.sampled_from(["top", "VOILUTSequence", "SharedFunctionalGroupsSequence", "private"])
 
 
@@ -293,7 +295,7 @@ def test_damage_of_any_kind_ends_in_a_reason_or_in_a_clean_file(noise, place):
         warnings.simplefilter("ignore")
         try:
             dataset = dcmread(BytesIO(content))
-        except Exception:
+        except Exception:  # noqa: BLE001
             return  # a source tells these
         found = deidentify(dataset, PATIENT, NAMES, Profile())
     if isinstance(found, Deidentified):

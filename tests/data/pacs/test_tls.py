@@ -1,6 +1,6 @@
 """Certificates that are not trusted: each in plain words, by both protocols."""
 
-import datetime
+import datetime as dt
 import http.server
 import ipaddress
 import json
@@ -8,7 +8,6 @@ import socket
 import ssl
 import threading
 from contextlib import contextmanager
-from datetime import date
 
 import pytest
 from cryptography import x509
@@ -23,9 +22,9 @@ from envoi.errors import PacsError, SettingsError
 
 pytestmark = pytest.mark.network
 
-QUERY = PacsQuery(first_day=date(2020, 1, 1), last_day=date(2020, 1, 1))
-NOW = datetime.datetime.now(datetime.UTC)
-DAY = datetime.timedelta(days=1)
+QUERY = PacsQuery(first_day=dt.date(2020, 1, 1), last_day=dt.date(2020, 1, 1))
+NOW = dt.datetime.now(dt.UTC)
+DAY = dt.timedelta(days=1)
 
 
 def certificate(folder, name, *, since=NOW - DAY, until=NOW + DAY, host="127.0.0.1"):
@@ -71,7 +70,8 @@ class Empty(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
-        self.server.asked.append((self.path, self.headers.get("Authorization")))
+        told = (self.path, self.headers.get("Authorization"), self.headers.get("Host"))
+        self.server.asked.append(told)
 
     def log_message(self, *_):
         pass
@@ -107,9 +107,7 @@ def ask(server, protocol, tls):
     if protocol == "dicomweb":
         made = Dicomweb(f"https://127.0.0.1:{port}/dicom-web", tls=tls, timeout_seconds=10)
     else:
-        made = Dimse(
-            host="127.0.0.1", port=port, called_aet="PACS", tls=tls, timeout_seconds=5
-        )
+        made = Dimse(host="127.0.0.1", port=port, called_aet="PACS", tls=tls, timeout_seconds=5)
     with connected(made) as source:
         return source.studies(QUERY)
 
@@ -186,7 +184,8 @@ def test_credentials_are_sent_as_given_and_no_environment_is_asked(words, sent, 
         url = f"http://127.0.0.1:{server.server_address[1]}/x"
         with connected(Dicomweb(url, Credentials(**words))) as source:
             assert source.studies(QUERY) == []
-    ((path, authorization),) = server.asked
+    ((path, authorization, host),) = server.asked
+    assert host == f"127.0.0.1:{server.server_address[1]}"
     assert path.startswith("/x/studies?")
     assert "StudyDate=20200101-20200101" in path
     assert authorization == sent

@@ -45,11 +45,15 @@ class _Bearer(AuthBase):
 
 
 class _Session(requests.Session):
-    """Writes wild cards as they are: they may stand in a query, and Orthanc 1.10 decodes nothing."""
+    """Writes wild cards as they are, which a query may hold: Orthanc 1.10 decodes nothing.
+
+    And names the host with its port, which the client leaves out.
+    """
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         prepared = super().prepare_request(request)
         path, sign, query = (prepared.url or "").partition("?")
+        prepared.headers.pop("Host", None)
         prepared.url = path + sign + query.replace("%2A", "*").replace("%3F", "?")
         return prepared
 
