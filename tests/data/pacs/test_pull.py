@@ -40,6 +40,7 @@ class Memory:
         self.answers_issuer, self.answers_class = answers_issuer, answers_class
         self.fetched = []
         self.fault = lambda _: None
+        self.is_down = False
 
     def studies(self, query):
         found = {}
@@ -53,6 +54,8 @@ class Memory:
         return list(found.values())
 
     def instances(self, study, query):
+        if self.is_down:
+            raise PacsGoneError(ODD)
         return [
             InstanceRef(
                 study=study.study,
@@ -172,7 +175,8 @@ def test_an_archive_that_stays_away_ends_the_pull_and_nothing_is_lost(tmp_path):
     source = three()
 
     def fault(_):
-        if source.fetched:
+        source.is_down = bool(source.fetched)
+        if source.is_down:
             raise PacsGoneError(ODD)
 
     source.fault = fault
@@ -181,6 +185,18 @@ def test_an_archive_that_stays_away_ends_the_pull_and_nothing_is_lost(tmp_path):
     assert len(files_in(tmp_path)) == 1
     assert json.loads((tmp_path / "pull.json").read_text())["people"]
     assert run(three(), tmp_path).pulled == 2
+
+
+def test_an_object_that_makes_the_archive_go_away_does_not_stop_the_others(tmp_path):
+    source = three()
+
+    def fault(instance):
+        if instance.instance.endswith("2"):
+            raise PacsGoneError(ODD)
+
+    source.fault = fault
+    counts = run(source, tmp_path)
+    assert (counts.pulled, counts.failed, counts.waits) == (2, 1, 1)
 
 
 def test_single_faults_are_counted_and_tried_again_next_time(tmp_path):

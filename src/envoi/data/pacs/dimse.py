@@ -101,10 +101,9 @@ class DimseSource:
             try:
                 status = _last_status(association.send_c_get(wanted, _GET))
             except (RuntimeError, ValueError):
-                status = None  # it ended, or C-GET was not agreed on
-            if status is None and association.is_established:
-                remedy = "Have C-GET permitted for this AE title in the PACS, or use --dicomweb."
-                raise PacsError(Problem("C-GET", "none", "PACS", remedy)) from None
+                status = None  # the association has ended meanwhile
+            if status is None:
+                _drop(association)
             return self._file(status)
 
     def close(self) -> None:
@@ -159,6 +158,7 @@ class DimseSource:
             except (RuntimeError, ValueError):
                 code = None
             if code is None:
+                _drop(self._finding)
                 raise _gone("a connection that broke")
             if code:
                 remedy = "Ask for fewer days or accession numbers at once."
@@ -200,6 +200,12 @@ class DimseSource:
             tls_args=None if self._tls is None else (self._tls, archive.host),
             evt_handlers=handlers or [],
         )
+        service = contexts[0].abstract_syntax
+        if any(context.abstract_syntax == service for context in association.rejected_contexts):
+            _drop(association)
+            name = "C-FIND" if service == _FIND else "C-GET"
+            remedy = f"Have {name} permitted for this AE title in the PACS, or use --dicomweb."
+            raise PacsError(Problem(name, "none", "PACS", remedy))
         if association.is_established:
             return association
         if association.is_rejected:
@@ -226,6 +232,12 @@ class DimseSource:
             told = distrusted(err)
             if told is not None:
                 raise told from None
+
+
+def _drop(association: Association) -> None:
+    """End an association at once; the next request opens another."""
+    if association.is_established:
+        association.abort()
 
 
 def _rejected(association: Association) -> PacsError:

@@ -20,7 +20,14 @@ from envoi.data.pacs.kinds import IMAGES
 from envoi.data.pacs.pace import Pace, Patience
 from envoi.data.pacs.people import People, Person, person_of
 from envoi.data.pacs.shelf import Shelf, Terms, locked
-from envoi.data.pacs.source import InstanceRef, NotFetchedError, PacsQuery, Source, StudyRef
+from envoi.data.pacs.source import (
+    InstanceRef,
+    NotFetchedError,
+    PacsGoneError,
+    PacsQuery,
+    Source,
+    StudyRef,
+)
 from envoi.errors import PacsError, Problem, StorageError
 
 _NOTES_SECONDS = 30.0
@@ -178,7 +185,7 @@ class _Pull:
                 self._tell(replace(self._counts, pulled=self._counts.pulled + 1))
             else:
                 # One file of a study shows whose id it bears; the others are spared.
-                is_refused = self._pull_instance(instance, pseudonym) is Reason.SHARED_ID
+                is_refused = self._pull_instance(study, instance, pseudonym) is Reason.SHARED_ID
 
     def _is_refused(self, study: StudyRef) -> bool:
         """Whether the archive's own answers show that the study's id is of two people."""
@@ -191,9 +198,11 @@ class _Pull:
             return False
         return reason is not None
 
-    def _pull_instance(self, instance: InstanceRef, pseudonym: str) -> Reason | None:
+    def _pull_instance(
+        self, study: StudyRef, instance: InstanceRef, pseudonym: str
+    ) -> Reason | None:
         """Fetch and write one object; the reason if it is not taken."""
-        dataset = self._fetched(instance)
+        dataset = self._fetched(study, instance)
         if dataset is None:
             return self._fail()
         person = person_of(dataset)
@@ -209,13 +218,23 @@ class _Pull:
         self._put(made, patient, person)
         return None
 
-    def _fetched(self, instance: InstanceRef) -> FileDataset | None:
-        """One object, or None if it is not to be had or is another than was asked for."""
+    def _fetched(self, study: StudyRef, instance: InstanceRef) -> FileDataset | None:
+        """One object, or None if it is not to be had or is another than was asked for.
+
+        Raises:
+            PacsGoneError: The archive is away. If it answers, it was this object that made it go.
+        """
         if not instance.is_sound:
             return None
         try:
             dataset = self._pace.make(lambda: self._source.fetch(instance))
         except NotFetchedError:
+            return None
+        except PacsGoneError as err:
+            try:
+                self._source.instances(study, self._query)
+            except PacsError:
+                raise err from None
             return None
         return dataset if dataset.get("SOPInstanceUID") == instance.instance else None
 
