@@ -1,5 +1,6 @@
 """De-identification: nothing that was planted is left, and what renders the image is."""
 
+import contextlib
 import dataclasses
 import logging
 import warnings
@@ -19,8 +20,9 @@ from envoi.data.dicom.pseudonyms import Pseudonyms
 from envoi.data.pacs import deidentify as room
 from envoi.data.pacs.allowed import ALLOWED, CHARACTERISTICS, EMPTY, PSEUDONYMS, WRITTEN
 from envoi.data.pacs.deidentify import Deidentified, Profile, Reason, deidentify
-from envoi.data.pacs.extra import silence
+from envoi.data.pacs.extra import UNREADABLE, silence
 from envoi.data.pacs.kinds import IMAGES
+from envoi.data.pacs.people import person_of
 from envoi.data.pacs.proof import problem_of
 from envoi.errors import CheckError
 from tests.data.pacs import planted
@@ -286,7 +288,7 @@ def test_text_in_any_element_at_any_depth_goes(places):
     assert found is Reason.TEXT_IN_PIXELS or planted.leaks(found.content) == []
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=400), st.integers(132, 900))
 def test_damage_of_any_kind_ends_in_a_reason_or_in_a_clean_file(noise, place):
     content = bytearray(planted.encoded(planted.image()))
@@ -297,10 +299,27 @@ def test_damage_of_any_kind_ends_in_a_reason_or_in_a_clean_file(noise, place):
             dataset = dcmread(BytesIO(content))
         except Exception:  # noqa: BLE001
             return  # a source tells these
+        with contextlib.suppress(*UNREADABLE):  # `pull` counts these
+            person_of(dataset)
         found = deidentify(dataset, PATIENT, NAMES, Profile())
     if isinstance(found, Deidentified):
         assert planted.leaks(found.content) == []
         assert problem_of(found.content) is None
+
+
+@pytest.mark.parametrize("original", [planted.image(), planted.compressed()])
+def test_a_file_that_was_cut_off_is_never_an_image(original):
+    del original[0xFFFCFFFC]  # without padding the pixels are the end
+    content = planted.encoded(original)
+    assert isinstance(made(original), Deidentified)
+    for end in range(len(content) - 12, 132, -7):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                dataset = dcmread(BytesIO(content[:end]))
+            except Exception:  # noqa: BLE001
+                continue
+            assert deidentify(dataset, PATIENT, NAMES, Profile()) in set(Reason)
 
 
 @pytest.mark.parametrize(

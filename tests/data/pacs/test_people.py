@@ -95,6 +95,10 @@ def test_nothing_that_is_kept_or_shown_identifies_anybody():
     assert Signs().joined(Signs("a", "b", "c")) == Signs("a", "b", "c")
 
 
+def test_images_of_nobody_are_not_of_one_id():
+    assert met(Person(number="", name="A"), Person(number="", name="B")).shared == set()
+
+
 def test_a_person_is_read_from_a_data_set():
     dataset = Dataset()
     assert person_of(dataset) == Person(number="")

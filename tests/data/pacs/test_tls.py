@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from envoi.data.pacs import Dicomweb, Dimse, PacsGoneError, PacsQuery, Tls, connected
 from envoi.data.pacs.connect import Credentials
+from envoi.data.pacs.source import InstanceRef, NotFetchedError
 from envoi.data.pacs.tls import context_of, distrusted
 from envoi.errors import PacsError, SettingsError
 
@@ -60,11 +61,12 @@ class Empty(http.server.BaseHTTPRequestHandler):
     """An archive that has nothing."""
 
     status, headers_sent, body = 200, {}, []
+    raw, kind = None, "application/dicom+json"
 
     def do_GET(self):
-        content = json.dumps(self.body).encode()
+        content = json.dumps(self.body).encode() if self.raw is None else self.raw
         self.send_response(self.status)
-        self.send_header("Content-Type", "application/dicom+json")
+        self.send_header("Content-Type", self.kind)
         self.send_header("Content-Length", str(len(content)))
         for name, value in self.headers_sent.items():
             self.send_header(name, value)
@@ -158,6 +160,25 @@ def test_answers_that_are_none_are_told(changes, kind, told):
     assert type(found.value) in {kind, *kind.__subclasses__()} - (
         {PacsGoneError} if kind is PacsError else set()
     )
+    assert "planted" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [
+        ("multipart/related; boundary=x", b"--x\r\n\r\nplanted junk\r\n--x--"),
+        ("multipart/related; boundary=x", b"--x--"),
+        ("text/html", b"planted page"),
+        ("application/dicom", b"planted"),
+    ],
+)
+def test_an_image_that_is_none_is_told(kind, raw):
+    with serving(raw=raw, kind=kind) as server:
+        made = Dicomweb(f"http://127.0.0.1:{server.server_address[1]}/x", timeout_seconds=5)
+        wanted = InstanceRef(study="1.2", series="1.2.3", instance="1.2.3.4")
+        with connected(made) as source, pytest.raises(NotFetchedError) as found:
+            source.fetch(wanted)
+    assert "expected one DICOM file, found something else" in str(found.value)
     assert "planted" not in str(found.value)
 
 

@@ -27,7 +27,7 @@ from pydicom.sequence import Sequence
 from envoi.data.dicom.pseudonyms import Pseudonyms
 from envoi.data.pacs.allowed import ALLOWED, EMPTY, INSIDE, WRITTEN, Rule, is_allowed, permitted
 from envoi.data.pacs.codestreams import without_comments
-from envoi.data.pacs.extra import extra, silence
+from envoi.data.pacs.extra import UNREADABLE, extra, silence
 from envoi.data.pacs.kinds import CAPTURES, IMAGES, SYNTAXES
 from envoi.data.pacs.proof import problem_of
 from envoi.errors import CheckError
@@ -37,17 +37,6 @@ _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfRefe
 _REWRITTEN = {known.ImplicitVRLittleEndian, known.DeflatedExplicitVRLittleEndian}
 _BASIC = ("113100", "Basic Application Confidentiality Profile")
 _CHARACTERISTICS = ("113108", "Retain Patient Characteristics Option")
-# What pydicom raises of damaged data; its messages may quote them and are never shown.
-_DAMAGED = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    TypeError,
-    ValueError,
-)
 
 
 class Reason(StrEnum):
@@ -112,7 +101,7 @@ def deidentify(
                 return reason
             content, instance = _rewritten(dataset, patient, pseudonyms, profile)
             left = problem_of(content)
-    except _DAMAGED:
+    except UNREADABLE:
         return Reason.DAMAGED
     if left is not None:
         raise CheckError(left)
@@ -178,6 +167,7 @@ def _fit_pixels(kept: Dataset, dataset: FileDataset) -> None:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
         kept.PixelData = without_comments(kept.PixelData, syntax, frames)
+        kept["PixelData"].VR = "OB"
         kept["PixelData"].is_undefined_length = True
         return
     bits = kept.Rows * kept.Columns * kept.SamplesPerPixel * kept.BitsAllocated * frames

@@ -12,7 +12,7 @@ from pydicom import FileDataset
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from envoi.data.pacs.connect import Credentials, Dicomweb
-from envoi.data.pacs.extra import silence
+from envoi.data.pacs.extra import UNREADABLE, silence
 from envoi.data.pacs.people import Person
 from envoi.data.pacs.source import InstanceRef, NotFetchedError, PacsGoneError, PacsQuery, StudyRef
 from envoi.data.pacs.tls import context_of, distrusted
@@ -121,7 +121,9 @@ class DicomwebSource:
                     instance.instance,
                     media_types=(("application/dicom", "*"),),
                 )
-        except _NOT_UNDERSTOOD:
+        except PacsError:
+            raise
+        except Exception:  # noqa: BLE001  (pydicom's parser raises anything of a damaged file)
             raise NotFetchedError(_odd("one DICOM file", "image")) from None
         if not isinstance(dataset, FileDataset):
             raise NotFetchedError(_odd("one DICOM file", "image"))
@@ -146,24 +148,15 @@ class DicomwebSource:
                 with _plain_errors():
                     page = search(search_filters=wanted, fields=fields, limit=_PAGE, offset=offset)
                 new = [answer for answer in page if _key(answer) not in seen]
-            except _NOT_UNDERSTOOD:
+            except PacsError:
+                raise
+            except UNREADABLE:
                 raise PacsError(_odd("DICOM JSON", "query")) from None
             if not new:
                 return
             seen |= {_key(answer) for answer in new}
             offset += len(page)
             yield from new
-
-
-# What a client raises of answers that are not what the standard says.
-_NOT_UNDERSTOOD = (
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-)
 
 
 def _session(archive: Dicomweb) -> requests.Session:

@@ -18,9 +18,9 @@ from pynetdicom.events import Event
 from pynetdicom.presentation import PresentationContext
 
 from envoi.data.pacs.connect import Dimse
-from envoi.data.pacs.extra import silence
+from envoi.data.pacs.extra import UNREADABLE, silence
 from envoi.data.pacs.kinds import SYNTAXES, classes_of
-from envoi.data.pacs.people import person_of
+from envoi.data.pacs.people import Person, person_of
 from envoi.data.pacs.source import InstanceRef, NotFetchedError, PacsGoneError, PacsQuery, StudyRef
 from envoi.data.pacs.tls import context_of, distrusted
 from envoi.errors import PacsError, Problem
@@ -66,7 +66,7 @@ class DimseSource:
             for answer in self._find(wanted):
                 study = StudyRef(
                     study=_text(answer, "StudyInstanceUID"),
-                    person=person_of(answer),
+                    person=_person(answer),
                     accession=_text(answer, "AccessionNumber"),
                     day=_text(answer, "StudyDate"),
                 )
@@ -298,5 +298,16 @@ def _dataset(wanted: dict[str, str]) -> Dataset:
 
 
 def _text(answer: Dataset, keyword: str) -> str:
-    """An attribute of an answer as text."""
-    return str(answer.get(keyword) or "").strip("\0 ")
+    """An attribute of an answer as text; nothing if it cannot be read."""
+    try:
+        return str(answer.get(keyword) or "").strip("\0 ")
+    except UNREADABLE:
+        return ""
+
+
+def _person(answer: Dataset) -> Person:
+    """Whom an answer names; nobody if it cannot be read, and the file tells."""
+    try:
+        return person_of(answer)
+    except UNREADABLE:
+        return Person(number="")

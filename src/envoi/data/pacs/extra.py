@@ -2,12 +2,27 @@
 
 import importlib
 import logging
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from envoi.errors import EnvoiWarning, MissingExtraError, Problem
+
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What pydicom raises of damaged data; its messages may quote them and are never shown."""
 
 _TALKATIVE = ("pydicom", "pynetdicom", "dicomweb_client", "urllib3", "requests", "dicomanonymizer")
 

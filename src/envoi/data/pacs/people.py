@@ -98,7 +98,7 @@ class People:
         Answers often leave the issuer out where files have one. So one without an issuer says
         nothing of the issuer, and its id is judged again when a file arrives.
         """
-        if self._allow_shared_ids:
+        if self._allow_shared_ids or not person.number:
             return
         patient, signs = self.patient(person), self._signs(person)
         before = self._found.setdefault(patient, signs)

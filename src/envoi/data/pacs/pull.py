@@ -15,7 +15,7 @@ from pydicom import FileDataset
 
 from envoi.data.dicom.pseudonyms import Pseudonyms
 from envoi.data.pacs.deidentify import Deidentified, Profile, Reason, deidentify
-from envoi.data.pacs.extra import extra, silence
+from envoi.data.pacs.extra import UNREADABLE, extra, silence
 from envoi.data.pacs.kinds import IMAGES
 from envoi.data.pacs.pace import Pace, Patience
 from envoi.data.pacs.people import People, Person, person_of
@@ -203,9 +203,9 @@ class _Pull:
     ) -> Reason | None:
         """Fetch and write one object; the reason if it is not taken."""
         dataset = self._fetched(study, instance)
-        if dataset is None:
+        person = None if dataset is None else _person_in(dataset, instance)
+        if dataset is None or person is None:
             return self._fail()
-        person = person_of(dataset)
         if not person.number:
             return self._leave_out(Reason.NO_PATIENT, pseudonym)
         self._people.meet_file(person)
@@ -219,7 +219,7 @@ class _Pull:
         return None
 
     def _fetched(self, study: StudyRef, instance: InstanceRef) -> FileDataset | None:
-        """One object, or None if it is not to be had or is another than was asked for.
+        """One object, or None if it is not to be had.
 
         Raises:
             PacsGoneError: The archive is away. If it answers, it was this object that made it go.
@@ -227,7 +227,7 @@ class _Pull:
         if not instance.is_sound:
             return None
         try:
-            dataset = self._pace.make(lambda: self._source.fetch(instance))
+            return self._pace.make(lambda: self._source.fetch(instance))
         except NotFetchedError:
             return None
         except PacsGoneError as err:
@@ -236,7 +236,6 @@ class _Pull:
             except PacsError:
                 raise err from None
             return None
-        return dataset if dataset.get("SOPInstanceUID") == instance.instance else None
 
     def _put(self, made: Deidentified, patient: str, person: Person) -> None:
         self._shelf.put(patient, made.instance, made.content)
@@ -294,3 +293,12 @@ class _Pull:
                 self._write_notes()
             raise
         self._write_notes()
+
+
+def _person_in(dataset: FileDataset, instance: InstanceRef) -> Person | None:
+    """Who a file is of; None if it is damaged, or another than was asked for."""
+    try:
+        is_asked_for = dataset.get("SOPInstanceUID") == instance.instance
+        return person_of(dataset) if is_asked_for else None
+    except UNREADABLE:
+        return None
