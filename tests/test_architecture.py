@@ -283,7 +283,15 @@ def test_unpickling_in_any_form_is_seen(code):
 
 @pytest.mark.parametrize(
     ("package", "home"),
-    [("nvflare", "envoi.engine.flare"), ("fastapi", "envoi.console"), ("uvicorn", "envoi.console")],
+    [
+        ("nvflare", "envoi.engine.flare"),
+        ("fastapi", "envoi.console"),
+        ("uvicorn", "envoi.console"),
+        ("dicomanonymizer", "envoi.data.pacs"),
+        ("dicomweb_client", "envoi.data.pacs"),
+        ("pynetdicom", "envoi.data.pacs"),
+        ("requests", "envoi.data.pacs"),
+    ],
 )
 def test_extras_stay_in_their_rooms(package, home):
     users = {
