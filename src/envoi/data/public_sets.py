@@ -116,8 +116,9 @@ _BY_HAND = {
         "one that needs a Kaggle account",
         (
             "Accept the rules at https://www.kaggle.com/c/rsna-pneumonia-detection-challenge, put "
-            "stage_2_train_images/, stage_2_train_labels.csv and stage_2_detailed_class_info.csv into "
-            "one folder, add https://s3.amazonaws.com/east1.public.rsna.org/AI/2018/"
+            "stage_2_train_images/, stage_2_train_labels.csv and "
+            "stage_2_detailed_class_info.csv into one folder, add "
+            "https://s3.amazonaws.com/east1.public.rsna.org/AI/2018/"
             "pneumonia-challenge-dataset-mappings_2018.json (it tells the patients), and run "
             "`envoi data prepare rsna-pneumonia FOLDER --out SET`."
         ),
