@@ -2,12 +2,16 @@
 
 import errno
 import hashlib
+import io
 import json
 import shutil
+import urllib.request
+from http.client import HTTPMessage
 
 import pytest
 
 from envoi.data.fetch import Remote, fetch
+from envoi.data.https import _Redirects
 from envoi.errors import StorageError
 from tests.data.served import serving
 
@@ -225,6 +229,17 @@ def test_a_redirection_to_anything_but_https_is_refused(server, tmp_path, addres
         in message
     )
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1/x", "http://localhost/x", "http://a.org"])
+def test_who_was_asked_over_https_may_not_send_elsewhere(address):
+    asked = urllib.request.Request("https://example.org/file")
+    with pytest.raises(StorageError, match="found one that begins with http:"):
+        _Redirects("set.npz").redirect_request(asked, io.BytesIO(), 302, "", HTTPMessage(), address)
+    followed = _Redirects("set.npz").redirect_request(
+        asked, io.BytesIO(), 302, "", HTTPMessage(), "https://example.org/other"
+    )
+    assert followed.full_url == "https://example.org/other"
 
 
 @pytest.mark.parametrize(

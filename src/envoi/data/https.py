@@ -92,17 +92,19 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        problem = _problem_of_address(newurl, self.name)
+        # Only who was asked on this machine may send to it.
+        local = urlsplit(req.full_url).scheme == "http"
+        problem = _problem_of_address(newurl, self.name, local=local)
         if problem:
             fp.close()
             raise StorageError(problem)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _problem_of_address(url: str, name: str) -> Problem | None:
+def _problem_of_address(url: str, name: str, *, local: bool = True) -> Problem | None:
     try:
         parts = urlsplit(url)
-        loopback = parts.scheme == "http" and _is_loopback(parts.hostname or "")
+        loopback = local and parts.scheme == "http" and _is_loopback(parts.hostname or "")
     except ValueError:
         parts, loopback = urlsplit(""), False
     if (parts.scheme == "https" and parts.hostname) or loopback:

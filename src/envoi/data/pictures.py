@@ -115,7 +115,8 @@ def whole_picture(file: Path | io.BytesIO, where: str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, as above
             with Image.open(file, formats=_FORMATS) as picture:
-                objections = [*_objections_to_file(picture), *_objections_to_kind(picture)]
+                objections = list(_objections_to_file(picture))
+                objections = objections or list(_objections_to_kind(picture))
                 if not objections:
                     return picture.copy()
     except Image.DecompressionBombError:
@@ -215,7 +216,7 @@ def _objections_to_file(picture: ImageFile) -> Iterator[tuple[str, str, str]]:
 
 def _objections_to_kind(picture: ImageFile) -> Iterator[tuple[str, str, str]]:
     """Of a picture that is to be taken without a conversion."""
-    if picture.mode not in {"L", "RGB", *_DEEP} or _has_alpha(picture):
+    if picture.mode not in {"L", "RGB"} or _has_alpha(picture):
         remedy = "Save it as grey or RGB without an alpha channel; no option does it."
         yield "grey or RGB pixels", _kind_of(picture), remedy
 
