@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from envoi.data.pictures import PictureFile, Reading, read_pictures
-from envoi.errors import SettingsError
+from envoi.data.pictures import PictureFile, Reading, read_pictures, whole_picture
+from envoi.errors import DataError, SettingsError
 from envoi.types import ImageSpec
 
 ANY = Reading(fit="resize", allow_channel_conversion=True)
@@ -224,3 +224,52 @@ def test_unknown_fit_is_refused():
     object.__setattr__(reading, "fit", "squeeze")
     with pytest.raises(SettingsError, match="one of exact, resize, crop, found 'squeeze'"):
         reading.__post_init__()
+
+
+class TestWholePictures:
+    """Pictures of any size, taken as they are stored."""
+
+    @pytest.mark.parametrize("shape", [(5, 9), (9, 5, 3)])
+    def test_grey_and_colour_arrive_unchanged(self, tmp_path, shape):
+        pixels = noise(*shape)
+        Image.fromarray(pixels).save(tmp_path / "a.png")
+        for file in (tmp_path / "a.png", io.BytesIO((tmp_path / "a.png").read_bytes())):
+            np.testing.assert_array_equal(np.asarray(whole_picture(file, "file 1")), pixels)
+
+    @pytest.mark.parametrize(
+        ("picture", "words"),
+        [
+            (Image.new("RGBA", (4, 4)), "grey or RGB pixels, found an alpha channel"),
+            (Image.new("P", (4, 4)), "grey or RGB pixels, found a palette"),
+            (Image.new("1", (4, 4)), "grey or RGB pixels, found black and white"),
+            (Image.fromarray(noise(4, 4, dtype=np.uint16)), "8 bits a channel, found more bits"),
+        ],
+    )
+    def test_what_would_have_to_be_converted_is_refused(self, tmp_path, picture, words):
+        picture.save(tmp_path / "a.png")
+        with pytest.raises(DataError, match=words) as caught:
+            whole_picture(tmp_path / "a.png", "file 1")
+        assert len(caught.value.problems) == 1
+
+    def test_turned_and_truncated_ones_are_refused_without_their_name(self, tmp_path):
+        picture = Image.fromarray(noise(40, 40, 3))
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture.save(tmp_path / "Mustermann.jpg", exif=exif)
+        with pytest.raises(DataError, match="file 1: expected pixels that lie as they are meant"):
+            whole_picture(tmp_path / "Mustermann.jpg", "file 1")
+        picture.save(tmp_path / "Mustermann.jpg")
+        content = (tmp_path / "Mustermann.jpg").read_bytes()
+        for damaged in (content[:-100], content[:10], b""):
+            (tmp_path / "Mustermann.jpg").write_bytes(damaged)
+            with pytest.raises(DataError, match="expected a whole PNG, JPEG") as caught:
+                whole_picture(tmp_path / "Mustermann.jpg", "file 1")
+            assert "Mustermann" not in str(caught.value)
+        with pytest.raises(DataError, match="expected a whole PNG, JPEG"):
+            whole_picture(tmp_path / "nothing.jpg", "file 1")
+
+    def test_bombs_are_refused_unread(self, tmp_path):
+        for side in (10_001, 40_000):
+            (tmp_path / "a.png").write_bytes(bomb(side))
+            with pytest.raises(DataError, match="at most 100000000 pixels"):
+                whole_picture(tmp_path / "a.png", "file 1")

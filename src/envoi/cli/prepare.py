@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    no_args_is_help=True, help="Make a set that every command reads: PNG pictures and labels.csv."
+    no_args_is_help=True,
+    help="Make a set that every command reads: PNG pictures and labels.csv. MedMNIST's files are "
+    "read as they are.",
 )
 
 OutOption = Annotated[Path, typer.Option("--out", help="The folder of the set; a new one.")]

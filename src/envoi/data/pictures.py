@@ -4,6 +4,7 @@ Nothing is guessed. A picture of another size, colour, depth or orientation is r
 option that permits the change, if one does; no pixel is repeated, resampled or turned silently.
 """
 
+import io
 import struct
 import warnings
 import zlib
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
-from envoi.errors import Problem, SettingsError
+from envoi.errors import DataError, Problem, SettingsError
 from envoi.types import ImageSpec
 
 Fit = Literal["exact", "resize", "crop"]
@@ -100,6 +101,32 @@ def read_pictures(
     return images, problems
 
 
+def whole_picture(file: Path | io.BytesIO, where: str) -> Image.Image:
+    """A picture of any size as it is stored, 8-bit grey (`L`) or colour (`RGB`).
+
+    Args:
+        file: PNG, JPEG, TIFF or BMP.
+        where: What messages call it.
+
+    Raises:
+        DataError: It is damaged, or of a kind that would have to be converted.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, as above
+            with Image.open(file, formats=_FORMATS) as picture:
+                objections = list(_objections_to_file(picture))
+                objections = objections or list(_objections_to_kind(picture))
+                if not objections:
+                    return picture.copy()
+    except Image.DecompressionBombError:
+        objections = [(*_too_large(), _TOO_LARGE_REMEDY)]
+    except _UNREADABLE:
+        # The cause is dropped: it names the file, and a name may identify a patient.
+        objections = [(_WHOLE_FILE, "another", _DAMAGED_REMEDY)]
+    raise DataError(*(Problem(said, found, where, remedy) for said, found, remedy in objections))
+
+
 def fitted(picture: Image.Image, size_px: int, fit: Fit) -> Image.Image:
     """Exactly `size_px` square; a picture of that size is never resampled.
 
@@ -133,12 +160,14 @@ def _read_into(
         remedy = "Correct the path, or give the file."
         return [Problem("a file", "nothing", file.where, remedy)]
     except _UNREADABLE:
-        remedy = "Export the picture again; it is damaged or of another kind."
-        return [Problem("a whole PNG, JPEG, TIFF or BMP file", "another", file.where, remedy)]
+        return [Problem(_WHOLE_FILE, "another", file.where, _DAMAGED_REMEDY)]
     target[:] = pixels.reshape(spec.size_px, spec.size_px, spec.channels).transpose(2, 0, 1)
     return []
 
 
+_EIGHT_BITS = "8 bits a channel"
+_WHOLE_FILE = "a whole PNG, JPEG, TIFF or BMP file"
+_DAMAGED_REMEDY = "Export the picture again; it is damaged or of another kind."
 _TOO_LARGE_REMEDY = "Scale the picture down before it is read; no option permits this."
 
 
@@ -150,6 +179,23 @@ def _objections(
     picture: ImageFile, spec: ImageSpec, reading: Reading
 ) -> Iterator[tuple[str, str, str]]:
     """What is expected, found and to be done, read from the header and a glance at the pixels."""
+    faults = list(_objections_to_file(picture))
+    yield from faults
+    width, height = picture.size
+    if width * height > MOST_PIXELS:
+        return
+    if (width, height) != (spec.size_px, spec.size_px) and reading.fit == "exact":
+        remedy = (
+            "Resample them yourself, or permit it with --fit resize or --fit crop (in Python: "
+            "fit='resize' or fit='crop')."
+        )
+        yield f"{spec.size_px} x {spec.size_px} pixels", f"{width} x {height}", remedy
+    if not any(expected == _EIGHT_BITS for expected, _, _ in faults):
+        yield from _colour_objections(picture, spec.channels, reading)
+
+
+def _objections_to_file(picture: ImageFile) -> Iterator[tuple[str, str, str]]:
+    """What no reader takes, whatever the study asks for."""
     width, height = picture.size
     # Before anything decodes: Pillow opens 16-bit colour as 8-bit, silently, and only the name
     # of the decoder betrays it.
@@ -163,17 +209,16 @@ def _objections(
     if picture.getexif().get(_ORIENTATION, 1) != 1:
         remedy = "Turn the pixels and remove the tag; no option does it."
         yield "pixels that lie as they are meant", "a tag that turns the picture", remedy
-    if (width, height) != (spec.size_px, spec.size_px) and reading.fit == "exact":
-        remedy = (
-            "Resample them yourself, or permit it with --fit resize or --fit crop (in Python: "
-            "fit='resize' or fit='crop')."
-        )
-        yield f"{spec.size_px} x {spec.size_px} pixels", f"{width} x {height}", remedy
     if deep or picture.mode.split(";")[0] in _DEEP:
         remedy = "Convert to 8 bits with the intensity window that is meant; no option does it."
-        yield "8 bits a channel", "more bits", remedy
-    else:
-        yield from _colour_objections(picture, spec.channels, reading)
+        yield _EIGHT_BITS, "more bits", remedy
+
+
+def _objections_to_kind(picture: ImageFile) -> Iterator[tuple[str, str, str]]:
+    """Of a picture that is to be taken without a conversion."""
+    if picture.mode not in {"L", "RGB"} or _has_alpha(picture):
+        remedy = "Save it as grey or RGB without an alpha channel; no option does it."
+        yield "grey or RGB pixels", _kind_of(picture), remedy
 
 
 def _colour_objections(

@@ -83,6 +83,7 @@ def write_prepared(
     *,
     pictures: Pictures,
     request: Mapping[str, Any],
+    leave_out: bool = False,
     on_step: OnStep = ignore_step,
 ) -> int:
     """Write a set; one that was interrupted goes on where it was.
@@ -95,6 +96,7 @@ def write_prepared(
         count: How many there are, for `on_step`.
         pictures: What they are to look like.
         request: Anything else that decides the result, for `prepared.json`.
+        leave_out: Leave pictures that cannot be read out of the set, in place of refusing it.
         on_step: Told of each picture.
 
     Returns:
@@ -104,13 +106,16 @@ def write_prepared(
         StorageError: The folder holds another set, or cannot be written.
         DataError: Pictures cannot be read; all problems at once, and no table is written.
     """
-    _begin(out, {**request, **asdict(pictures)})
+    permitted = {"leave_out": True} if leave_out else {}
+    _begin(out, {**request, **asdict(pictures), **permitted})
     lines: list[dict[str, Any]] = []
     problems: list[Problem] = []
     for number, source in enumerate(sources, start=1):
         path = f"images/{number:07}.png"
-        problems += _written(out / path, source, pictures)
-        lines.append({"path": path, "label": source.label, **_known(source)})
+        found = list(_written(out / path, source, pictures))
+        if not found or not leave_out:
+            problems += found
+            lines.append({"path": path, "label": source.label, **_known(source)})
         on_step(StepInfo("pictures", number, count, {}))
     if not lines:
         remedy = "Look at what the table of labels names."

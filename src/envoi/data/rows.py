@@ -6,7 +6,7 @@ patient, and so may the header of a table that has none.
 
 import csv
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +103,44 @@ def header_of(path: Path) -> list[str]:
     return rows[0]
 
 
-def _cells(text: str) -> tuple[list[int], list[list[str]]]:
+def read_columns(
+    path: Path, names: Sequence[str], *, what: str, remedy: str
+) -> list[tuple[int, tuple[str, ...]]]:
+    """Some columns of a CSV file of any kind: line and cells of each row; a cell may be empty.
+
+    Args:
+        path: UTF-8, commas, a first line of column names.
+        names: Of the columns, in the order wanted.
+        what: What messages call the table.
+        remedy: What to do if it is not there, or another table.
+
+    Raises:
+        StorageError: The file cannot be read.
+        DataError: A column is missing or twice there, or a line has other cells than the header.
+    """
+    text = read_text(path, what=f"the table {what}", remedy=remedy)
+    lines, rows = _cells(text.removeprefix("\ufeff"), what)
+    header = rows[0] if rows else []
+    problems = [
+        Problem(f"one column called {name!r}", f"{header.count(name) or 'none'}", what, remedy)
+        for name in names
+        if header.count(name) != 1
+    ]
+    problems += [
+        Problem(f"{len(header)} cells", f"{len(row)}", f"{what}, line {line}", remedy)
+        for line, row in zip(lines, rows, strict=True)
+        if len(row) != len(header)
+    ]
+    if problems:
+        raise DataError(*merged(problems))
+    places = [header.index(name) for name in names]
+    return [
+        (line, tuple(row[place] for place in places))
+        for line, row in zip(lines[1:], rows[1:], strict=True)
+    ]
+
+
+def _cells(text: str, what: str = "table") -> tuple[list[int], list[list[str]]]:
     """All rows that are not blank, and the line that each ends on."""
     reader = csv.reader(text.splitlines(keepends=True), strict=True)
     lines, rows = [], []
@@ -113,7 +150,7 @@ def _cells(text: str) -> tuple[list[int], list[list[str]]]:
                 lines.append(reader.line_num)
                 rows.append(row)
     except csv.Error as err:
-        where = f"table, line {reader.line_num}"
+        where = f"{what}, line {reader.line_num}"
         remedy = "Mend the quotes of the line, or save the table again as CSV."
         raise DataError(Problem("cells as RFC 4180 has them", f"{err}", where, remedy)) from None
     return lines, rows

@@ -97,7 +97,7 @@ class _Scan:
     persons: dict[tuple[int, str], str] = field(default_factory=dict)
 
     def add(self, path: Path, where: str) -> None:
-        header = _header(path)
+        header = read_header(path)
         if header is None:
             remedy = "Export the file again; it is damaged or of another kind."
             self.problems.append(Problem("a DICOM file", "another", where, remedy))
@@ -193,8 +193,8 @@ def _is_dicom(path: Path) -> bool:
         return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
 
 
-def _header(path: Path) -> Dataset | None:
-    """What is needed of a header; None if the file is damaged, or not DICOM."""
+def read_header(path: Path) -> Dataset | None:
+    """What is needed of a header (`TAGS`); None if the file is damaged, or not DICOM."""
     try:
         header = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
         for tag in TAGS:  # pydicom parses a value when it is asked for

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from envoi.cli import app
-from envoi.cli import data as room
+from envoi.cli import pull as room
 from envoi.data import pacs
 from envoi.data.dicom.pseudonyms import load_pseudonym_key
 from envoi.data.pacs import connect

@@ -1,0 +1,54 @@
+"""Prepared sets: what is left out by permission, and what is not."""
+
+import pytest
+from PIL import Image
+
+from envoi.data.prepared import Pictures, Source, write_prepared
+from envoi.errors import DataError, Problem, StorageError
+
+
+def broken():
+    raise DataError(Problem("a whole picture", "half of one", "file 2", "Get it again."))
+
+
+def sources():
+    return [
+        Source(lambda: Image.new("L", (4, 4), 1), "a"),
+        Source(broken, "b"),
+        Source(lambda: Image.new("L", (4, 4), 3), "b"),
+    ]
+
+
+def written(out, **options):
+    return write_prepared(out, sources(), 3, pictures=Pictures(), request={}, **options)
+
+
+def test_a_picture_that_cannot_be_read_keeps_the_table_from_being_written(tmp_path):
+    with pytest.raises(DataError, match="file 2: expected a whole picture"):
+        written(tmp_path / "set")
+    assert not (tmp_path / "set" / "labels.csv").exists()
+
+
+def test_it_is_left_out_by_permission_and_the_others_keep_their_numbers(tmp_path):
+    assert written(tmp_path / "set", leave_out=True) == 2
+    table = (tmp_path / "set" / "labels.csv").read_text()
+    assert table == "path,label\nimages/0000001.png,a\nimages/0000003.png,b\n"
+
+
+def test_the_permission_is_part_of_the_request(tmp_path):
+    with pytest.raises(DataError):
+        written(tmp_path / "set")
+    with pytest.raises(StorageError, match="an unfinished set of other settings"):
+        written(tmp_path / "set", leave_out=True)
+
+
+def test_a_set_of_nothing_is_none(tmp_path):
+    with pytest.raises(DataError, match="at least one picture"):
+        write_prepared(
+            tmp_path / "set",
+            [Source(broken, "b")],
+            1,
+            pictures=Pictures(),
+            request={},
+            leave_out=True,
+        )
