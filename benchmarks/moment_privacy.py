@@ -13,7 +13,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -22,6 +21,7 @@ from envoi.data import load_medmnist
 from envoi.files import write_json
 from envoi.networks.descriptor import Descriptor
 from envoi.seeding import numpy_generator
+from envoi.site.audit import nearness
 from envoi.site.moments import feature_moments
 from envoi.submission import Moments
 from envoi.transforms import normalise
@@ -29,7 +29,6 @@ from envoi.types import ImageSpec
 
 SIZES = (100, 200, 400, 700, 1000, 2000, 3500)
 SEEDS = (0, 1, 2)
-_RIDGE = 1e-3
 _NOTHING, _ALL = None, 0
 WAYS = {"correlations": _ALL, "64 factors": 64, "deviations alone": _NOTHING}
 
@@ -74,22 +73,13 @@ def _auc(
     )
     if rank:
         moments = Moments.taken_from(moments.encoded(rank)) or moments
-    scores = [_scores(moments, features[rows], labels[rows]) for rows in (members, others)]
+    told = moments.means.any(dim=1).numpy()[labels]
+    scores = [
+        nearness(moments, features[rows], labels[rows])
+        for rows in (members[told[members]], others[told[others]])
+    ]
     truth = [np.ones(len(scores[0])), np.zeros(len(scores[1]))]
     return round(float(roc_auc_score(np.concatenate(truth), np.concatenate(scores))), 3)
-
-
-def _scores(
-    moments: Moments, features: Float[Tensor, "image feature"], labels: np.ndarray
-) -> np.ndarray:
-    """Minus the Mahalanobis distance of each image of a class that is told of."""
-    index = torch.from_numpy(labels)
-    known = moments.means.any(dim=1)[index]
-    deviations = torch.where(moments.deviations > 0, moments.deviations, 1.0)
-    standard = ((features - moments.means[index]) / deviations)[known].double()
-    ridged = moments.correlations.double() + _RIDGE * torch.eye(len(deviations))
-    distance = (standard * torch.linalg.solve(ridged, standard.T).T).sum(dim=1)
-    return -distance.numpy()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from envoi.errors import (
     EnvoiWarning,
     MethodError,
     MissingExtraError,
+    PacsError,
     Problem,
     ReplayError,
     SettingsError,
@@ -33,6 +34,7 @@ BUILTINS = {
     ReplayError: SubmissionError,
     MethodError: ValueError,
     StorageError: OSError,
+    PacsError: ConnectionError,
     MissingExtraError: ImportError,
     CheckError: EnvoiError,
 }

@@ -20,6 +20,7 @@ MASKS = (
     (re.compile(r"[0-9a-f]{12,64}"), "DIGEST"),
     (re.compile(r"\d{4}-\d{2}-\d{2}"), "DATE"),
     (re.compile(r"[+-]?\d+\.\d+"), "NUMBER"),
+    (re.compile(r"\d+(?= of \d+ people)"), "COUNT"),
 )
 
 

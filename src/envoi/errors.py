@@ -10,6 +10,7 @@
     │   └── ReplayError        an older or repeated sequence number
     ├── MethodError        a method cannot work with these teachers
     ├── StorageError       a file could not be read or written
+    ├── PacsError          an archive of images does not answer, or refuses
     ├── MissingExtraError  an optional dependency is not installed
     └── CheckError         a check that a command was asked to make has failed
 
@@ -90,6 +91,10 @@ class MethodError(EnvoiError, ValueError):
 
 class StorageError(EnvoiError, OSError):
     """A file could not be read or written."""
+
+
+class PacsError(EnvoiError, ConnectionError):
+    """An archive of images (PACS) does not answer, or refuses."""
 
 
 class MissingExtraError(EnvoiError, ImportError):

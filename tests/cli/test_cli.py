@@ -49,6 +49,8 @@ def test_help_answers_at_once_and_loads_nothing_heavy():
         [],
         ["study"],
         ["study", "new"],
+        ["data"],
+        ["data", "pull"],
         ["site"],
         ["site", "train"],
         ["site", "submit"],

@@ -1,15 +1,12 @@
-"""Weights are a function of the seed, or come from a file that fits."""
+"""Weights are a function of the seed."""
 
 import math
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from envoi.errors import StudyError
 from envoi.networks import architecture, build
 from envoi.networks.initialisation import (
-    load_backbone,
     load_trained,
     skeleton,
     state_shapes,
@@ -26,14 +23,6 @@ def network_of(name="resnet10-small", *, channels=3, classes=4, seed=0):
 def same(first, second):
     one, two = first.state_dict(), second.state_dict()
     return one.keys() == two.keys() and all(one[name].equal(two[name]) for name in one)
-
-
-def checkpoint(path, *, classes=4, seed=1, channels=3, without=(), **changes):
-    """A trained backbone as others give it away: torchvision's names, batch counters too."""
-    state = network_of(classes=classes, seed=seed, channels=channels).state_dict()
-    state = {name: t.contiguous() for name, t in state.items() if name not in without}
-    save_file({**state, **changes}, path)
-    return path
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -108,71 +97,3 @@ def test_a_trained_state_is_loaded_whole():
     del state["conv1.weight"]
     with pytest.raises(RuntimeError, match="Missing key.*conv1.weight"):
         load_trained(fresh, state)
-
-
-def test_a_backbone_with_the_same_head_is_loaded_whole(tmp_path):
-    network = load_backbone(network_of(), checkpoint(tmp_path / "backbone.safetensors"))
-    assert same(network, network_of(seed=1))
-
-
-def test_a_backbone_with_another_head_leaves_the_head_fresh(tmp_path):
-    path = checkpoint(tmp_path / "backbone.safetensors", classes=1000)
-    network, fresh = load_backbone(network_of(), path), network_of()
-    assert network.fc.weight.equal(fresh.fc.weight)
-    assert network.fc.bias.equal(fresh.fc.bias)
-    given = network_of(classes=1000, seed=1).state_dict()
-    rest = {n: t for n, t in network.state_dict().items() if not n.startswith("fc.")}
-    assert all(tensor.equal(given[name]) for name, tensor in rest.items())
-
-
-def test_a_backbone_without_head_or_counters_or_with_more_is_loaded(tmp_path):
-    counters = [n for n in network_of().state_dict() if n.endswith("num_batches_tracked")]
-    without = ["fc.weight", "fc.bias", *counters]
-    path = checkpoint(tmp_path / "a.safetensors", without=without, extra=torch.ones(2))
-    network = load_backbone(network_of(), path)
-    assert network.conv1.weight.equal(network_of(seed=1).conv1.weight)
-    assert network.fc.weight.equal(network_of().fc.weight)
-
-
-def test_half_precision_backbones_become_single(tmp_path):
-    weight = network_of(seed=1).conv1.weight.detach().half().contiguous()
-    path = checkpoint(tmp_path / "a.safetensors", **{"conv1.weight": weight})
-    network = load_backbone(network_of(), path)
-    assert network.conv1.weight.dtype == torch.float32
-    assert network.conv1.weight.equal(weight.float())
-
-
-def test_a_missing_tensor_is_named(tmp_path):
-    path = checkpoint(tmp_path / "a.safetensors", without=["layer2.0.conv1.weight"])
-    message = (
-        r"a.safetensors: expected layer2.0.conv1.weight of shape \(32, 16, 3, 3\), found nothing"
-    )
-    with pytest.raises(StudyError, match=message):
-        load_backbone(network_of(), path)
-
-
-def test_a_tensor_of_another_shape_is_named_and_nothing_is_loaded(tmp_path):
-    path, network = checkpoint(tmp_path / "a.safetensors", channels=1), network_of()
-    message = (
-        r"conv1.weight of shape \(16, 3, 3, 3\), found shape \(16, 1, 3, 3\). Give a checkpoint"
-    )
-    with pytest.raises(StudyError, match=message):
-        load_backbone(network, path)
-    assert same(network, network_of())
-
-
-def test_another_architecture_is_told_in_five_lines(tmp_path):
-    path = checkpoint(tmp_path / "a.safetensors")
-    with pytest.raises(StudyError) as caught:
-        load_backbone(network_of("vgg8"), path)
-    assert len(caught.value.problems) == 5
-
-
-def test_what_is_no_checkpoint_is_told(tmp_path):
-    (tmp_path / "a.pth").write_bytes(b"PK not safetensors")
-    with pytest.raises(
-        StudyError, match="a.pth: expected a safetensors file, found another format"
-    ):
-        load_backbone(network_of(), tmp_path / "a.pth")
-    with pytest.raises(StudyError, match="b: expected a safetensors file, found no readable file"):
-        load_backbone(network_of(), tmp_path / "b")

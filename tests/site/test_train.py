@@ -341,3 +341,24 @@ def test_a_checkpoint_of_another_job_is_refused(make_images, study, tmp_path):
     assert job_fingerprint(make_images(), **job) == first
     with pytest.raises(SettingsError, match="a job with other settings or inputs"):
         train(images, study=study, seed=1, checkpoint=Checkpoint(path, fingerprint=others[0]))
+
+
+def test_lowered_precision_learns_about_the_same_and_keeps_weights_in_fp32(make_images, study):
+    images = make_images()
+    plain, lowered = (
+        train(images, study=study, seed=0, precision=precision) for precision in ("fp32", "bf16")
+    )
+    first, second = weights(plain), weights(lowered)
+    kinds = {value.dtype for value in second.values() if value.is_floating_point()}
+    assert kinds == {torch.float32}
+    assert any(not first[name].equal(second[name]) for name in first)
+    assert lowered.validation_accuracy == pytest.approx(plain.validation_accuracy, abs=0.1)
+    assert plain.validation_accuracy > 0.5
+
+
+def test_a_fingerprint_knows_a_lowered_precision_and_is_else_as_before(make_images, study):
+    job = {"study": study, "architecture": study.architectures[0], "settings": study.training}
+    images = make_images()
+    usual = job_fingerprint(images, **job, seed=0)
+    assert job_fingerprint(images, **job, seed=0, precision="fp32") == usual
+    assert job_fingerprint(images, **job, seed=0, precision="bf16") != usual

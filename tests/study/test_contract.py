@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from envoi.errors import StudyError
-from envoi.files import file_digest
+from envoi.files import canonical_json, digest, file_digest
 from envoi.settings import TrainingSettings
-from envoi.study import Initialisation, StatisticsPolicy, Study, study_warnings
+from envoi.study import AuditPolicy, Initialisation, StatisticsPolicy, Study, study_warnings
 from envoi.types import ImageSpec
 
 BACKBONE = Initialisation(file="backbone.safetensors", sha256="0" * 64)
@@ -28,6 +28,7 @@ CHANGES = {
     "weight_format": "int8",
     "statistics": StatisticsPolicy(minimum_class_size=11),
     "training": TrainingSettings(epochs=99),
+    "audit": AuditPolicy(maximum_membership=0.7),
     "sites": {},
 }
 
@@ -46,6 +47,14 @@ def test_digest_binds_the_initialisation(study):
     files = [BACKBONE, BACKBONE.model_copy(update={"sha256": "1" * 64})]
     digests = {plain.digest, *(changed(plain, initialisation=file).digest for file in files)}
     assert len(digests) == 3
+
+
+def test_a_study_without_an_audit_is_what_it_was_before_there_were_audits(study):
+    document = study.model_dump(mode="json")
+    del document["audit"]
+    assert study.digest == digest(canonical_json(document).encode())
+    limits = {changed(study, audit=AuditPolicy(maximum_membership=m)).digest for m in (0.7, 0.8)}
+    assert len(limits | {study.digest}) == 3
 
 
 def test_every_field_is_in_the_test_above(study):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from envoi.networks import ARCHITECTURES, build
 from envoi.networks.descriptor import Descriptor
 from envoi.settings import TrainingSettings
-from envoi.study import StatisticsPolicy
+from envoi.study import AuditPolicy, StatisticsPolicy
 from envoi.submission import (
     DifferentialPrivacy,
     Manifest,
@@ -25,7 +25,7 @@ from envoi.submission.layout import (
     Layout,
     layout_of,
 )
-from envoi.submission.manifest import COUNT_LIMIT, SEQUENCE_LIMIT
+from envoi.submission.manifest import COUNT_LIMIT, SEQUENCE_LIMIT, Audit
 from envoi.types import ImageSpec
 
 LONG = 1.2345678901234567e-300
@@ -100,7 +100,7 @@ def test_no_description_is_shorter_than_the_largest_rank():
     assert min(sizes) > 128
 
 
-def widest(layout, study, architecture):
+def widest(layout, study, architecture, audit=None):
     """The longest manifest that a valid study and a valid site can make."""
     settings = TrainingSettings(
         epochs=999_999_999,
@@ -136,6 +136,7 @@ def widest(layout, study, architecture):
         card=TrainingCard(10**6, 10**13, LONG, settings),
         privacy=DifferentialPrivacy(epsilon=LONG, delta=LONG),
         tensors={place.name: "0" * 64 for place in layout.places},
+        audit=audit,
     ).canonical()
 
 
@@ -147,6 +148,16 @@ def test_the_longest_manifest_has_room(study, change, architecture, classes):
     layout = layout_of(study, architecture)
     header = layout.header(widest(layout, study, architecture), "A" * 88)
     assert len(header) == layout.header_bytes
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_an_audit_has_room_where_the_study_asks_for_it(study, change, architecture):
+    plain = change(study, architectures=(architecture,))
+    asking = change(plain, audit=AuditPolicy())
+    layout = layout_of(asking, architecture)
+    told = Audit(network=LONG, moments=LONG, standing_out=LONG)
+    header = layout.header(widest(layout, asking, architecture, told), "A" * 88)
+    assert len(header) == layout.header_bytes > layout_of(plain, architecture).header_bytes
 
 
 def test_longer_ones_have_not(study):

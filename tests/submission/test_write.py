@@ -1,5 +1,4 @@
 import getpass
-import json
 import math
 import platform
 import socket
@@ -11,10 +10,10 @@ import pytest
 import safetensors
 import torch
 
-from envoi.errors import SignatureError, StorageError, StudyError, SubmissionError
+from envoi.errors import CheckError, SignatureError, StorageError, StudyError, SubmissionError
 from envoi.networks.descriptor import Descriptor
 from envoi.settings import TrainingSettings
-from envoi.study import StatisticsPolicy
+from envoi.study import AuditPolicy, StatisticsPolicy
 from envoi.submission import (
     Moments,
     TrainingCard,
@@ -31,6 +30,7 @@ from envoi.submission.layout import (
     FEATURE_FACTORS,
     FEATURE_MEANS,
 )
+from envoi.submission.manifest import Audit
 
 FORMATS = ["fp32", "fp16", "int8"]
 CREATED = date(2026, 3, 4)
@@ -119,7 +119,7 @@ def test_any_safetensors_tool_reads_it(write, make_release, change, study, weigh
         assert {FEATURE_MEANS, FEATURE_DEVIATIONS, FEATURE_CORRELATIONS} < names
         metadata = file.metadata()
         assert set(metadata) == {"manifest", "signature"}
-        assert json.loads(metadata["manifest"]) == json.loads(manifest.model_dump_json())
+        assert metadata["manifest"] == manifest.canonical()
         weights = file.get_tensor("network/conv1.weight")
         assert str(weights.dtype).split(".")[1] in {"float32", "float16", "int8"}
         assert file.get_tensor("network/bn1.running_var").dtype == torch.float32
@@ -430,3 +430,42 @@ def test_a_folder_that_cannot_be_written(make_release, study, key):
             sequence=1,
             key=key,
         )
+
+
+class TestAudit:
+    GOOD = Audit(network=0.61, moments=0.55, standing_out=0.02)
+    BAD = Audit(network=0.61, moments=0.81, standing_out=0.02)
+
+    @pytest.fixture
+    def asking(self, study, change):
+        return change(study, audit=AuditPolicy(maximum_membership=0.75))
+
+    def test_what_is_asked_for_is_told_and_nothing_else(self, write, make_release, study, asking):
+        path, manifest = write(make_release(study, audit=self.GOOD), asking)
+        assert open_submission(path, study=asking).manifest.audit == self.GOOD
+        assert path.stat().st_size == submission_bytes(asking, manifest.architecture)
+        path, manifest = write(make_release(study, audit=self.GOOD), study)
+        assert manifest.audit is None
+        assert "audit" not in manifest.canonical()
+        assert open_submission(path, study=study).manifest == manifest
+
+    @pytest.mark.parametrize(
+        ("audit", "message"),
+        [(BAD, "at most 0.75, found 0.81"), (None, "an audit, as the study asks, found none")],
+    )
+    def test_what_betrays_too_much_is_not_written(
+        self, audit, message, write, make_release, asking
+    ):
+        with pytest.raises(CheckError, match=message):
+            write(make_release(asking, audit=audit), asking)
+
+    def test_the_server_believes_no_site_that_passes_its_limit_over(
+        self, write, make_release, study, asking, change, monkeypatch
+    ):
+        monkeypatch.setattr("envoi.submission.write.check_audit", lambda *_: None)
+        path, _ = write(make_release(study, audit=self.BAD), asking)
+        with pytest.raises(SubmissionError, match="an audit of at most 0.75, found 0.81"):
+            open_submission(path, study=asking)
+        path, _ = write(make_release(study, audit=None), asking)
+        with pytest.raises(SubmissionError, match="only if the study asks for it, found none"):
+            open_submission(path, study=asking)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from envoi.cli.audit import IdentifiersOption, audit, named_nobody, told_of_audit
 from envoi.cli.train import SiteOption, StudyOption, cost_of_format, train
 
 app = typer.Typer(no_args_is_help=True, help="Train at a hospital and write its one file.")
@@ -57,6 +58,7 @@ def keygen(
 
 
 app.command()(train)
+app.command()(audit)
 
 
 @app.command()
@@ -67,20 +69,25 @@ def submit(
     work: Annotated[Path, typer.Option("--work", help="The working folder of `train`.")],
     out: FileOption,
     sequence: NumberOption = None,
+    identifiers: IdentifiersOption = None,
 ) -> None:
     """Write and sign the one file, and say in plain words all that leaves the hospital."""
     from envoi.files import file_digest
     from envoi.site import Workspace
     from envoi.study import load_study
     from envoi.submission import describe, load_key, write_submission
-    from envoi.submission.write import check_signer
+    from envoi.submission.write import check_audit, check_signer, drafted
 
     study, workspace = load_study(study_file), Workspace(work, site)
     finished = workspace.load(study=study)
     private = load_key(key)
     number = workspace.last_sequence() + 1 if sequence is None else sequence
     file = _new_file(out, f"{site}-{number}.safetensors")
-    check_signer(study, site=site, sequence=number, key=private)  # before the number is used up
+    # All that may refuse comes before the number is used up.
+    check_signer(study, site=site, sequence=number, key=private)
+    check_audit(finished.release, study)
+    draft = drafted(finished.release, study=study, site=site, sequence=number)
+    named = named_nobody(draft, identifiers, site)
     workspace.reserve(number)
     manifest = write_submission(
         file, finished.release, study=study, site=site, sequence=number, key=private
@@ -88,7 +95,11 @@ def submit(
     typer.echo("This leaves the hospital, and nothing else:\n")
     for line in describe(manifest, study.classes, asked=study.training):
         typer.echo(f"  - {line}")
-    typer.echo(f"\n{cost_of_format(finished, study)}")
+    typer.echo("\nWhat somebody could find out who has the file and an image:\n")
+    for line in told_of_audit(finished.audit):
+        typer.echo(f"  - {line}")
+    typer.echo(f"\n{named}")
+    typer.echo(cost_of_format(finished, study))
     typer.echo(f"Wrote {file}: {file.stat().st_size} bytes, sha256 {file_digest(file)}.")
     typer.echo("Carry this one file to the study's server by whatever way your hospital allows.")
 

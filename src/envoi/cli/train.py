@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from envoi.cli.device import DeviceOption, device_called
+from envoi.cli.mri_options import precision_called
 from envoi.wording import counted
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a training setting; repeatable."),
 ]
+PrecisionOption = Annotated[
+    str, typer.Option(help="auto (bf16 on GPUs that are fast at it), fp32 or bf16.")
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of your own random order and augmentation.")]
 SaveOption = Annotated[float, typer.Option(help="Time between two checkpoints.")]
 AgainOption = Annotated[bool, typer.Option("--again", help="Drop an earlier training.")]
@@ -76,12 +80,14 @@ def train(
     seed: SeedOption = 0,
     changes: SetOption = None,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     save_seconds: SaveOption = 20.0,
     again: AgainOption = False,
 ) -> None:
     """Train on your images. Stopped at any time, the same command goes on where it was."""
     from envoi.cli.images import Permissions, read_images
     from envoi.cli.show import say_counts
+    from envoi.precision import is_lowered
     from envoi.site import Workspace
     from envoi.study import load_study
 
@@ -100,6 +106,7 @@ def train(
         "settings": settings,
         "seed": seed,
         "name": site,
+        "precision": "bf16" if is_lowered(precision_called(precision), where) else "fp32",
     }
     finished = _finished(images, job, workspace, where, save_seconds=save_seconds)
     _say_trained(finished, study)
@@ -187,16 +194,18 @@ def _trained(
     device: "torch.device",
 ) -> "Finished":
     from envoi.cli.progress import following
-    from envoi.site import Finished, accuracy_as_sent, release
+    from envoi.site import Finished, accuracy_as_sent, audit, release
     from envoi.site import train as train_site
 
     with following() as on_step:
         trained = train_site(images, **job, checkpoint=checkpoint, on_step=on_step, device=device)
+    study = job["study"]
     return Finished(
-        release=release(trained, images, study=job["study"]),
-        accuracy_as_sent=accuracy_as_sent(trained, images, study=job["study"]),
+        release=release(trained, images, study=study),
+        accuracy_as_sent=accuracy_as_sent(trained, images, study=study),
         seconds=trained.seconds,
         fingerprint=checkpoint.fingerprint,
+        audit=audit(trained, images, study=study),
     )
 
 

@@ -55,7 +55,12 @@ def evaluate(
     check_test_labels(labels, classes=probabilities.shape[1])
     check_sites(sites, images=len(labels))
     interval = partial(bootstrap_interval, resamples=resamples, seed=seed)
-    statistics = (_accuracy, _balanced_accuracy, _macro_auroc, _calibration_error)
+    statistics = (
+        accuracy_statistic,
+        balanced_accuracy_statistic,
+        macro_auroc_statistic,
+        calibration_error_statistic,
+    )
     accuracy_, balanced, auroc, ece = (
         interval(statistic(probabilities, labels), len(labels), patients=patients)
         for statistic in statistics
@@ -74,13 +79,13 @@ def evaluate(
 def accuracy(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
     """Fraction of right answers; arguments and errors as `evaluate`, one class allowed."""
     check_answers(probabilities, labels)
-    return whole(_accuracy(probabilities, labels), len(labels))
+    return whole(accuracy_statistic(probabilities, labels), len(labels))
 
 
 def balanced_accuracy(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
     """Mean recall over the classes that `labels` holds; otherwise as `accuracy`."""
     check_answers(probabilities, labels)
-    return whole(_balanced_accuracy(probabilities, labels), len(labels))
+    return whole(balanced_accuracy_statistic(probabilities, labels), len(labels))
 
 
 def macro_auroc(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
@@ -94,7 +99,7 @@ def macro_auroc(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
     """
     check_answers(probabilities, labels)
     check_test_labels(labels, classes=probabilities.shape[1])
-    return whole(_macro_auroc(probabilities, labels), len(labels))
+    return whole(macro_auroc_statistic(probabilities, labels), len(labels))
 
 
 def expected_calibration_error(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
@@ -104,7 +109,7 @@ def expected_calibration_error(probabilities: NDArray[Any], labels: NDArray[Any]
     (arXiv:1706.04599, eq. 3). Otherwise as `accuracy`.
     """
     check_answers(probabilities, labels)
-    return whole(_calibration_error(probabilities, labels), len(labels))
+    return whole(calibration_error_statistic(probabilities, labels), len(labels))
 
 
 def confusion_matrix(probabilities: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.int64]:
@@ -146,7 +151,7 @@ def _by_site(
         drawn = None if patients is None else patients[own]
         accuracy_, balanced = (
             interval(statistic(answers, truth), len(truth), patients=drawn)
-            for statistic in (_accuracy, _balanced_accuracy)
+            for statistic in (accuracy_statistic, balanced_accuracy_statistic)
         )
         return SiteMetrics(accuracy_, balanced, _counts(answers, truth))
 
@@ -157,12 +162,14 @@ def _counts(probabilities: Probabilities, labels: Labels) -> tuple[tuple[int, ..
     return tuple(tuple(row) for row in confusion_matrix(probabilities, labels).tolist())
 
 
-def _accuracy(probabilities: Probabilities, labels: Labels) -> Statistic:
+def accuracy_statistic(probabilities: Probabilities, labels: Labels) -> Statistic:
+    """Of weighted images, for `bootstrap_interval`: see `accuracy`."""
     right = _right(probabilities, labels)
     return lambda weights: weights @ right / weights.sum(axis=1)
 
 
-def _balanced_accuracy(probabilities: Probabilities, labels: Labels) -> Statistic:
+def balanced_accuracy_statistic(probabilities: Probabilities, labels: Labels) -> Statistic:
+    """Of weighted images: see `balanced_accuracy`."""
     truth = (labels[:, None] == np.unique(labels)).astype(np.float64)
     right = truth * _right(probabilities, labels)[:, None]
 
@@ -174,8 +181,11 @@ def _balanced_accuracy(probabilities: Probabilities, labels: Labels) -> Statisti
     return statistic
 
 
-def _macro_auroc(probabilities: Probabilities, labels: Labels) -> Statistic:
-    curves = [_auroc(probabilities[:, index], labels == index) for index in np.unique(labels)]
+def macro_auroc_statistic(probabilities: Probabilities, labels: Labels) -> Statistic:
+    """Of weighted images: see `macro_auroc`."""
+    curves = [
+        auroc_statistic(probabilities[:, index], labels == index) for index in np.unique(labels)
+    ]
 
     def statistic(weights: Weights) -> Values:
         areas = np.stack([curve(weights) for curve in curves])
@@ -186,7 +196,7 @@ def _macro_auroc(probabilities: Probabilities, labels: Labels) -> Statistic:
     return statistic
 
 
-def _auroc(scores: Float[np.ndarray, " image"], positive: NDArray[np.bool_]) -> Statistic:
+def auroc_statistic(scores: Float[np.ndarray, " image"], positive: NDArray[np.bool_]) -> Statistic:
     """The Mann-Whitney statistic of one class; NaN for a resample without both sides."""
     negatives = np.flatnonzero(~positive)
     negatives = negatives[np.argsort(scores[negatives])]
@@ -206,7 +216,8 @@ def _auroc(scores: Float[np.ndarray, " image"], positive: NDArray[np.bool_]) -> 
     return statistic
 
 
-def _calibration_error(probabilities: Probabilities, labels: Labels) -> Statistic:
+def calibration_error_statistic(probabilities: Probabilities, labels: Labels) -> Statistic:
+    """Of weighted images: see `expected_calibration_error`."""
     confidence, right, bins = _confidence(probabilities, labels)
     gaps = (bins[:, None] == np.arange(CALIBRATION_BINS)) * (confidence - right)[:, None]
     return lambda weights: np.asarray(np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1))

@@ -1,15 +1,11 @@
-"""Initial weights: from a seed, the same everywhere, or from a checkpoint file."""
+"""Initial weights from a seed, the same everywhere."""
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from envoi.errors import Problem, StudyError
 from envoi.networks.architecture import Architecture, Family
 from envoi.networks.classifier import Classifier
 from envoi.networks.resnet import ResNet, WideResNet
@@ -51,44 +47,6 @@ def load_trained(network: Classifier, state: dict[str, Tensor]) -> Classifier:
     """Give `network` a whole trained state (without batch counters), in place."""
     counters = {n: t for n, t in network.state_dict().items() if t.dim() == 0}
     network.load_state_dict({**counters, **state}, strict=True)
-    return network
-
-
-def load_backbone(network: Classifier, path: Path) -> Classifier:
-    """Start from a safetensors file with torchvision's names; a head of other size stays fresh.
-
-    Raises:
-        StudyError: The file cannot be read, or a tensor is missing or of another shape.
-    """
-    try:
-        given = load_file(path)
-    except (OSError, SafetensorError) as err:
-        found = "another format" if isinstance(err, SafetensorError) else "no readable file"
-        raise StudyError(
-            Problem(
-                "a safetensors file", found, path.name, "Convert the checkpoint to safetensors."
-            )
-        ) from err
-    wanted = {name: t for name, t in network.state_dict().items() if t.dim() > 0}
-    head_fits = all(
-        name in given and given[name].shape == t.shape
-        for name, t in wanted.items()
-        if name.startswith("fc.")
-    )
-    needed = {n: t for n, t in wanted.items() if head_fits or not n.startswith("fc.")}
-    problems = [
-        Problem(
-            f"{name} of shape {tuple(tensor.shape)}",
-            "nothing" if name not in given else f"shape {tuple(given[name].shape)}",
-            path.name,
-            "Give a checkpoint of the study's architecture and channels.",
-        )
-        for name, tensor in needed.items()
-        if name not in given or given[name].shape != tensor.shape
-    ]
-    if problems:
-        raise StudyError(*problems[:5])
-    network.load_state_dict({name: given[name] for name in needed}, strict=False)
     return network
 
 

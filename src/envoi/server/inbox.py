@@ -14,6 +14,7 @@ from pathlib import Path
 
 from envoi.errors import Problem, StorageError
 from envoi.server.ledger import NAME_LIMIT, printable
+from envoi.submission.evaluation import SUFFIX as EVALUATION_SUFFIX
 
 NOTICE_SUFFIX = ".withdrawal.json"
 _UNFINISHED_SUFFIXES = (".part", ".partial", ".filepart", ".crdownload", ".tmp", ".temp", "~")
@@ -65,6 +66,8 @@ def _doubt(entry: os.DirEntry[str]) -> str:
         return "a folder"
     if not entry.is_file():
         return "not a regular file"
+    if entry.name.endswith(EVALUATION_SUFFIX):
+        return "an evaluation, which `envoi server evaluations` reads"
     return "an unfinished copy" if entry.name.lower().endswith(_UNFINISHED_SUFFIXES) else ""
 
 

@@ -3,6 +3,7 @@
 Nothing but what `release` gives leaves a site.
 """
 
+from envoi.site.audit import SiteAudit, audit
 from envoi.site.course import class_weights
 from envoi.site.export import accuracy_as_sent, release
 from envoi.site.job import check_images, job_fingerprint
@@ -12,9 +13,11 @@ from envoi.site.workspace import Finished, Workspace
 
 __all__ = [
     "Finished",
+    "SiteAudit",
     "TrainedSite",
     "Workspace",
     "accuracy_as_sent",
+    "audit",
     "check_images",
     "class_weights",
     "feature_moments",

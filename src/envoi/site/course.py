@@ -17,10 +17,11 @@ from envoi.calibration import fit_temperature
 from envoi.checkpoint import Checkpoint
 from envoi.errors import Problem, SettingsError
 from envoi.networks.classifier import Classifier
+from envoi.precision import computing
 from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
 from envoi.seeding import torch_generator
-from envoi.settings import TrainingSettings
+from envoi.settings import Precision, TrainingSettings
 from envoi.site.batches import Index, Inputs, batches, logits_of
 from envoi.site.schedule import learning_rate
 from envoi.site.split import split
@@ -41,6 +42,7 @@ class Course:
         settings: Batches, rate, augmentation, what becomes of the class mix, and the split.
         stream: Seed and name that select the random streams; the name is the phase as well.
         device: Where the network is.
+        precision: Of the network while it learns; weights and their updates keep fp32.
 
     Attributes:
         validation: Indices of the images that only validate.
@@ -53,8 +55,9 @@ class Course:
         settings: TrainingSettings,
         stream: tuple[int, str],
         device: torch.device,
+        precision: Precision = "fp32",
     ) -> None:
-        self._settings, self._device = settings, device
+        self._settings, self._device, self._precision = settings, device, precision
         self._seed, self._name = stream
         parts = split(images, settings.validation_fraction, self._stream("split"))
         self._training = torch.from_numpy(parts.training)
@@ -107,7 +110,9 @@ class Course:
             for group in optimiser.param_groups:
                 group["lr"] = self._rate(state, len(parts))
             inputs, labels = self._draw(parts[state.step], state)
-            loss = self._loss(network(inputs), labels)
+            with computing(self._precision, self._device):
+                logits = network(inputs)
+            loss = self._loss(logits.float(), labels)
             optimiser.zero_grad()
             (loss + penalty(network) if penalty else loss).backward()  # type: ignore[no-untyped-call]
             optimiser.step()

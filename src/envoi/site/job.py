@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from envoi.errors import DataError, Problem
 from envoi.files import canonical_json, digest
-from envoi.settings import TrainingSettings
+from envoi.settings import Precision, TrainingSettings
 from envoi.study import Study
 from envoi.types import ImageSet
 
@@ -56,6 +56,7 @@ def job_fingerprint(
     settings: TrainingSettings,
     seed: int,
     name: str = "site",
+    precision: Precision = "fp32",
 ) -> str:
     """Identifies a training by all that decides its result, for its checkpoint."""
     arrays = (images.images, images.labels, images.patients)
@@ -67,5 +68,7 @@ def job_fingerprint(
         "settings": asdict(settings),
         "seed": seed,
         "name": name,
+        # Left out where nothing is lowered, as in fingerprints of before it could be.
+        **({} if precision == "fp32" else {"precision": precision}),
     }
     return digest(canonical_json(content).encode())

@@ -24,18 +24,22 @@ def image_moments(images: ImageSet, study: Study) -> Moments:
         DataError: The images do not fit the study.
     """
     check_images(images, study)
-    descriptor = Descriptor(study.image.channels, study.image.size_px)
-    inputs = Inputs(images, study.image)
-    parts = torch.split(torch.arange(len(images)), EVALUATION_BATCH)
-    features = torch.cat([descriptor(inputs.batch(part)) for part in parts])
     policy = study.statistics
     return feature_moments(
-        features.numpy(),
+        features_of(images, study),
         images.labels,
         classes=len(study.classes),
         minimum=policy.minimum_class_size,
         minimum_covariance=policy.minimum_covariance_images,
     )
+
+
+def features_of(images: ImageSet, study: Study) -> Features:
+    """Images under the fixed descriptor."""
+    descriptor = Descriptor(study.image.channels, study.image.size_px)
+    inputs = Inputs(images, study.image)
+    parts = torch.split(torch.arange(len(images)), EVALUATION_BATCH)
+    return torch.cat([descriptor(inputs.batch(part)) for part in parts]).numpy()
 
 
 def feature_moments(

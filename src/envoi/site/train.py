@@ -16,7 +16,7 @@ from envoi.checkpoint import Checkpoint
 from envoi.errors import EnvoiWarning
 from envoi.networks.classifier import Classifier, chosen_device
 from envoi.progress import OnStep, ignore_step
-from envoi.settings import TrainingSettings
+from envoi.settings import Precision, TrainingSettings
 from envoi.site.course import Course, diverged
 from envoi.site.job import check_images
 from envoi.site.state import TrainingState
@@ -62,6 +62,7 @@ def train(  # noqa: PLR0913  (a loop's inputs, each of another kind)
     checkpoint: Checkpoint | None = None,
     on_step: OnStep = ignore_step,
     device: torch.device | None = None,
+    precision: Precision = "fp32",
 ) -> TrainedSite:
     """Train one of the study's networks on the images of one site.
 
@@ -81,6 +82,7 @@ def train(  # noqa: PLR0913  (a loop's inputs, each of another kind)
         on_step: Told of every step (`loss`, the epoch's mean so far) and of every epoch's end
             (`train_loss`, `validation_loss`, `validation_accuracy`).
         device: None is the first GPU, or else the CPU.
+        precision: Of the network while it learns (mixed precision); it is judged in fp32.
 
     Raises:
         DataError: There is no image, or the images do not fit the study.
@@ -96,7 +98,7 @@ def train(  # noqa: PLR0913  (a loop's inputs, each of another kind)
     state = TrainingState(study.network(architecture).to(device), settings)
     if saved := checkpoint.load():
         state.restore(saved)
-    course = Course(images, study, settings, (seed, name), device)
+    course = Course(images, study, settings, (seed, name), device, precision)
     while not state.finished(validates=course.validates):
         course.run_epoch(state, checkpoint, on_step)
     checkpoint.save(state.tensors())

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from envoi.checkpoint import State, pack, unpack
 from envoi.errors import Problem, SettingsError, StorageError, StudyError
 from envoi.files import canonical_json, check_folder, digest, read_text, write_bytes, write_json
+from envoi.site.audit import SiteAudit
 from envoi.study import Study
 from envoi.submission import Moments, Release, TrainingCard
 
@@ -35,12 +36,14 @@ class Finished:
         accuracy_as_sent: On the validation part, of the weights in the study's format, or None.
         seconds: Wall time of the training.
         fingerprint: Of the job that trained it (`job_fingerprint`).
+        audit: What attacks on it came to; None of trainings before there were audits.
     """
 
     release: Release
     accuracy_as_sent: float | None
     seconds: float
     fingerprint: str
+    audit: SiteAudit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class _Record:
     accuracy_as_sent: float | None
     seconds: float
     fingerprint: str
+    audit: SiteAudit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ class Workspace:
             accuracy_as_sent=finished.accuracy_as_sent,
             seconds=finished.seconds,
             fingerprint=finished.fingerprint,
+            audit=finished.audit,
         )
         text = TypeAdapter(_Record).dump_json(record).decode()
         moments = {} if release.moments is None else release.moments.encoded()
@@ -131,8 +136,11 @@ class Workspace:
             card=record.card,
             moments=Moments.taken_from(tensors),
             temperature=record.temperature,
+            audit=None if record.audit is None else record.audit.told,
         )
-        return Finished(release, record.accuracy_as_sent, record.seconds, record.fingerprint)
+        return Finished(
+            release, record.accuracy_as_sent, record.seconds, record.fingerprint, record.audit
+        )
 
     def finished_job(self, fingerprint: str, *, study: Study) -> Finished | None:
         """The finished training of the job of this fingerprint, or None before it is finished.

@@ -8,6 +8,7 @@ policy, training, roster of keys): two parties with the same digest agree on all
     [model]        architectures, weight_format and, if need be, [model.initialisation]
     [statistics]   what may leave a hospital beside the network
     [training]     how sites are asked to train
+    [audit]        what sites must find out about their files, if the study asks
     [sites]        site id = "ed25519:<base64 of the public key>"
 
 Loads no torch until `Study.network` is called, and knows nothing of images or of files that
@@ -16,6 +17,7 @@ travel.
 
 from envoi.study.checks import decode_key, is_site_id, mirrored_classes
 from envoi.study.contract import (
+    AuditPolicy,
     Initialisation,
     StatisticsPolicy,
     Study,
@@ -26,6 +28,7 @@ from envoi.study.file import load_study, study_document, study_from, write_study
 from envoi.study.template import study_template
 
 __all__ = [
+    "AuditPolicy",
     "Initialisation",
     "StatisticsPolicy",
     "Study",

@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FiniteFloat,
     PrivateAttr,
     StrictInt,
     StrictStr,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Statistic = Literal["class_counts", "feature_moments", "temperature"]
 WeightFormat = Literal["fp32", "fp16", "int8"]
+_LATER_PARTS = ("audit",)
 
 
 class StatisticsPolicy(BaseModel):
@@ -80,11 +82,25 @@ class StatisticsPolicy(BaseModel):
         return max(nearest, -(-self.minimum_class_size // step) * step)
 
 
+class AuditPolicy(BaseModel):
+    """What a site's audit must come to before its file may leave.
+
+    Attributes:
+        maximum_membership: The largest area under the ROC curve of the audit's attacks, from 0.5
+            (guessing) to 1; a file above it is not written, and not taken. 1 asks for the audit
+            and refuses nothing but its absence.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    maximum_membership: Annotated[FiniteFloat, Field(ge=0.5, le=1)] = 1.0
+
+
 class Initialisation(BaseModel):
     """The backbone checkpoint that every site starts from.
 
     Attributes:
-        file: Name of a safetensors file with torchvision's names, beside study.toml.
+        file: Name of a safetensors or .pth file with torchvision's names, beside study.toml.
         sha256: Its digest, 64 hexadecimal digits; another file is refused.
     """
 
@@ -118,6 +134,7 @@ class Study(BaseModel):
         weight_format: How weights travel.
         statistics: What may leave beside the network.
         training: How sites are asked to train.
+        audit: What sites have to find out about their files before these leave; None asks nothing.
         sites: Public key of each site by its id, `ed25519:<base64>`.
     """
 
@@ -134,6 +151,7 @@ class Study(BaseModel):
     weight_format: WeightFormat = "fp32"
     statistics: StatisticsPolicy = StatisticsPolicy()
     training: TrainingSettings = TrainingSettings()
+    audit: AuditPolicy | None = None
     sites: dict[StrictStr, StrictStr] = Field(default_factory=dict)
 
     _folder: Path = PrivateAttr(default=Path())
@@ -223,7 +241,9 @@ class Study(BaseModel):
     @property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of the whole study, 64 hexadecimal digits."""
-        return digest(canonical_json(self.model_dump(mode="json")).encode())
+        # A study without such a part is the study that it was before there were such parts.
+        absent = {name for name in _LATER_PARTS if getattr(self, name) is None}
+        return digest(canonical_json(self.model_dump(mode="json", exclude=absent)).encode())
 
     @property
     def label_map_digest(self) -> str:
@@ -261,7 +281,7 @@ class Study(BaseModel):
         network = build(name, channels=channels, classes=classes, seed=self.seed)
         if self.initialisation is None:
             return network
-        from envoi.networks.initialisation import load_backbone  # noqa: PLC0415  (loads torch)
+        from envoi.networks.backbone import load_backbone  # noqa: PLC0415  (loads torch)
 
         return load_backbone(network, _agreed_file(self._folder, self.initialisation))
 

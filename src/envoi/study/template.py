@@ -60,6 +60,7 @@ Check it with: envoi study check study.toml""",
     "training.logit_adjustment": "0 to 1: take this power of the hospital's own class mix out of "
     "the answers, in the loss. At 1 they tell little of how common a class is there, at 0 they "
     "tell it. Not beside class_weights.",
+    "audit": "What a hospital must find out about its file before it leaves.",
     "sites": "The hospitals. Each makes its key with `envoi site keygen` and sends you the line\n"
     "that it prints; compare the fingerprint on the telephone. For example:\n"
     'north-clinic = "ed25519:<44 characters>"',
@@ -68,11 +69,17 @@ _DEADLINE = """\
 ... or until this time, with those that have come. Remove the '#' to set it:
 deadline = 2030-06-30T16:00:00Z"""
 _INITIALISATION = """\
-To start from a checkpoint (safetensors, torchvision's names) in place of the seed, put it
+To start from a checkpoint (safetensors or .pth, torchvision's names) in place of the seed, put it
 beside this file at every hospital and remove the '#':
 [model.initialisation]
 file = "backbone.safetensors"
 sha256 = "<64 characters, from sha256sum>\""""
+
+_AUDIT = """\
+To have every hospital attack its own file before it leaves, and refuse files by which one could
+tell too well who was in the training (0.5 is guessing, 1 is certain), remove the '#':
+[audit]
+maximum_membership = 0.75"""
 
 
 def study_template(  # noqa: PLR0913  (one argument for each thing that a study is about)
@@ -136,6 +143,8 @@ def _table(name: str, values: dict[str, Any]) -> Table:
         table.add(key, _item(value))
     if name == "model":
         _comment(table, _INITIALISATION)
+    if name == "training":
+        _comment(table, _AUDIT)
     return table
 
 

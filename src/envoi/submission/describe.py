@@ -48,6 +48,7 @@ def describe(
         *_statistics(manifest),
         *_training(manifest, asked),
         _privacy(manifest),
+        *_audit(manifest),
         proof,
         "No image, no patient identifier, and no path, host or user name is in the file.",
     ]
@@ -176,6 +177,20 @@ def _privacy(manifest: Manifest) -> str:
         return "Differential privacy: none. Whoever holds the network could try to learn from it."
     guarantee = manifest.privacy
     return f"Differential privacy: epsilon {guarantee.epsilon:g} at delta {guarantee.delta:g}."
+
+
+def _audit(manifest: Manifest) -> list[str]:
+    """What the site found out about the file, where that is told."""
+    told = manifest.audit
+    if told is None:
+        return []
+    moments = "" if told.moments is None else f", by the moments with {told.moments:.2f}"
+    line = (
+        "What the site's audit came to: who has the file and somebody's images can tell whether he "
+        f"was in the training, by the network with {told.network:.2f}{moments} (area under the ROC "
+        f"curve; 0.5 is guessing); {told.standing_out:.0%} of the people in it stand out."
+    )
+    return [line]
 
 
 def _listed(values: Sequence[object]) -> str:

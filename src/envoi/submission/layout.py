@@ -30,6 +30,7 @@ LENGTH_BYTES = 8
 # count; one digest without the tensor's name.
 _MANIFEST_ROOM = 2560
 _COUNT_ROOM = 12
+_AUDIT_ROOM = 176
 _DIGEST_ROOM = 80
 
 
@@ -58,7 +59,11 @@ class Layout:
 
     @classmethod
     def of(
-        cls, tensors: Iterable[tuple[str, NumberType, tuple[int, ...]]], *, classes: int
+        cls,
+        tensors: Iterable[tuple[str, NumberType, tuple[int, ...]]],
+        *,
+        classes: int,
+        audited: bool = False,
     ) -> "Layout":
         """The layout of `tensors` (name, numbers, shape), with room for counts of `classes`."""
         ordered = sorted(tensors, key=lambda item: (-NUMBER_BYTES[item[1]], item[0]))
@@ -69,7 +74,7 @@ class Layout:
             start = stop
         entries = len(_dumped({place.name: place.entry() for place in places}))
         digests = sum(len(place.name) + _DIGEST_ROOM for place in places)
-        room = entries + digests + _MANIFEST_ROOM + _COUNT_ROOM * classes
+        room = entries + digests + _MANIFEST_ROOM + _COUNT_ROOM * classes + _AUDIT_ROOM * audited
         return cls(tuple(places), -(-room // 8) * 8)
 
     @property
@@ -123,6 +128,7 @@ def layout_of(study: Study, architecture: str) -> Layout:
         len(study.classes),
         study.weight_format,
         study.statistics.moment_rank if "feature_moments" in study.statistics.release else None,
+        study.audit is not None,
     )
 
 
@@ -167,6 +173,7 @@ def _layout(
     classes: int,
     weight_format: WeightFormat,
     moment_rank: int | None,
+    audited: bool,  # noqa: FBT001  (by position, for the cache)
 ) -> Layout:
     from envoi.networks.descriptor import Descriptor  # noqa: PLC0415  (loads torch)
     from envoi.networks.initialisation import state_shapes  # noqa: PLC0415
@@ -184,7 +191,7 @@ def _layout(
         tensors.append((FEATURE_MEANS, "F32", (classes, features)))
         tensors.append((FEATURE_DEVIATIONS, "F32", (features,)))
         tensors += _correlations(features, moment_rank)
-    return Layout.of(tensors, classes=classes)
+    return Layout.of(tensors, classes=classes, audited=audited)
 
 
 def _correlations(features: int, rank: int) -> list[tuple[str, NumberType, tuple[int, ...]]]:

@@ -58,6 +58,28 @@ class DifferentialPrivacy(BaseModel):
     delta: Annotated[FiniteFloat, Field(ge=0, lt=1)]
 
 
+class Audit(BaseModel):
+    """What the site's audit came to, to two decimals (`envoi.site.audit`).
+
+    Attributes:
+        network: Area under the ROC curve of the membership attack on the network; 0.5 is guessing.
+        moments: The same of the released moments, or None where none are released.
+        standing_out: Share of the people in the training who stand out in the attack on the
+            network where hardly anybody would by chance.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: Annotated[FiniteFloat, Field(ge=0, le=1)]
+    moments: Annotated[FiniteFloat, Field(ge=0, le=1)] | None
+    standing_out: Annotated[FiniteFloat, Field(ge=0, le=1)]
+
+    @property
+    def worst(self) -> float:
+        """The larger of the two areas."""
+        return max(self.network, self.moments or 0)
+
+
 class Manifest(BaseModel):
     """What a submission says about itself, under the site's signature.
 
@@ -78,6 +100,7 @@ class Manifest(BaseModel):
         card: How the network was trained.
         privacy: The guarantee of differential privacy, or "none".
         tensors: SHA-256 of the bytes of every tensor by name.
+        audit: What the site found out about this file, where the study asks for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,7 +120,9 @@ class Manifest(BaseModel):
     card: TrainingCard
     privacy: DifferentialPrivacy | Literal["none"]
     tensors: dict[str, Digest]
+    audit: Audit | None = None
 
     def canonical(self) -> str:
         """The one text of this manifest, which is signed."""
-        return canonical_json(self.model_dump(mode="json"))
+        absent = {"audit"} if self.audit is None else None
+        return canonical_json(self.model_dump(mode="json", exclude=absent))

@@ -19,7 +19,13 @@ from envoi.submission.layout import (
     NETWORK,
     Layout,
 )
-from envoi.submission.manifest import COUNT_LIMIT, EPSILON_LIMIT, TEMPERATURE_RANGE, TrainingCard
+from envoi.submission.manifest import (
+    COUNT_LIMIT,
+    EPSILON_LIMIT,
+    TEMPERATURE_RANGE,
+    Audit,
+    TrainingCard,
+)
 from envoi.submission.moments import Moments
 
 
@@ -37,6 +43,7 @@ class Release:
         temperature: Divides the logits for calibrated probabilities, 0.01 to 100.
         epsilon: Of differentially private training, or None.
         delta: Beside `epsilon`.
+        audit: What attacks on it came to; None where nobody was held out.
     """
 
     architecture: str
@@ -47,6 +54,7 @@ class Release:
     temperature: float | None = None
     epsilon: float | None = None
     delta: float = 0.0
+    audit: Audit | None = None
 
 
 def released_counts(release: Release, policy: StatisticsPolicy) -> tuple[int, ...] | None:

@@ -155,6 +155,16 @@ def _check_study(manifest: Manifest, study: Study, where: str) -> None:
             raise refused(where, f"the study's {what}", "another one", _SAME_STUDY)
 
 
+def _check_audit(manifest: Manifest, study: Study, where: str) -> None:
+    told, asked = manifest.audit, study.audit
+    if (told is None) != (asked is None):
+        found = "none" if told is None else "one"
+        raise refused(where, "an audit if and only if the study asks for it", found)
+    if told is not None and asked is not None and told.worst > asked.maximum_membership:
+        expected = f"an audit of at most {asked.maximum_membership:g}"
+        raise refused(where, expected, f"{told.worst:g}")
+
+
 def _check_policy(manifest: Manifest, study: Study, where: str) -> None:
     policy, counts = study.statistics, manifest.class_counts
     if (counts is not None) != ("class_counts" in policy.release):
@@ -162,6 +172,7 @@ def _check_policy(manifest: Manifest, study: Study, where: str) -> None:
         raise refused(where, "the statistics that the policy releases", found)
     if manifest.temperature is not None and "temperature" not in policy.release:
         raise refused(where, "the statistics that the policy releases", "a temperature")
+    _check_audit(manifest, study, where)
     if counts is None:
         return
     if len(counts) != len(study.classes):

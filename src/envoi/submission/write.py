@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from torch import Tensor
 
-from envoi.errors import Problem, SignatureError, StudyError, SubmissionError
+from envoi.errors import CheckError, Problem, SignatureError, StudyError, SubmissionError
 from envoi.files import writing
 from envoi.study import Study
 from envoi.submission.keys import public_text, sign
@@ -66,9 +67,45 @@ def write_submission(
             would take (not finite, too large for fp16, negative variance); all problems at once.
         StudyError: The study does not allow the architecture.
         SignatureError: The roster has no such site, or another key for it.
+        CheckError: The study asks for an audit, and there is none or it came to too much.
         StorageError: The file cannot be written.
     """
     check_signer(study, site=site, sequence=sequence, key=key)
+    check_audit(release, study)
+    draft = drafted(release, study=study, site=site, sequence=sequence, created=created)
+    write_file(path, draft.manifest, draft.tensors, layout=draft.layout, key=key)
+    return draft.manifest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """A submission before it is signed: all that would leave.
+
+    Attributes:
+        manifest: What it says of itself.
+        tensors: In their stored form.
+        layout: Where they stand in the file.
+    """
+
+    manifest: Manifest
+    tensors: Mapping[str, Tensor]
+    layout: Layout
+
+
+def drafted(
+    release: Release,
+    *,
+    study: Study,
+    site: str,
+    sequence: int,
+    created: date | None = None,
+) -> Draft:
+    """What `write_submission` would sign, with the study's policy applied.
+
+    Raises:
+        SubmissionError: As `write_submission`.
+        StudyError: As `write_submission`.
+    """
     if release.architecture not in study.architectures:
         expected = f"one of {', '.join(study.architectures)}"
         remedy = "Train an architecture that the study allows."
@@ -92,9 +129,9 @@ def write_submission(
         card=released_card(release, policy),
         privacy=_privacy(release),
         tensors=digests,
+        audit=None if study.audit is None else release.audit,
     )
-    write_file(path, manifest, tensors, layout=layout, key=key)
-    return manifest
+    return Draft(manifest, tensors, layout)
 
 
 def write_file(
@@ -172,6 +209,27 @@ def _remedy(name: str, weight_format: str) -> str:
     if name.startswith("statistics") or name == FACTOR_SCALES:
         return "Compute the feature moments of the images again."
     return f"Look at the training, or at the weight format ({weight_format})."
+
+
+def check_audit(release: Release, study: Study) -> None:
+    """Refuse to let out what the study does not want to be let out.
+
+    Raises:
+        CheckError: There is none, or an attack succeeds too well.
+    """
+    if study.audit is None:
+        return
+    limit = study.audit.maximum_membership
+    if release.audit is None:
+        remedy = "Train with a validation part of two patients or more."
+        raise CheckError(Problem("an audit, as the study asks", "none", "audit", remedy))
+    if release.audit.worst > limit:
+        remedy = (
+            "Train for fewer epochs or with augmentation, add images, or release less (the study's "
+            "[statistics]); nothing was written."
+        )
+        found = f"{release.audit.worst:.2f}"
+        raise CheckError(Problem(f"membership told with at most {limit:g}", found, "audit", remedy))
 
 
 def _privacy(release: Release) -> DifferentialPrivacy | Literal["none"]:

@@ -1,0 +1,313 @@
+"""DIMSE (PS3.4, annex C): C-FIND finds, C-GET fetches on the connection that the site opened.
+
+No port is opened at the site, as C-MOVE would need. Each class of images is proposed in every
+transfer syntax by itself, so that compressed images come as the archive has them. An association
+has room for 128 such proposals, so it is made for the class at hand and changed with it.
+"""
+
+import socket
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+from pydicom import Dataset, FileDataset, dcmread
+from pydicom.uid import UID
+from pynetdicom import AE, build_context, build_role, evt
+from pynetdicom.association import Association
+from pynetdicom.events import Event
+from pynetdicom.presentation import PresentationContext
+
+from envoi.data.pacs.connect import Dimse
+from envoi.data.pacs.extra import UNREADABLE, silence
+from envoi.data.pacs.kinds import SYNTAXES, classes_of
+from envoi.data.pacs.people import Person, person_of
+from envoi.data.pacs.source import InstanceRef, NotFetchedError, PacsGoneError, PacsQuery, StudyRef
+from envoi.data.pacs.tls import context_of, distrusted
+from envoi.errors import PacsError, Problem
+
+_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
+"""Study Root Query/Retrieve Information Model - FIND."""
+_GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
+"""Study Root Query/Retrieve Information Model - GET."""
+_PENDING = {0xFF00, 0xFF01}
+_TRANSIENT = 2
+_AGAIN = "Check that the PACS runs, and run the same command again; what was pulled is kept."
+# Diagnostic of a rejection by the service user (PS3.8, table 9-21).
+_REJECTIONS = {
+    3: ("--calling-aet", "Have this title and this machine entered in the PACS."),
+    7: ("--called-aet", "Ask the administrator of the PACS for its AE title."),
+}
+
+
+class DimseSource:
+    """An archive that speaks C-FIND and C-GET.
+
+    Args:
+        archive: Where it is and how the two call each other.
+    """
+
+    def __init__(self, archive: Dimse) -> None:
+        self._archive = archive
+        self._tls = None if archive.tls is None else context_of(archive.tls)
+        self._entity = AE(archive.calling_aet)
+        self._entity.acse_timeout = archive.timeout_seconds
+        self._entity.dimse_timeout = archive.timeout_seconds
+        self._entity.network_timeout = archive.timeout_seconds
+        self._entity.connection_timeout = archive.timeout_seconds
+        self._finding: Association | None = None
+        self._getting: Association | None = None
+        self._classes: tuple[str, ...] = ()
+        self._arrived: list[bytes] = []
+
+    def studies(self, query: PacsQuery) -> list[StudyRef]:
+        """All studies that match."""
+        found: dict[str, StudyRef] = {}
+        for wanted in _identifiers(query):
+            for answer in self._find(wanted):
+                study = StudyRef(
+                    study=_text(answer, "StudyInstanceUID"),
+                    person=_person(answer),
+                    accession=_text(answer, "AccessionNumber"),
+                    day=_text(answer, "StudyDate"),
+                )
+                if study.study and query.takes(study):
+                    found.setdefault(study.study, study)
+        return list(found.values())
+
+    def instances(self, study: StudyRef, query: PacsQuery) -> list[InstanceRef]:
+        """All objects of a study that match."""
+        found: list[InstanceRef] = []
+        wanted = _identifier("SERIES", StudyInstanceUID=study.study, Modality="")
+        for series in self._find(wanted | {"SeriesInstanceUID": ""}):
+            modality, uid = _text(series, "Modality"), _text(series, "SeriesInstanceUID")
+            if uid and query.takes_modality(modality):
+                found += self._images(study.study, uid, modality)
+        return found
+
+    def fetch(self, instance: InstanceRef) -> FileDataset:
+        """One object, in the transfer syntax in which the archive has it."""
+        classes = (instance.sop_class,) if instance.sop_class else classes_of(instance.modality)
+        wanted = _dataset(
+            _identifier(
+                "IMAGE",
+                StudyInstanceUID=instance.study,
+                SeriesInstanceUID=instance.series,
+                SOPInstanceUID=instance.instance,
+            )
+        )
+        self._arrived.clear()
+        with silence():
+            association = self._association_for(classes)
+            try:
+                status = _last_status(association.send_c_get(wanted, _GET))
+            except (RuntimeError, ValueError):
+                status = None  # the association has ended meanwhile
+            if status is None:
+                _drop(association)
+            return self._file(status)
+
+    def close(self) -> None:
+        """End the connections."""
+        for association in (self._finding, self._getting):
+            if association is not None and association.is_established:
+                with silence():
+                    association.release()
+        self._finding = self._getting = None
+
+    def _file(self, status: int | None) -> FileDataset:
+        """What has arrived, under the last status of the archive."""
+        if status is None:
+            raise _gone("a connection that broke")
+        if len(self._arrived) != 1:
+            remedy = "Check the PACS's own log; the other images are pulled."
+            found = f"{len(self._arrived)} (status {status:04X})"
+            raise NotFetchedError(Problem("one image", found, "PACS", remedy))
+        try:
+            return dcmread(BytesIO(self._arrived.pop()))
+        except Exception:  # noqa: BLE001  (pydicom's parser raises anything of a damaged file)
+            remedy = "Check the PACS's own log; the other images are pulled."
+            raise NotFetchedError(
+                Problem("a DICOM file", "a damaged one", "PACS", remedy)
+            ) from None
+
+    def _images(self, study: str, series: str, modality: str) -> Iterator[InstanceRef]:
+        wanted = _identifier("IMAGE", StudyInstanceUID=study, SeriesInstanceUID=series)
+        for answer in self._find(wanted | {"SOPInstanceUID": "", "SOPClassUID": ""}):
+            uid = _text(answer, "SOPInstanceUID")
+            if uid:
+                sop_class = _text(answer, "SOPClassUID")
+                yield InstanceRef(
+                    study=study,
+                    series=series,
+                    instance=uid,
+                    sop_class=sop_class,
+                    modality=modality,
+                )
+
+    def _find(self, wanted: dict[str, str]) -> list[Dataset]:
+        """All answers to one query; a part of them is none."""
+        with silence():
+            if self._finding is None or not self._finding.is_established:
+                self._finding = self._associate([build_context(_FIND)])
+            answers = []
+            try:
+                for status, identifier in self._finding.send_c_find(_dataset(wanted), _FIND):
+                    code = status.get("Status")
+                    if code in _PENDING and identifier is not None:
+                        answers.append(identifier)
+            except (RuntimeError, ValueError):
+                code = None
+            if code is None:
+                _drop(self._finding)
+                raise _gone("a connection that broke")
+            if code:
+                remedy = "Ask for fewer days or accession numbers at once."
+                found = f"status {code:04X}"
+                raise PacsError(Problem("all that matches", found, "PACS, query", remedy))
+            return answers
+
+    def _association_for(self, classes: tuple[str, ...]) -> Association:
+        """An association in which images of these classes may arrive."""
+        is_open = self._getting is not None and self._getting.is_established
+        if is_open and self._classes == classes and self._getting is not None:
+            return self._getting
+        if is_open and self._getting is not None:
+            self._getting.release()
+        contexts = [build_context(uid, syntax) for uid in classes for syntax in SYNTAXES]
+        roles = [build_role(uid, scp_role=True) for uid in classes]
+        handlers = [(evt.EVT_C_STORE, self._store)]
+        self._getting = self._associate([build_context(_GET), *contexts], roles, handlers)
+        self._classes = classes
+        return self._getting
+
+    def _store(self, event: Event) -> int:
+        self._arrived.append(event.encoded_dataset())
+        return 0
+
+    def _associate(
+        self,
+        contexts: list[PresentationContext],
+        roles: list[Any] | None = None,
+        handlers: list[Any] | None = None,
+    ) -> Association:
+        archive = self._archive
+        association = self._entity.associate(
+            archive.host,
+            archive.port,
+            contexts,
+            archive.called_aet,
+            ext_neg=roles or [],
+            tls_args=None if self._tls is None else (self._tls, archive.host),
+            evt_handlers=handlers or [],
+        )
+        service = contexts[0].abstract_syntax
+        if any(context.abstract_syntax == service for context in association.rejected_contexts):
+            _drop(association)
+            name = "C-FIND" if service == _FIND else "C-GET"
+            remedy = f"Have {name} permitted for this AE title in the PACS, or use --dicomweb."
+            raise PacsError(Problem(name, "none", "PACS", remedy))
+        if association.is_established:
+            return association
+        if association.is_rejected:
+            raise _rejected(association)
+        self._check_trust()
+        raise _gone("no connection")
+
+    def _check_trust(self) -> None:
+        """Tell a certificate that is not trusted, which the association has kept to itself.
+
+        Raises:
+            PacsError: It is not trusted.
+        """
+        if self._tls is None:
+            return
+        place = (self._archive.host, self._archive.port)
+        try:
+            with (
+                socket.create_connection(place, self._archive.timeout_seconds) as plain,
+                self._tls.wrap_socket(plain, server_hostname=self._archive.host),
+            ):
+                return
+        except OSError as err:
+            told = distrusted(err)
+            if told is not None:
+                raise told from None
+
+
+def _drop(association: Association) -> None:
+    """End an association at once; the next request opens another."""
+    if association.is_established:
+        association.abort()
+
+
+def _rejected(association: Association) -> PacsError:
+    """The line for an archive that does not want to talk."""
+    answer: Any = association.acceptor.primitive
+    if answer.result == _TRANSIENT or answer.result_source == 3:
+        return _gone("an archive that is busy")
+    if answer.diagnostic in _REJECTIONS and answer.result_source == 1:
+        option, remedy = _REJECTIONS[answer.diagnostic]
+        return PacsError(Problem("an AE title that the PACS knows", "another", option, remedy))
+    remedy = "Have this AE title and this machine entered in the PACS."
+    return PacsError(Problem("an association", "a rejection", "PACS", remedy))
+
+
+def _gone(found: str) -> PacsGoneError:
+    return PacsGoneError(Problem("an answer", found, "PACS", _AGAIN))
+
+
+def _last_status(responses: Iterator[tuple[Dataset, Dataset | None]]) -> int | None:
+    """The status in which a C-GET ended; None if the connection ended first."""
+    last: int | None = None
+    for status, _ in responses:
+        code = status.get("Status")
+        last = None if code is None else int(code)
+    return last
+
+
+def _identifier(level: str, **keys: str) -> dict[str, str]:
+    return {"QueryRetrieveLevel": level, **keys}
+
+
+def _identifiers(query: PacsQuery) -> Iterator[dict[str, str]]:
+    """One query for each modality and accession number; empty keys ask for their value."""
+    for modality in query.modalities or ("",):
+        for accession in query.accessions or ("",):
+            wanted = _identifier(
+                "STUDY",
+                StudyInstanceUID="",
+                PatientID="",
+                IssuerOfPatientID="",
+                PatientName="",
+                PatientBirthDate="",
+                AccessionNumber=accession,
+                StudyDate=query.days,
+            )
+            if modality:
+                wanted["ModalitiesInStudy"] = modality
+            if query.description:
+                wanted["StudyDescription"] = f"*{query.description}*"
+            yield wanted
+
+
+def _dataset(wanted: dict[str, str]) -> Dataset:
+    dataset = Dataset()
+    for keyword, value in wanted.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def _text(answer: Dataset, keyword: str) -> str:
+    """An attribute of an answer as text; nothing if it cannot be read."""
+    try:
+        return str(answer.get(keyword) or "").strip("\0 ")
+    except UNREADABLE:
+        return ""
+
+
+def _person(answer: Dataset) -> Person:
+    """Whom an answer names; nobody if it cannot be read, and the file tells."""
+    try:
+        return person_of(answer)
+    except UNREADABLE:
+        return Person(number="")

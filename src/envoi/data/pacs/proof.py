@@ -1,0 +1,98 @@
+"""The proof: a file that was de-identified holds what the allow-list permits, and nothing else.
+
+It reads the finished bytes, not the data set that they were made of, and shares with the making
+only the list itself. Header, data set, all items of sequences, and the end of the file are looked
+at; the pixels are not.
+"""
+
+from io import BytesIO
+
+from pydicom import DataElement, FileDataset, dcmread
+from pydicom import uid as known
+from pydicom.datadict import tag_for_keyword
+
+from envoi.data.pacs.allowed import (
+    ALLOWED,
+    INSIDE,
+    METHOD_CODES,
+    PSEUDONYMS,
+    WRITTEN,
+    Rule,
+    is_allowed,
+)
+from envoi.data.pacs.kinds import SYNTAXES
+from envoi.errors import Problem
+
+_META = {"FileMetaInformationGroupLength", "FileMetaInformationVersion", "MediaStorageSOPClassUID",
+         "MediaStorageSOPInstanceUID", "TransferSyntaxUID", "ImplementationClassUID",
+         "ImplementationVersionName"}  # fmt: skip
+
+
+def problem_of(content: bytes) -> Problem | None:
+    """What stands in a file that is not on the allow-list; None if nothing does.
+
+    Args:
+        content: A whole DICOM file. Any may be given, so that files of other origin can be checked.
+    """
+    dataset = dcmread(BytesIO(content))
+    found = {
+        "preamble": any(content[:128]),
+        "header": any(element.keyword not in _META for element in dataset.file_meta),
+        "header, values": not _meta_is_plain(dataset),
+        "data set": not all(_is_permitted(element) for element in dataset),
+        "end of the file": not _ends_with(dataset, content),
+    }
+    for where, is_wrong in found.items():
+        if is_wrong:
+            remedy = "Nothing was written; report this: it is a fault of Envoi."
+            return Problem("what the allow-list permits", "more", f"file, {where}", remedy)
+    return None
+
+
+def _is_permitted(element: DataElement) -> bool:
+    """Whether an element of a finished file may stand there, with all that is inside."""
+    tag = int(element.tag)
+    rule = WRITTEN.get(tag) or ALLOWED.get(tag)
+    if rule is None or not is_allowed(element, rule):
+        return False
+    if element.VR != "SQ":
+        return True
+    inside = _METHOD_RULES if element.keyword == "DeidentificationMethodCodeSequence" else INSIDE
+    return all(
+        inner.tag in inside and _is_inside(inner, inside[inner.tag])
+        for item in element.value
+        for inner in item
+    )
+
+
+def _is_inside(element: DataElement, rule: Rule) -> bool:
+    return _is_permitted(element) if element.VR == "SQ" else is_allowed(element, rule)
+
+
+_METHOD_RULES = {
+    tag: Rule(frozenset({"SH", "LO"}), 1, values) for tag, values in METHOD_CODES.items()
+}
+
+
+def _meta_is_plain(dataset: FileDataset) -> bool:
+    """Whether the header's values say nothing that the data set does not say."""
+    meta = dataset.file_meta
+    return (
+        meta.get("MediaStorageSOPInstanceUID") == dataset.get("SOPInstanceUID")
+        and meta.get("MediaStorageSOPClassUID") == dataset.get("SOPClassUID")
+        and meta.get("TransferSyntaxUID") in SYNTAXES
+        and meta.get("ImplementationClassUID") == known.PYDICOM_IMPLEMENTATION_UID
+        and str(meta.get("ImplementationVersionName")).startswith("PYDICOM ")
+        and PSEUDONYMS["SOPInstanceUID"].fullmatch(str(dataset.get("SOPInstanceUID"))) is not None
+    )
+
+
+def _ends_with(dataset: FileDataset, content: bytes) -> bool:
+    """Whether pixel data are the last of a file."""
+    last = max(dataset.keys(), default=0)
+    if last != tag_for_keyword("PixelData"):
+        return False
+    element = dataset["PixelData"]
+    value = bytes(element.value)
+    end = b"\xfe\xff\xdd\xe0\0\0\0\0" if element.is_undefined_length else b""
+    return content.endswith(value + end)

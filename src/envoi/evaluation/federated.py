@@ -1,0 +1,238 @@
+"""Evaluation where the images are: what a site may say of a student, and what that comes to.
+
+A site says metrics of whole classes (`envoi.submission.evaluation`). Recalls of sites add up to
+those of all images, by the images behind them; so do accuracy and balanced accuracy. An area
+under the ROC curve does not: of all sites the mean of their own is told.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envoi.errors import DataError, Problem
+from envoi.evaluation.bootstrap import bootstrap_interval
+from envoi.evaluation.checks import check_answers
+from envoi.evaluation.classification import (
+    accuracy_statistic,
+    auroc_statistic,
+    balanced_accuracy_statistic,
+    calibration_error_statistic,
+    confusion_matrix,
+    macro_auroc_statistic,
+)
+from envoi.results import Interval
+from envoi.study import StatisticsPolicy
+from envoi.submission.evaluation import DECIMALS, ClassEvaluation, Evaluation, Measured
+
+_NORMAL_95 = 1.959964
+
+Told = Callable[..., Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose evaluation it is, and of what; see `Evaluation`."""
+
+    study: str
+    site: str
+    sequence: int
+    created: date
+    student: str
+
+
+def site_evaluation(
+    probabilities: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    patients: NDArray[Any] | None,
+    policy: StatisticsPolicy,
+    origin: Origin,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """What a site says of a student on its images.
+
+    Images of classes below the policy's minimum are left out of everything, as if they were not
+    there: what is told of the others cannot betray them.
+
+    Args:
+        probabilities: `(image, class)`, rows summing to 1.
+        labels: `(image,)`.
+        patients: `(image,)` group codes; whole patients are then drawn for intervals.
+        policy: Of the study.
+        origin: Whose evaluation it is.
+        resamples: Bootstrap resamples.
+        seed: Of the resamples.
+
+    Raises:
+        ShapeError: The arrays do not fit one another.
+        DataError: No class has enough images.
+    """
+    check_answers(probabilities, labels)
+    classes = probabilities.shape[1]
+    counts = np.bincount(labels, minlength=classes)
+    told = counts >= policy.minimum_class_size
+    if not told.any():
+        expected = f"a class of at least {policy.minimum_class_size} images"
+        remedy = "Evaluate on more images: of fewer nothing may be told."
+        raise DataError(Problem(expected, f"{counts.max()} at the most", "images", remedy))
+    kept = told[labels]
+    probabilities, labels = probabilities[kept], labels[kept]
+    patients = None if patients is None else patients[kept]
+    interval = partial(
+        bootstrap_interval, images=len(labels), resamples=resamples, seed=seed, patients=patients
+    )
+    several = int(told.sum()) > 1
+    confusion = confusion_matrix(probabilities, labels)
+    return Evaluation(
+        study=origin.study,
+        site=origin.site,
+        sequence=origin.sequence,
+        created=origin.created,
+        student=origin.student,
+        by_patient=patients is not None,
+        accuracy=_rounded(interval(accuracy_statistic(probabilities, labels))),
+        balanced_accuracy=_rounded(interval(balanced_accuracy_statistic(probabilities, labels))),
+        auroc=_rounded(interval(macro_auroc_statistic(probabilities, labels))) if several else None,
+        ece=_rounded(interval(calibration_error_statistic(probabilities, labels))),
+        classes=tuple(
+            _of_class(probabilities, labels, index, confusion[index], policy, interval, several)
+            if told[index]
+            else ClassEvaluation(images=0, recall=None, auroc=None, answers=())
+            for index in range(classes)
+        ),
+    )
+
+
+def _of_class(
+    probabilities: NDArray[Any],
+    labels: NDArray[Any],
+    index: int,
+    answered: NDArray[np.int64],
+    policy: StatisticsPolicy,
+    interval: Told,
+    several: bool,  # noqa: FBT001
+) -> ClassEvaluation:
+    own = labels == index
+    right = own & (probabilities.argmax(axis=1) == index)
+
+    def recall(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = weights @ own
+        known = np.divide(weights @ right, total, out=np.full(len(total), np.nan), where=total > 0)
+        return np.asarray(known)
+
+    area = auroc_statistic(probabilities[:, index], own)
+    shares = [round(count / answered.sum(), DECIMALS) for count in answered.tolist()]
+    return ClassEvaluation(
+        images=policy.released_count(int(answered.sum())),
+        recall=_rounded(interval(recall)),
+        auroc=_rounded(interval(area)) if several else None,
+        answers=tuple(
+            share if count >= policy.minimum_class_size else None
+            for share, count in zip(shares, answered.tolist(), strict=True)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMerged:
+    """One class over all sites.
+
+    Attributes:
+        images: Over the sites that tell of it.
+        sites: How many these are.
+        recall: Over their images; None where nobody tells of the class.
+    """
+
+    images: int
+    sites: int
+    recall: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A student over all sites that evaluated it.
+
+    Attributes:
+        images: Of all sites, as they are told.
+        accuracy: Over all images.
+        balanced_accuracy: Mean recall of the classes that anybody tells of.
+        auroc: Mean of the sites' macro areas, by their images; None where no site has two classes.
+        ece: Mean of the sites', by their images.
+        classes: In the study's order.
+        sites: The evaluations, by site.
+    """
+
+    images: int
+    accuracy: Interval
+    balanced_accuracy: Interval
+    auroc: Interval | None
+    ece: Interval
+    classes: tuple[ClassMerged, ...]
+    sites: tuple[Evaluation, ...]
+
+
+def merged(evaluations: Iterable[Evaluation]) -> Merged:
+    """What the sites' evaluations of one student amount to.
+
+    Sites are independent: the variance of a weighted mean is that of its parts, each taken from
+    half the width of its interval.
+
+    Args:
+        evaluations: One of each site, at least one.
+
+    Raises:
+        DataError: There is none, or they are of different students.
+    """
+    sites = tuple(sorted(evaluations, key=lambda one: one.site))
+    if len({one.student for one in sites}) != 1:
+        found = f"{len({one.student for one in sites})}"
+        remedy = "Collect evaluations of one student's file."
+        raise DataError(Problem("evaluations of one student", found, "evaluations", remedy))
+    classes = tuple(
+        _merged_class([one.classes[index] for one in sites])
+        for index in range(len(sites[0].classes))
+    )
+    known = [one.recall for one in classes if one.recall is not None]
+    weights = [float(one.images) for one in sites]
+    areas = [(one.images, one.auroc) for one in sites if one.auroc is not None]
+    return Merged(
+        images=sum(one.images for one in sites),
+        accuracy=_mean([one.accuracy for one in sites], weights),
+        balanced_accuracy=_mean(known, [1.0] * len(known)),
+        auroc=_mean([area for _, area in areas], [float(n) for n, _ in areas]) if areas else None,
+        ece=_mean([one.ece for one in sites], weights),
+        classes=classes,
+        sites=sites,
+    )
+
+
+def _merged_class(told: Sequence[ClassEvaluation]) -> ClassMerged:
+    known = [(one.images, one.recall) for one in told if one.recall is not None]
+    images = sum(count for count, _ in known)
+    recalls, weights = [recall for _, recall in known], [float(count) for count, _ in known]
+    return ClassMerged(images, len(known), _mean(recalls, weights) if known else None)
+
+
+def _mean(values: Sequence[Measured | Interval], weights: Sequence[float]) -> Interval:
+    """A weighted mean of independent values, with a 95 % interval."""
+    shares = np.asarray(weights) / math.fsum(weights)
+    mean = math.fsum(share * one.value for share, one in zip(shares, values, strict=True))
+    errors = [(one.high - one.low) / 2 / _NORMAL_95 for one in values]
+    error = math.sqrt(math.fsum((shares * np.asarray(errors)) ** 2))
+    low, high = mean - _NORMAL_95 * error, mean + _NORMAL_95 * error
+    return Interval(mean, max(0.0, low), min(1.0, high))
+
+
+def _rounded(found: Interval) -> Measured:
+    """To three decimals, outwards at the ends."""
+    scale = 10**DECIMALS
+    value = round(found.value, DECIMALS)
+    low, high = math.floor(found.low * scale) / scale, math.ceil(found.high * scale) / scale
+    return Measured(value=value, low=min(low, value), high=min(1.0, max(high, value)))

@@ -1,0 +1,80 @@
+"""`envoi site audit`, and what `submit` refuses because of it."""
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from tests.cli.test_site import place, run  # noqa: F401  (a fixture)
+
+TRAIN = ("--study", "study.toml", "--site", "north", "--work", "work")
+
+
+@pytest.fixture
+def trained(place, monkeypatch):  # noqa: F811
+    """A finished training of north that betrays everybody, in a study that asks for an audit."""
+    text = (place / "study.toml").read_text()
+    (place / "study.toml").write_text(f"{text}\n[audit]\nmaximum_membership = 1.0\n")
+
+    def all_told(trained, images, study):
+        return 1.0 - np.isin(np.arange(len(images)), trained.validation)
+
+    monkeypatch.setattr(import_module("envoi.site.audit"), "_sureness", all_told)
+    done = run("site", "train", *TRAIN, "--data", "images.npz")
+    assert done.exit_code == 0, done.output
+    return place
+
+
+def audited(*options):
+    return run("site", "audit", *TRAIN, *options)
+
+
+def submitted(*options):
+    return run("site", "submit", *TRAIN, "--key", "north.key", "--out", "north.st", *options)
+
+
+def limit(place, to):  # noqa: F811
+    text = (place / "study.toml").read_text()
+    (place / "study.toml").write_text(text.replace("membership = 1.0", f"membership = {to}"))
+
+
+def test_everything_that_would_leave_is_said_and_nothing_is_written(trained):
+    before = sorted(trained.rglob("*"))
+    done = audited()
+    assert done.exit_code == 0, done.output
+    words = " ".join(done.output.split())
+    for told in (
+        "This would leave the hospital, and nothing else:",
+        "What the site's audit came to:",
+        "bytes in all.",
+        "Classes of fewer than 10 images",
+        "From the network: whether somebody was in the training, with 1.00 [1.00, 1.00]",
+        "The file may leave.",
+    ):
+        assert told in words
+    assert sorted(trained.rglob("*")) == before
+    assert submitted().exit_code == 0
+    size = (trained / "north.st").stat().st_size
+    assert f"{size} bytes in all." in words
+
+
+def test_a_file_above_the_limit_is_not_written_and_takes_no_number(trained):
+    limit(trained, 0.95)
+    for done in (audited(), submitted()):
+        assert done.exit_code == 4
+        assert "membership told with at most 0.95, found 1.00" in done.output
+    assert not (trained / "north.st").exists()
+    assert not (trained / "work" / "sent.json").exists()
+
+
+def test_an_identifier_in_the_file_stops_it(trained):
+    names = trained / "names.txt"
+    names.write_text("Mustermann\nresnet10-small\n")
+    for done in (audited("--identifiers", names), submitted("--identifiers", names)):
+        assert done.exit_code == 4
+        assert "no identifier in the file, found 1" in done.output
+    assert not (trained / "north.st").exists()
+    names.write_text("Mustermann\n17\n")
+    done = audited("--identifiers", names)
+    assert done.exit_code == 0
+    assert "and 1 of yours: none is in it." in done.output

@@ -1,0 +1,105 @@
+"""A student goes back to the hospitals, and their words on it are put together."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from envoi.cli import app
+from envoi.networks import build
+from envoi.server.student import StudentCard, write_student
+from envoi.study import load_study
+
+runner = CliRunner()
+
+
+def run(*words):
+    return runner.invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A study of two sites with keys, a student of it, and test images."""
+    monkeypatch.chdir(tmp_path)
+    new = ("--name", "Cells", "--classes", "a,b,c", "--channels", 1, "--size", 12)
+    assert run("study", "new", ".", *new, "--architecture", "resnet10-small").exit_code == 0
+    for site in ("north", "south"):
+        line = run("site", "keygen", site).output.split(" = ")[1].split('"')[1]
+        assert run("study", "add-site", "study.toml", site, line).exit_code == 0
+    study = load_study(tmp_path / "study.toml")
+    network = build("resnet10-small", channels=1, classes=3, seed=1)
+    card = StudentCard("resnet10-small", study.classes, study.image, "envoi", study.digest)
+    write_student(tmp_path / "student.safetensors", network, card)
+    write_student(tmp_path / "foreign.safetensors", network, replace(card, study="0" * 64))
+    draws = np.random.default_rng(0)
+    counts = {"train": 6, "val": 6, "test": 64}
+    arrays = {}
+    for part, count in counts.items():
+        arrays[f"{part}_images"] = draws.integers(0, 256, (count, 12, 12), np.uint8)
+        arrays[f"{part}_labels"] = np.minimum(np.arange(count) % 16 // 7, 2)[:, None]
+    np.savez(tmp_path / "images.npz", **arrays)
+    (tmp_path / "inbox").mkdir()
+    return tmp_path
+
+
+def asked(site, out, *options, student="student.safetensors"):
+    given = ("--study", "study.toml", "--site", site, "--key", f"{site}.key")
+    return run("site", "evaluate", student, *given, "--data", "images.npz", "--out", out, *options)
+
+
+def together(*options):
+    words = ("inbox", "--study", "study.toml", "--student", "student.safetensors")
+    return run("server", "evaluations", *words, *options)
+
+
+def test_hospitals_speak_and_the_server_adds_up(place):
+    first = asked("north", "inbox/north.evaluation.json")
+    assert first.exit_code == 0, first.output
+    assert "This leaves the hospital, and nothing else:" in first.output
+    assert "Nothing of classes with fewer than 10 images: 1." in first.output
+    assert asked("south", "inbox/south.evaluation.json").exit_code == 0
+    done = together("--out", "merged.json")
+    assert done.exit_code == 0, done.output
+    assert "2 sites, 112 images" in done.output
+    found = json.loads((place / "merged.json").read_text())
+    assert [one["site"] for one in found["sites"]] == ["north", "south"]
+    assert [one["images"] for one in found["classes"]] == [56, 56, 0]
+    north = json.loads((place / "inbox" / "north.evaluation.json").read_text())["evaluation"]
+    assert found["accuracy"]["value"] == pytest.approx(north["accuracy"]["value"])
+
+
+def test_the_newest_of_a_site_counts_and_strangers_do_not(place):
+    assert asked("north", "inbox/1.evaluation.json").exit_code == 0
+    assert asked("north", "inbox/2.evaluation.json", "--sequence", 2).exit_code == 0
+    (place / "inbox" / "3.evaluation.json").write_text("{}")
+    (place / "inbox" / "link.evaluation.json").symlink_to(place / "inbox" / "1.evaluation.json")
+    done = together()
+    assert "1 site, 56 images" in done.output
+    assert "Passed over 1 of other students, or with newer ones." in done.output
+    assert "refused: 3.evaluation.json" in done.output
+
+
+def test_collect_passes_evaluations_over(place):
+    assert asked("north", "inbox/north.evaluation.json").exit_code == 0
+    words = ("--study", "study.toml", "--folder", "server")
+    done = run("server", "collect", "inbox", *words)
+    assert done.exit_code == 0
+    assert "an evaluation, which `envoi server evaluations` reads" in " ".join(done.output.split())
+
+
+def test_what_does_not_belong_together_is_refused(place):
+    foreign = asked("north", "n.evaluation.json", student="foreign.safetensors")
+    assert foreign.exit_code == 3
+    assert "expected a student of this study" in foreign.output
+    assert asked("north", "north.json").exit_code == 2
+    few = asked("north", "n.evaluation.json", "--split", "validation")
+    assert few.exit_code == 3
+    assert "a class of at least 10 images, found 6 at the most" in few.output
+    assert not list(place.glob("*.evaluation.json"))
+    assert together().exit_code == 3
+    assert asked("north", "n.evaluation.json").exit_code == 0
+    again = asked("north", "n.evaluation.json")
+    assert again.exit_code == 3
+    assert "an existing one" in again.output

@@ -1,0 +1,163 @@
+"""DIMSE against small servers that behave badly, which a good PACS does not."""
+
+import datetime as dt
+from contextlib import contextmanager
+from io import BytesIO
+
+import pytest
+from pydicom import Dataset, dcmread
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import (
+    CTImageStorage,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+)
+
+from envoi.data.pacs import Dimse, PacsGoneError, PacsQuery, connected
+from envoi.data.pacs.source import InstanceRef, NotFetchedError
+from envoi.errors import PacsError
+from tests.data.pacs import planted
+from tests.data.pacs.orthanc import free_port
+
+pytestmark = pytest.mark.network
+
+QUERY = PacsQuery(first_day=dt.date(2020, 1, 1), last_day=dt.date(2020, 1, 1))
+WANTED = InstanceRef(study="1.2", series="1.2.3", instance="1.2.3.4", sop_class=CTImageStorage)
+
+
+@contextmanager
+def serving(*, find=None, get=None, maximum=10, title=None):
+    """A server with these handlers; without one the service is not offered."""
+    entity = AE("PACS")
+    entity.maximum_associations = maximum
+    if title is not None:
+        entity.require_calling_aet = [title]
+    handlers = []
+    if find is not None:
+        entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+        handlers.append((evt.EVT_C_FIND, find))
+    if get is not None:
+        entity.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
+        entity.add_supported_context(CTImageStorage, scu_role=True, scp_role=True)
+        handlers.append((evt.EVT_C_GET, get))
+    port = free_port()
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+    made = Dimse(host="127.0.0.1", port=port, called_aet="PACS", timeout_seconds=5)
+    try:
+        with connected(made) as source:
+            yield source
+    finally:
+        server.shutdown()
+
+
+def ct():
+    return dcmread(BytesIO(planted.encoded(planted.image())))
+
+
+def study(event):
+    answer = Dataset()
+    answer.StudyInstanceUID, answer.PatientID = "1.2", "1"
+    yield 0xFF00, answer
+
+
+def test_what_comes_is_read():
+    def get(event):
+        yield 1
+        yield 0xFF00, ct()
+
+    with serving(find=study, get=get) as source:
+        (found,) = source.studies(QUERY)
+        assert found.study == "1.2"
+        image = source.fetch(WANTED)
+        assert image.PixelData == ct().PixelData
+        assert source.fetch(WANTED).PatientID == planted.NUMBER
+
+
+@pytest.mark.parametrize("images", [0, 2])
+def test_none_or_two_images_for_one_are_told(images):
+    def get(event):
+        yield images
+        for _ in range(images):
+            yield 0xFF00, ct()
+
+    with serving(get=get) as source, pytest.raises(NotFetchedError, match=f"found {images} "):
+        source.fetch(WANTED)
+
+
+def test_a_failure_of_one_image_is_told():
+    def get(event):
+        yield 1
+        yield 0xC001, None
+
+    with serving(get=get) as source, pytest.raises(NotFetchedError, match=r"status C001"):
+        source.fetch(WANTED)
+
+
+@pytest.mark.parametrize("status", [0xA700, 0xC001, 0xFE00])
+def test_a_part_of_the_answers_is_none(status):
+    def find(event):
+        yield from study(event)
+        yield status, None
+
+    with serving(find=find) as source, pytest.raises(PacsError, match=f"found status {status:04X}"):
+        source.studies(QUERY)
+
+
+def test_a_connection_that_breaks_is_worth_another_try():
+    def find(event):
+        event.assoc.abort()
+        yield 0x0000, None
+
+    def get(event):
+        event.assoc.abort()
+        yield 0
+
+    with serving(find=find, get=get) as source:
+        with pytest.raises(PacsGoneError, match="a connection that broke"):
+            source.studies(QUERY)
+        with pytest.raises(PacsGoneError, match="a connection that broke"):
+            source.fetch(WANTED)
+
+
+def test_a_pacs_without_c_get_is_told():
+    with serving(find=study) as source:
+        source.studies(QUERY)
+        with pytest.raises(PacsError, match="expected C-GET, found none") as found:
+            source.fetch(WANTED)
+        assert not isinstance(found.value, PacsGoneError)
+
+
+def test_a_pacs_without_images_of_a_class_is_told():
+    def get(event):
+        yield 0
+
+    other = InstanceRef(study="1.2", series="1.2.3", instance="1.2.3.4", modality="PT")
+    with serving(get=get) as source, pytest.raises(NotFetchedError, match="found 0"):
+        source.fetch(other)
+
+
+def test_a_busy_pacs_is_worth_another_try():
+    with serving(find=study, maximum=1) as source:
+        source.studies(QUERY)
+        port = source._archive.port
+        again = Dimse(host="127.0.0.1", port=port, called_aet="PACS", timeout_seconds=5)
+        with connected(again) as second, pytest.raises(PacsGoneError, match="that is busy"):
+            second.studies(QUERY)
+
+
+def test_a_stranger_is_told():
+    with serving(find=study, title="OTHER") as source, pytest.raises(PacsError) as found:
+        source.studies(QUERY)
+    assert str(found.value).startswith("--calling-aet: expected an AE title that the PACS knows")
+
+
+def test_a_damaged_image_is_told(monkeypatch):
+    def get(event):
+        yield 1
+        yield 0xFF00, ct()
+
+    with serving(get=get) as source:
+        source._store = lambda event: source._arrived.append(b"planted") or 0
+        with pytest.raises(NotFetchedError, match="found a damaged one") as found:
+            source.fetch(WANTED)
+    assert "planted" not in str(found.value)

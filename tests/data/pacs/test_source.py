@@ -1,0 +1,99 @@
+"""Queries: what they take, what they refuse, and that nothing of them is shown."""
+
+from datetime import date
+
+import pytest
+
+from envoi.data.pacs.people import Person
+from envoi.data.pacs.source import InstanceRef, PacsQuery, StudyRef, read_accessions
+from envoi.errors import DataError, SettingsError, StorageError
+
+DAYS = {"first_day": date(2020, 1, 1), "last_day": date(2020, 1, 31)}
+
+
+def study(**words):
+    return StudyRef(study="1.2", person=Person(number="1"), **words)
+
+
+def test_days_are_written_as_dicom_does():
+    assert PacsQuery(**DAYS).days == "20200101-20200131"
+    assert PacsQuery(accessions=("A",)).days == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        ({}, True),
+        ({"day": "20200101"}, True),
+        ({"day": "20200201"}, False),
+        ({"accession": "A1"}, True),
+        ({"accession": "A10"}, False),
+    ],
+)
+def test_answers_to_another_question_are_not_taken(words, taken):
+    assert PacsQuery(**DAYS, accessions=("A1",)).takes(study(**words)) is taken
+
+
+def test_series_of_other_modalities_are_not_taken():
+    assert PacsQuery(**DAYS).takes_modality("SR")
+    query = PacsQuery(**DAYS, modalities=("MR",))
+    assert [query.takes_modality(name) for name in ("MR", "", "CT")] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({}, "days or accession numbers"),
+        ({"modalities": ("MR",)}, "the whole archive is too much"),
+        ({"first_day": date(2020, 1, 1)}, "expected two days, found one"),
+        ({"first_day": date(2020, 1, 2), "last_day": date(2020, 1, 1)}, "the reverse"),
+        ({**DAYS, "modalities": ("*",)}, "Write it as DICOM does"),
+        ({**DAYS, "description": "a*"}, "expected plain words"),
+    ],
+)
+def test_queries_that_are_none_are_refused(words, told):
+    with pytest.raises(SettingsError, match=told):
+        PacsQuery(**words)
+
+
+def test_reprs_show_nothing():
+    instance = InstanceRef(study="1.2", series="1.2.3", instance="1.2.3.4", sop_class="1.2.5")
+    assert repr(instance) == "InstanceRef()"
+    assert repr(study(accession="A1", day="20200101")) == "StudyRef(person=Person())"
+    assert "A1" not in repr(PacsQuery(accessions=("A1",)))
+
+
+@pytest.mark.parametrize(
+    ("uid", "sound"), [("1.2.3", True), ("1/../2", False), ("", False), ("1" * 65, False)]
+)
+def test_only_digits_and_points_go_into_a_request(uid, sound):
+    assert InstanceRef(study=uid, series="1.2", instance="1.3").is_sound is sound
+
+
+def test_accession_numbers_are_read(tmp_path):
+    path = tmp_path / "numbers.txt"
+    path.write_bytes(b"\xef\xbb\xbfA1\r\n\r\n A 2 \r\nA1\r\n0003\r\n")
+    assert read_accessions(path) == ("A1", "A 2", "0003")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "found none"),
+        ("A1\nSECRET*\nA2\n", "line 2: expected 1 to 16"),
+        ("SECRET\\B\n", "line 1"),
+        ("SECRETSECRETSECRET\n", "line 1"),
+        ("?SECRET\n" * 9, r"line 1, 2, 3, 4, 5, \.\.\."),
+    ],
+)
+def test_lines_that_are_none_are_told_by_their_number(text, told, tmp_path):
+    path = tmp_path / "numbers.txt"
+    path.write_text(text)
+    with pytest.raises(DataError, match=told) as found:
+        read_accessions(path)
+    assert "SECRET" not in str(found.value)
+
+
+def test_a_missing_list_is_told(tmp_path):
+    with pytest.raises(StorageError, match="a list of accession numbers"):
+        read_accessions(tmp_path / "none.txt")
