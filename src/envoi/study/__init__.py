@@ -8,6 +8,7 @@ policy, training, roster of keys): two parties with the same digest agree on all
     [model]        architectures, weight_format and, if need be, [model.initialisation]
     [statistics]   what may leave a hospital beside the network
     [training]     how sites are asked to train
+    [server]       the server's keys for receipts and encryption, if it has any
     [sites]        site id = "ed25519:<base64 of the public key>"
 
 Loads no torch until `Study.network` is called, and knows nothing of images or of files that
@@ -23,14 +24,17 @@ from envoi.study.contract import (
     study_warnings,
 )
 from envoi.study.file import load_study, study_document, study_from, write_study
+from envoi.study.server_keys import ServerKeys, decode_recipient
 from envoi.study.template import study_template
 
 __all__ = [
     "Initialisation",
+    "ServerKeys",
     "StatisticsPolicy",
     "Study",
     "WeightFormat",
     "decode_key",
+    "decode_recipient",
     "is_site_id",
     "load_study",
     "mirrored_classes",

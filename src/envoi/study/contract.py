@@ -22,6 +22,7 @@ from envoi.files import canonical_json, digest, file_digest
 from envoi.networks import build
 from envoi.settings import TrainingSettings
 from envoi.study import checks
+from envoi.study.server_keys import ServerKeys
 from envoi.types import ImageSpec
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class Study(BaseModel):
         weight_format: How weights travel.
         statistics: What may leave beside the network.
         training: How sites are asked to train.
+        server: Public keys of the server; None if it writes no receipts and files travel open.
         sites: Public key of each site by its id, `ed25519:<base64>`.
     """
 
@@ -134,6 +136,7 @@ class Study(BaseModel):
     weight_format: WeightFormat = "fp32"
     statistics: StatisticsPolicy = StatisticsPolicy()
     training: TrainingSettings = TrainingSettings()
+    server: ServerKeys | None = None
     sites: dict[StrictStr, StrictStr] = Field(default_factory=dict)
 
     _folder: Path = PrivateAttr(default=Path())
@@ -217,13 +220,29 @@ class Study(BaseModel):
                     "Lower minimum_sites, or add the keys of the other sites.",
                 )
             )
+        server = info.data.get("server")
+        owner = next((id_ for id_, key in sites.items() if server and key == server.receipts), None)
+        if owner is not None:
+            found, where = "the server's key for receipts", f"sites.{owner}"
+            remedy = "Let the server have a key of its own: `envoi server keygen`."
+            problems.append(Problem("a key of its own", found, where, remedy))
         _raise(problems)
         return sites
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON of the whole study, 64 hexadecimal digits."""
-        return digest(canonical_json(self.model_dump(mode="json")).encode())
+        """SHA-256 over the canonical JSON of the whole study, 64 hexadecimal digits.
+
+        Where there is no table `server`, its key is left out: studies from before it keep theirs.
+        """
+        left_out = {"server"} if self.server is None else set()
+        agreed = self.model_dump(mode="json", exclude=left_out)
+        return digest(canonical_json(agreed).encode())
+
+    @property
+    def server_keys(self) -> dict[str, str]:
+        """The server's public keys by what they are for: receipts, encryption."""
+        return {} if self.server is None else self.server.model_dump(exclude_none=True)
 
     @property
     def label_map_digest(self) -> str:
