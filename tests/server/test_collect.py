@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 import envoi.server.arrival
 import envoi.server.collect
+import envoi.server.ledger
 from envoi.errors import StorageError, StudyError
 from envoi.server.collect import (
     Retry,
@@ -173,7 +174,7 @@ def test_a_newer_file_supersedes_and_an_older_one_is_a_replay(inbox, folder, tmp
     ledger = collect(inbox, folder, study=STUDY)
     assert seen(ledger) == {
         ("second", 2): "superseded",
-        ("first", None): "refused",
+        ("first", 1): "refused",
         ("third", 3): "received",
     }
     assert [sent.class_counts for sent in accepted(folder, study=STUDY)] == [(50, 60)]
@@ -181,7 +182,9 @@ def test_a_newer_file_supersedes_and_an_older_one_is_a_replay(inbox, folder, tmp
     again = collect(inbox, folder, study=STUDY)
     replay = next(entry for entry in again.entries if entry.file == "other")
     assert replay.state is State.REFUSED
-    assert "3" in replay.reason
+    assert replay.reason.startswith("expected one file of north under number 3, found a second")
+    first = next(entry for entry in again.entries if entry.file == "first")
+    assert first.reason.startswith("expected a sequence number above 2 from north, found 1.")
 
 
 def test_the_same_content_under_two_names_counts_once(inbox, folder):
@@ -456,12 +459,13 @@ def scenario(inbox):
     take_back(inbox / "f.withdrawal.json", "south", 1)
 
 
-@pytest.mark.parametrize("function", ["save_ledger", "_move", "writing", "open_submission"])
+@pytest.mark.parametrize("function", ["save_ledger", "_move", "copied", "open_submission"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_at_any_point_it_ends_in_the_same_state(
     inbox, folder, tmp_path, monkeypatch, function, moment
 ):
     scenario(inbox)
+    monkeypatch.setattr(envoi.server.ledger, "clock", lambda: datetime(2030, 1, 1, tzinfo=UTC))
     collect(inbox, tmp_path / "undisturbed", study=STUDY)
     wanted = content(tmp_path / "undisturbed")
     usual, kills = getattr(envoi.server.arrival, function), 0

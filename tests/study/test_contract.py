@@ -13,10 +13,54 @@ from safetensors.torch import save_file
 from envoi.errors import StudyError
 from envoi.files import canonical_json, digest, file_digest
 from envoi.settings import TrainingSettings
-from envoi.study import AuditPolicy, Initialisation, StatisticsPolicy, Study, study_warnings
+from envoi.study import (
+    AuditPolicy,
+    Initialisation,
+    ServerKeys,
+    StatisticsPolicy,
+    Study,
+    study_from,
+    study_warnings,
+)
 from envoi.types import ImageSpec
 
 BACKBONE = Initialisation(file="backbone.safetensors", sha256="0" * 64)
+RECIPIENT = "age16jj4ypkd53xf52ud92jm7txfqzyvnhngvp854fzd3jk7f3qllexq8pc45w"
+KEYS = (
+    "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+    "ed25519:PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=",
+)
+# Digests of two studies as they were before a study could name its server's keys.
+BEFORE_SERVER_KEYS = (
+    (
+        {
+            "name": "Skin lesions",
+            "classes": ["nevus", "melanoma"],
+            "image": {"channels": 3, "size_px": 28},
+            "model": {"architectures": ["resnet10-small"]},
+            "sites": dict(zip(("north", "south"), KEYS, strict=True)),
+        },
+        "706d766404f1583f7b2be2e9bd53f8192b893645a8bcd5c8a9ae5212636e905d",
+    ),
+    (
+        {
+            "name": "Skin lesions",
+            "classes": ["nevus", "melanoma"],
+            "seed": 5,
+            "minimum_sites": 1,
+            "deadline": datetime(2030, 6, 30, 16, tzinfo=UTC),
+            "image": {"channels": 1, "size_px": 28},
+            "model": {
+                "architectures": ["vgg8"],
+                "weight_format": "int8",
+                "initialisation": {"file": "b.safetensors", "sha256": "a" * 64},
+            },
+            "statistics": {"release": ["class_counts", "temperature"]},
+            "training": {"epochs": 7},
+        },
+        "2b04f4f6ed12bc121e517a9513ea0b546b0b307e0193d9000965a33edc1e3566",
+    ),
+)
 CHANGES = {
     "name": "Skin",
     "classes": ("melanoma", "nevus", "keratosis"),
@@ -29,6 +73,7 @@ CHANGES = {
     "statistics": StatisticsPolicy(minimum_class_size=11),
     "training": TrainingSettings(epochs=99),
     "audit": AuditPolicy(maximum_membership=0.7),
+    "server": ServerKeys(encryption=RECIPIENT),
     "sites": {},
 }
 
@@ -42,6 +87,12 @@ def test_digest_binds_every_field(study, field):
     assert changed(study, **{field: CHANGES[field]}).digest != study.digest
 
 
+@pytest.mark.parametrize(("document", "digest"), BEFORE_SERVER_KEYS)
+def test_a_study_without_server_keys_keeps_its_digest(document, digest):
+    assert study_from(document).digest == digest
+    assert study_from({**document, "server": {"encryption": RECIPIENT}}).digest != digest
+
+
 def test_digest_binds_the_initialisation(study):
     plain = changed(study, architectures=("vgg8",))
     files = [BACKBONE, BACKBONE.model_copy(update={"sha256": "1" * 64})]
@@ -50,8 +101,7 @@ def test_digest_binds_the_initialisation(study):
 
 
 def test_a_study_without_an_audit_is_what_it_was_before_there_were_audits(study):
-    document = study.model_dump(mode="json")
-    del document["audit"]
+    document = study.model_dump(mode="json", exclude={"audit", "server"})
     assert study.digest == digest(canonical_json(document).encode())
     limits = {changed(study, audit=AuditPolicy(maximum_membership=m)).digest for m in (0.7, 0.8)}
     assert len(limits | {study.digest}) == 3

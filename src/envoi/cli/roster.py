@@ -1,4 +1,4 @@
-"""Entering a site's key into a study.toml by hand's rules: comments and order stay."""
+"""Entering keys into a study.toml by hand's rules: comments and order stay."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from envoi.errors import Problem, StudyError
+from envoi.errors import Problem, SettingsError, StudyError
 from envoi.files import read_text, write_text
 from envoi.study import Study, study_from
 
@@ -43,12 +43,7 @@ def enter_site(file: Path, site: str, key: str, *, replace: bool = False) -> Ros
             written.
     """
     key = key_of_line(key, site)
-    text = read_text(file, what="a study file", remedy="Give the path of a study.toml.")
-    try:
-        document = tomlkit.parse(text)
-    except TOMLKitError as err:
-        remedy = "Correct that place."
-        raise StudyError(Problem("a TOML file", str(err)[:200], file.name, remedy)) from err
+    document = _document(file)
     before, _ = _study(document, file.name)
     known = before.sites.get(site)
     if known not in {None, key} and not replace:
@@ -59,6 +54,44 @@ def enter_site(file: Path, site: str, key: str, *, replace: bool = False) -> Ros
     document["sites"][site] = key
     study, missing = _study(document, file.name)
     if known != key:
+        write_text(file, tomlkit.dumps(document))
+    return Roster(study, missing)
+
+
+def enter_server(
+    file: Path, *, receipts: str | None, encryption: str | None, replace: bool = False
+) -> Roster:
+    """Write the server's public keys into the study at `file`.
+
+    Args:
+        file: A study.toml.
+        receipts: `ed25519:<base64>`; None leaves it as it is.
+        encryption: `age1<bech32>`; None leaves it as it is.
+        replace: Whether other keys may be replaced.
+
+    Raises:
+        SettingsError: No key is given.
+        StorageError: The file cannot be read or written.
+        StudyError: It is wrong, before or after; nothing is written.
+    """
+    given = {"receipts": receipts, "encryption": encryption}
+    keys = {name: key for name, key in given.items() if key is not None}
+    if not keys:
+        remedy = "Give --receipts, --encryption or both, as `envoi server keygen` printed them."
+        raise SettingsError(Problem("a public key of the server", "none", "set-server", remedy))
+    document = _document(file)
+    before, _ = _study(document, file.name)
+    for name, key in keys.items():
+        if before.server_keys.get(name) not in {None, key} and not replace:
+            remedy = "Compare fingerprints with the server, and add --replace."
+            where = f"server.{name}"
+            raise StudyError(Problem("no key yet", "another key", where, remedy))
+    if "server" not in document:
+        document.add("server", tomlkit.table())
+    for name, key in keys.items():
+        document["server"][name] = key
+    study, missing = _study(document, file.name)
+    if study.digest != before.digest:
         write_text(file, tomlkit.dumps(document))
     return Roster(study, missing)
 
@@ -76,6 +109,15 @@ def key_of_line(text: str, site: str) -> str:
         remedy = "Give the id that stands in the line, or ask the site for its own line."
         raise StudyError(Problem(f"the line of {site}", f"that of {line[1]}", "key", remedy))
     return line[2]
+
+
+def _document(file: Path) -> tomlkit.TOMLDocument:
+    text = read_text(file, what="a study file", remedy="Give the path of a study.toml.")
+    try:
+        return tomlkit.parse(text)
+    except TOMLKitError as err:
+        remedy = "Correct that place."
+        raise StudyError(Problem("a TOML file", str(err)[:200], file.name, remedy)) from err
 
 
 def _study(document: tomlkit.TOMLDocument, where: str) -> tuple[Study, int]:

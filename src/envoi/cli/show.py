@@ -60,6 +60,9 @@ def say_ledger(ledger: "Ledger", study: "Study") -> None:
             console.print(Padding(Text(entry.reason), (0, 0, 0, 2)))
     for line in ledger.ignored:
         typer.echo(f"ignored: {line}")
+    for past in ledger.revoked:
+        since = f"{past.time:%Y-%m-%d %H:%M} UTC, key {past.fingerprint}"
+        typer.echo(f"revoked: {past.site}, on {since}: {past.reason}")
     _say_standing(ledger, study)
 
 

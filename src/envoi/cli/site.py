@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from envoi.cli.audit import IdentifiersOption, audit, named_nobody, told_of_audit
+from envoi.cli.delivery import deliver, verify_receipt
 from envoi.cli.train import SiteOption, StudyOption, cost_of_format, train
 
 app = typer.Typer(no_args_is_help=True, help="Train at a hospital and write its one file.")
@@ -59,6 +60,8 @@ def keygen(
 
 app.command()(train)
 app.command()(audit)
+app.command()(deliver)
+app.command("verify-receipt")(verify_receipt)
 
 
 @app.command()
@@ -71,27 +74,33 @@ def submit(
     sequence: NumberOption = None,
     identifiers: IdentifiersOption = None,
 ) -> None:
-    """Write and sign the one file, and say in plain words all that leaves the hospital."""
+    """Write and sign the one file, and say in plain words all that leaves the hospital.
+
+    Where the study names a key of the server for it, the file is encrypted to that key.
+    """
+    from envoi.cli.delivery import encrypted_to
     from envoi.files import file_digest
     from envoi.site import Workspace
     from envoi.study import load_study
-    from envoi.submission import describe, load_key, write_submission
+    from envoi.submission import describe, fingerprint, load_key, write_submission
     from envoi.submission.write import check_audit, check_signer, drafted
 
     study, workspace = load_study(study_file), Workspace(work, site)
     finished = workspace.load(study=study)
     private = load_key(key)
     number = workspace.last_sequence() + 1 if sequence is None else sequence
-    file = _new_file(out, f"{site}-{number}.safetensors")
+    recipient = study.server_keys.get("encryption")
+    file = _new_file(out, f"{site}-{number}.safetensors{'.age' if recipient else ''}")
     # All that may refuse comes before the number is used up.
     check_signer(study, site=site, sequence=number, key=private)
     check_audit(finished.release, study)
     draft = drafted(finished.release, study=study, site=site, sequence=number)
     named = named_nobody(draft, identifiers, site)
-    workspace.reserve(number)
-    manifest = write_submission(
-        file, finished.release, study=study, site=site, sequence=number, key=private
-    )
+    with encrypted_to(recipient, file, work) as plain:
+        workspace.reserve(number)
+        manifest = write_submission(
+            plain, finished.release, study=study, site=site, sequence=number, key=private
+        )
     typer.echo("This leaves the hospital, and nothing else:\n")
     for line in describe(manifest, study.classes, asked=study.training):
         typer.echo(f"  - {line}")
@@ -100,6 +109,9 @@ def submit(
         typer.echo(f"  - {line}")
     typer.echo(f"\n{named}")
     typer.echo(cost_of_format(finished, study))
+    if recipient:
+        typer.echo("It is encrypted: only the server can read it, by its key with the fingerprint")
+        typer.echo(f"{fingerprint(recipient)}. Compare that with the coordinator on the telephone.")
     typer.echo(f"Wrote {file}: {file.stat().st_size} bytes, sha256 {file_digest(file)}.")
     typer.echo("Carry this one file to the study's server by whatever way your hospital allows.")
 

@@ -67,6 +67,8 @@ def check(file: StudyFile) -> None:
     typer.echo(f"sites {len(study.sites)}, minimum {study.minimum_sites}")
     for site, key in study.sites.items():
         typer.echo(f"  {site}  fingerprint {fingerprint(key)}")
+    for name, key in study.server_keys.items():
+        typer.echo(f"server, {name}: fingerprint {fingerprint(key)}")
 
 
 @app.command("add-site")
@@ -89,3 +91,28 @@ def add_site(
         return
     typer.echo(f"digest {roster.study.digest}")
     typer.echo("The study is another one now: send this file to all sites, old and new.")
+
+
+@app.command("set-server")
+def set_server(
+    file: StudyFile,
+    receipts: Annotated[
+        str | None, typer.Option(help="Public key that signs receipts: ed25519:...")
+    ] = None,
+    encryption: Annotated[
+        str | None, typer.Option(help="age recipient that sites encrypt to: age1...")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Change a key.")] = False,
+) -> None:
+    """Enter the server's public keys, as `envoi server keygen` printed them."""
+    from envoi.cli.roster import enter_server
+
+    roster = enter_server(file, receipts=receipts, encryption=encryption, replace=replace)
+    from envoi.submission import fingerprint  # loads torch: errors come first
+
+    for name, key in roster.study.server_keys.items():
+        typer.echo(f"server, {name}: fingerprint {fingerprint(key)}.")
+    typer.echo("Every site compares them with you on the telephone.")
+    if not roster.missing:
+        typer.echo(f"digest {roster.study.digest}")
+    typer.echo("The study is another one now: send this file to all sites before anyone trains.")

@@ -1,40 +1,51 @@
 """One file on its way from the inbox into the ledger.
 
-Copied, verified from the copy, moved into `accepted`, noted: in this order, each step durable.
+Copied (decrypted, if it came encrypted), verified from the copy, moved into `accepted`, noted: in
+this order, each step durable.
 """
 
 import os
+import warnings
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from io import FileIO
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from envoi.errors import Problem, StorageError, SubmissionError
-from envoi.files import file_digest, writing
+from envoi.errors import EnvoiWarning, Problem, SignatureError, StorageError, SubmissionError
 from envoi.server.inbox import (
-    BEGINNING_BYTES,
     NOTICE_SUFFIX,
-    blocks,
     bounded_digest,
     is_notice,
     is_private_key,
+    is_unfinished_age,
     opened,
     other_kind,
 )
+from envoi.server.incoming import Incoming, copied, decrypted
 from envoi.server.ledger import (
     ACCEPTED,
-    INCOMING,
     NAME_LIMIT,
     REASON_LIMIT,
     Entry,
     Ledger,
     Retry,
+    Revocation,
     State,
+    clock,
     printable,
     save_ledger,
 )
 from envoi.study import Study
-from envoi.submission import largest_submission_bytes, open_submission, open_withdrawal
+from envoi.submission import (
+    Submission,
+    Withdrawal,
+    largest_submission_bytes,
+    open_submission,
+    open_withdrawal,
+)
+from envoi.submission.encryption import SUFFIX as AGE_SUFFIX
+from envoi.submission.encryption import Identity, encrypted_limit
+from envoi.submission.kinds import BEGINNING_BYTES, Kind, kind_of
+from envoi.submission.receipt import Cause
 from envoi.submission.refusal import OTHER_SIZE
 from envoi.submission.withdrawal import REMEDY as NOTICE_AGAIN
 from envoi.submission.withdrawal import SIZE_LIMIT as NOTICE_BYTES
@@ -45,6 +56,10 @@ _EXPOSED = (
 )
 _RENAME = f"Give it a name that ends in {NOTICE_SUFFIX}."
 _FOREIGN = "Take it out of the inbox; a site sends the file that `envoi site submit` writes."
+_NOT_ENCRYPTED = (
+    "Tell the site that whoever carried it could read it; under a name without .age it is taken."
+)
+CLOCK_TOLERANCE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +71,52 @@ class Arrival:
         folder: The server's, which is locked by the caller.
         study: Judges the file.
         late: Whether it may have come after the deadline.
+        identity: Decrypts what came encrypted; None passes over it.
     """
 
     path: Path
     folder: Path
     study: Study
     late: bool
+    identity: Identity | None = None
 
     def noted_in(self, ledger: Ledger) -> Ledger:
         """The ledger with this file in it, durable before this returns.
 
         Raises:
+            MissingExtraError: It is encrypted, and the extra `age` is not installed.
             OSError: The file cannot be read.
             StorageError: The folder cannot be written.
         """
         with opened(self.path) as file:
             status = os.fstat(file.fileno())
-            if status.st_size > self._limit:
+            beginning = file.read(BEGINNING_BYTES)
+            is_encrypted = not self._is_notice and kind_of(beginning) is Kind.ENCRYPTED
+            limit = encrypted_limit(self._limit) if is_encrypted else self._limit
+            if status.st_size > limit:
                 key = f"unread: {self._name}, {status.st_size} bytes, {status.st_mtime_ns}"
                 if ledger.known(key, late=False):
                     return ledger
-                beginning = file.read(BEGINNING_BYTES)
-                return self._saved(ledger, self._too_large(key, status.st_size, beginning))
-            old = ledger.known(bounded_digest(file, self._limit), late=self.late)
+                return self._saved(ledger, self._too_large(key, status.st_size, limit, beginning))
+            file.seek(0)
+            old = ledger.known(bounded_digest(file, limit), late=self.late)
             if old and not self._renames(old):
                 return self._repeating(old, ledger)
-            copy = self._copied(file)
-        arrived = datetime.fromtimestamp(status.st_ctime, UTC)
-        return self._saved(ledger, self._judged(copy, arrived, ledger))
+            if not is_encrypted:
+                found = copied(file, self.folder, limit=self._limit)
+            elif self.identity is None:
+                return ledger.ignoring(self.path.name, self._told_encrypted)
+            else:
+                found = decrypted(file, self.folder, identity=self.identity, limit=self._limit)
+        try:
+            old = ledger.known(found.content, late=self.late) if found.content else None
+            if old:
+                return ledger.ignoring(self.path.name, f"the same content as {old.file}")
+            arrived = datetime.fromtimestamp(status.st_ctime, UTC)
+            return self._saved(ledger, self._judged(found, arrived, ledger))
+        finally:
+            if found.copy is not None:  # whatever happens, nothing that was decrypted stays here
+                found.copy.unlink(missing_ok=True)
 
     def _repeating(self, old: Entry, ledger: Ledger) -> Ledger:
         """Its content was judged before: told unless it is that very file."""
@@ -92,76 +125,109 @@ class Arrival:
         return ledger.ignoring(self.path.name, f"the same bytes as {old.file}")
 
     def _renames(self, old: Entry) -> bool:
-        """Whether this is a notice that was refused under a name of no notice."""
-        is_other = old.file != self._name and not old.file.endswith(NOTICE_SUFFIX)
-        return self._is_notice and is_other and old.state is State.REFUSED
+        """Whether this was refused for its name alone, and has another one now."""
+        if old.file == self._name or old.state is not State.REFUSED:
+            return False
+        if old.file.lower().endswith(AGE_SUFFIX) and old.cause is Cause.ENCRYPTION:
+            return not self._name.lower().endswith(AGE_SUFFIX)
+        return self._is_notice and not old.file.endswith(NOTICE_SUFFIX)
 
-    def _judged(self, copy: Path, arrived: datetime, ledger: Ledger) -> Entry:
+    def _judged(self, incoming: Incoming, arrived: datetime, ledger: Ledger) -> Entry:
         """What becomes of the verified, or refused, copy."""
-        found = Entry(
-            file=self._name,
-            digest=file_digest(copy),
-            site=None,
-            sequence=None,
-            state=State.REFUSED,
-            reason="",
-            bytes=copy.stat().st_size,
-        )
+        found = self._entry(incoming.digest, incoming.bytes, content=incoming.content)
+        copy = incoming.copy
+        if copy is None:
+            problem = incoming.problem or Problem("a copy", "none", self._name, OTHER_SIZE)
+            return _refused(found, _line(problem), Cause.ENCRYPTION)
+        with copy.open("rb") as file:
+            beginning = file.read(BEGINNING_BYTES)
+        if self._is_plain_under_age(incoming) and not is_private_key(beginning, self.path.name):
+            return _refused(found, *self._wrongly_named(beginning))
         try:
             if self._is_notice:
-                notice = open_withdrawal(copy, study=self.study)
-                reason = f"the site withdraws its files up to number {notice.sequence}"
-                found = replace(found, site=notice.site, sequence=notice.sequence)
-                return replace(found, state=State.WITHDRAWN, reason=reason)
-            sent = open_submission(copy, study=self.study, received=ledger.highest())
+                return self._withdrawing(open_withdrawal(copy, study=self.study), found, ledger)
+            sent = open_submission(copy, study=self.study)
         except SubmissionError as err:
-            with copy.open("rb") as file:
-                beginning = file.read(BEGINNING_BYTES)
-            return replace(found, reason=self._reason(err.problems[0], beginning))
+            return _refused(found, *self._reason(err, beginning))
+        return self._taken(copy, sent, arrived, found, ledger)
+
+    def _taken(
+        self, copy: Path, sent: Submission, arrived: datetime, found: Entry, ledger: Ledger
+    ) -> Entry:
+        """A verified submission, unless its site, its number or its time stand against it."""
         found = replace(found, site=sent.site, sequence=sent.sequence)
+        if past := ledger.revocation(sent.site):
+            return _refused(found, _told_revocation(past), Cause.REVOKED)
+        if reason := ledger.repetition(found):
+            return _refused(found, reason, Cause.NUMBER_USED)
+        _warn_of_clocks(sent.site, sent.manifest.created, arrived)
         deadline = self.study.deadline
         if deadline is not None and arrived > deadline and not self.late:
-            reason = f"it came after the deadline, {deadline:%Y-%m-%d %H:%M} UTC"
-            return replace(found, reason=reason, retry=Retry.LATE)
+            reason = _told_deadline(deadline, arrived)
+            return replace(_refused(found, reason, Cause.DEADLINE), retry=Retry.LATE)
         _move(copy, self.folder / ACCEPTED / found.copy_name)
         return replace(found, state=State.RECEIVED)
+
+    def _withdrawing(self, notice: Withdrawal, found: Entry, ledger: Ledger) -> Entry:
+        found = replace(found, site=notice.site, sequence=notice.sequence)
+        if past := ledger.revocation(notice.site):
+            return _refused(found, _told_revocation(past), Cause.REVOKED)
+        reason = f"the site withdraws its files up to number {notice.sequence}"
+        return replace(found, state=State.WITHDRAWN, reason=reason)
 
     def _saved(self, ledger: Ledger, entry: Entry) -> Ledger:
         after = ledger.adding(entry)
         if entry.state is State.WITHDRAWN and entry.site:
-            reason = "withdrawn by the site"
-            after = after.withdrawing(entry.site, up_to=entry.sequence, reason=reason)
+            after = after.withdrawing(entry.site, up_to=entry.sequence, cause=Cause.BY_SITE)
         save_ledger(self.folder, after)
         return after
 
-    def _copied(self, file: FileIO) -> Path:
-        file.seek(0)
-        copy = self.folder / INCOMING / "file"
-        with writing(copy) as target:
-            for block in blocks(file, self._limit):
-                target.write(block)
-        return copy
-
-    def _too_large(self, key: str, size: int, beginning: bytes) -> Entry:
-        expected, found = f"at most {self._limit} bytes", f"{size} bytes, too many to be read"
+    def _too_large(self, key: str, size: int, limit: int, beginning: bytes) -> Entry:
+        expected, found = f"at most {limit} bytes", f"{size} bytes, too many to be read"
         remedy = NOTICE_AGAIN if self._is_notice else OTHER_SIZE
-        reason = self._reason(Problem(expected, found, self._name, remedy), beginning)
-        return Entry(self._name, key, None, None, State.REFUSED, reason, size)
+        error = SubmissionError(Problem(expected, found, self._name, remedy))
+        return _refused(self._entry(key, size), *self._reason(error, beginning))
 
-    def _reason(self, problem: Problem, beginning: bytes) -> str:
-        """Why the file is refused: `problem`, unless it plainly is something else."""
-        expected, found, remedy = problem.expected, problem.found, problem.remedy
-        if is_private_key(beginning, self.path.name):
-            expected, found, remedy = "a submission", "a private key", _EXPOSED
+    def _entry(self, digest: str, size: int, *, content: str | None = None) -> Entry:
+        found = Entry(self._name, digest, None, None, State.REFUSED, "", size, content=content)
+        return replace(found, notice=self._is_notice)
+
+    def _reason(self, error: SubmissionError, beginning: bytes) -> tuple[str, Cause]:
+        """Why the file is refused: `error`, unless it plainly is something else."""
+        name = self.path.name
+        if is_private_key(beginning, name):
+            problem = Problem("a submission", "a private key", name, _EXPOSED)
         elif not self._is_notice and is_notice(beginning):
-            expected, found, remedy = "a submission", "a withdrawal notice", _RENAME
+            problem = Problem("a submission", "a withdrawal notice", name, _RENAME)
         elif not self._is_notice and (kind := other_kind(beginning)):
-            expected, found, remedy = "a submission", f"no submission but {kind}", _FOREIGN
-        return printable(f"expected {expected}, found {found}. {remedy}", REASON_LIMIT)
+            problem = Problem("a submission", f"no submission but {kind}", name, _FOREIGN)
+        else:
+            is_unsigned = isinstance(error, SignatureError)
+            cause = Cause.SIGNATURE if is_unsigned else Cause.INVALID
+            return _line(error.problems[0]), cause
+        return _line(problem), Cause.NO_SUBMISSION
+
+    def _is_plain_under_age(self, incoming: Incoming) -> bool:
+        return self.path.name.lower().endswith(AGE_SUFFIX) and incoming.content is None
+
+    def _wrongly_named(self, beginning: bytes) -> tuple[str, Cause]:
+        """Why a file that is not encrypted is refused under a name that says it is."""
+        name, expected = self.path.name, "an encrypted file, as its name says"
+        if is_unfinished_age(beginning):
+            found, remedy = "the beginning of one", "Copy the file again."
+        else:
+            found, remedy = "one that is not encrypted", _NOT_ENCRYPTED
+        return _line(Problem(expected, found, name, remedy)), Cause.ENCRYPTION
 
     @property
     def _name(self) -> str:
         return printable(self.path.name, NAME_LIMIT)
+
+    @property
+    def _told_encrypted(self) -> str:
+        if self.study.server and self.study.server.encryption:
+            return "an encrypted file: give the server's identity with --identity"
+        return "an encrypted file, and the study names no key to encrypt to"
 
     @property
     def _is_notice(self) -> bool:
@@ -173,6 +239,41 @@ class Arrival:
         if self._is_notice:
             return NOTICE_BYTES
         return largest_submission_bytes(self.study)
+
+
+def _line(problem: Problem) -> str:
+    text = f"expected {problem.expected}, found {problem.found}. {problem.remedy}"
+    return printable(text, REASON_LIMIT)
+
+
+def _refused(entry: Entry, reason: str, cause: Cause) -> Entry:
+    return replace(entry, state=State.REFUSED, reason=reason, cause=cause)
+
+
+def _told_revocation(past: Revocation) -> str:
+    return (
+        f"expected a key that is valid, found that of {past.site}, revoked on "
+        f"{past.time:%Y-%m-%d}. Do not use the file: whoever has the old key can sign as the site."
+    )
+
+
+def _told_deadline(deadline: datetime, arrived: datetime) -> str:
+    return (
+        f"it came after the deadline, {deadline:%Y-%m-%d %H:%M} UTC: on {arrived:%Y-%m-%d %H:%M} "
+        "UTC by the inbox's clock; --late takes it"
+    )
+
+
+def _warn_of_clocks(site: str, created: date, arrived: datetime) -> None:
+    """Say that a file cannot have come before it was written, or in the future."""
+    if created > (arrived + CLOCK_TOLERANCE).date():
+        written = f"its site dated it {created:%Y-%m-%d}"
+    elif arrived > clock() + CLOCK_TOLERANCE:
+        written = f"this machine's clock says {clock():%Y-%m-%d}"
+    else:
+        return
+    line = f"the file of {site} came on {arrived:%Y-%m-%d} by the inbox's clock, and {written}"
+    warnings.warn(f"{line}: one of the two clocks is wrong.", EnvoiWarning, stacklevel=2)
 
 
 def _move(copy: Path, target: Path) -> None:

@@ -3,6 +3,7 @@
     folder/ledger.json                          what became of every file
     folder/accepted/<site>-<number>.safetensors verified copies of what was received
     folder/.incoming/                           a copy that is being verified
+    outbox/*.receipt.json                       what became of every file, signed (see `outbox`)
 
 Idempotent and durable: a file is received when the ledger says so, and not before. It is copied,
 verified from the copy, renamed into `accepted`, and then noted; a kill in between leaves a copy
@@ -14,12 +15,12 @@ Not known here: whether a site told the truth about its images.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from envoi.errors import Problem, StorageError, StudyError
+from envoi.errors import Problem, SettingsError, StorageError, StudyError
 from envoi.files import file_digest
 from envoi.server.arrival import Arrival
 from envoi.server.inbox import listed
@@ -28,24 +29,38 @@ from envoi.server.ledger import (
     INCOMING,
     LEDGER,
     NAME_LIMIT,
+    REASON_LIMIT,
     Entry,
     Ledger,
     Retry,
+    Revocation,
     Standing,
     State,
     check_study,
+    clock,
     load_ledger,
     printable,
     save_ledger,
     standing,
 )
+from envoi.server.outbox import Outbox
 from envoi.study import Study
-from envoi.submission import Submission, open_submission
+from envoi.submission import Submission, fingerprint, open_submission
+from envoi.submission.encryption import Identity
+from envoi.submission.receipt import Cause
 
 LOCK = ".lock"
 
 
-def collect(inbox: Path, folder: Path, *, study: Study, late: bool = False) -> Ledger:
+def collect(
+    inbox: Path,
+    folder: Path,
+    *,
+    study: Study,
+    late: bool = False,
+    identity: Identity | None = None,
+    outbox: Outbox | None = None,
+) -> Ledger:
     """Look at every file of the inbox and note what became of it.
 
     Running it twice, or killing it and running it again, ends in the same ledger. Files are
@@ -58,25 +73,48 @@ def collect(inbox: Path, folder: Path, *, study: Study, late: bool = False) -> L
         folder: The server's folder for this study; made if need be.
         study: Judges the files.
         late: Take files that arrived after the deadline. A file arrived when this machine last
-            changed its inode, a time that its sender cannot set.
+            changed its inode, a time that its sender cannot set. On a share that is the share's
+            clock: one that is off refuses what came in time, or takes what came late.
+        identity: Decrypts files that came encrypted; without it they are passed over.
+        outbox: Where receipts are written, once every file is judged; None writes none.
 
     Raises:
+        MissingExtraError: A file is encrypted, and the extra `age` is not installed.
         StorageError: The inbox cannot be read, the folder cannot be written, or its ledger is
             lost.
-        StudyError: The folder belongs to another study.
+        StudyError: The folder belongs to another study, or a key is not the study's.
     """
     files, ignored = listed(inbox, folder)
+    if outbox is not None:
+        outbox.check(study, apart_from=(inbox, folder))
+    if identity is not None:
+        check_identity(identity, study)
     with _locked(folder):
         ledger = replace(_recovered(folder, study), ignored=tuple(ignored))
         for path in files:
             try:
-                ledger = Arrival(path, folder, study, late).noted_in(ledger)
+                ledger = Arrival(path, folder, study, late, identity).noted_in(ledger)
             except StorageError:
                 raise
             except OSError as err:
                 ledger = ledger.ignoring(path.name, err.strerror or "an error of the disk")
         _sweep(folder, ledger)
+        if outbox is not None:
+            outbox.write(ledger)
     return ledger
+
+
+def check_identity(identity: Identity, study: Study) -> None:
+    """Refuse a private key that cannot decrypt what sites of the study encrypt.
+
+    Raises:
+        StudyError: The study names another key, or none.
+    """
+    wanted = study.server.encryption if study.server else None
+    if identity.recipient != wanted:
+        expected = f"the identity of {wanted}" if wanted else "no identity: the study names no key"
+        remedy = "Give the server's own identity, and the study.toml that names it."
+        raise StudyError(Problem(expected, identity.recipient, "--identity", remedy))
 
 
 def withdraw(folder: Path, site: str, *, study: Study) -> Ledger:
@@ -91,7 +129,7 @@ def withdraw(folder: Path, site: str, *, study: Study) -> Ledger:
     with _locked(folder):
         before = load_ledger(folder)
         check_study(before, study)
-        after = before.withdrawing(site, up_to=None, reason="withdrawn by the coordinator")
+        after = before.withdrawing(site, up_to=None, cause=Cause.BY_COORDINATOR)
         if after == before:
             known = ", ".join(standing(before, study).received) or "nobody"
             raise StudyError(
@@ -105,6 +143,57 @@ def withdraw(folder: Path, site: str, *, study: Study) -> Ledger:
         save_ledger(folder, after)
         _sweep(folder, after)
     return after
+
+
+def revoke(folder: Path, site: str, *, reason: str, study: Study) -> Ledger:
+    """Refuse the key of `site` from now on, and withdraw all that it sent.
+
+    Its copies are deleted. What it signs is refused in this folder, whenever it comes. A site
+    gets a new key by another study (`envoi study add-site --replace`), to which all sites send
+    again.
+
+    Raises:
+        SettingsError: The reason is empty.
+        StorageError: The folder cannot be written.
+        StudyError: The folder belongs to another study, or the study has no such site.
+    """
+    reason = printable(" ".join(reason.split()), REASON_LIMIT)
+    if not reason:
+        remedy = "Say in a few words why, for those who read the ledger later."
+        raise SettingsError(Problem("a reason", "none", "--reason", remedy))
+    with _locked(folder):
+        before = _recovered(folder, study)
+        if site not in study.sites:
+            raise _no_such_site(site, study.sites)
+        if before.revocation(site):
+            return before
+        key = fingerprint(study.sites[site])
+        after = before.revoking(Revocation(site, key, reason, clock()))
+        save_ledger(folder, after)
+        _sweep(folder, after)
+    return after
+
+
+def restore(folder: Path, site: str, *, study: Study) -> Ledger:
+    """Undo a revocation that was a mistake; the site's last file counts again once it is back.
+
+    Raises:
+        StorageError: There is no ledger, or the folder cannot be written.
+        StudyError: The folder belongs to another study, or the site's key is not revoked.
+    """
+    with _locked(folder):
+        before = load_ledger(folder)
+        check_study(before, study)
+        if not before.revocation(site):
+            raise _no_such_site(site, [past.site for past in before.revoked])
+        after = before.restoring(site)
+        save_ledger(folder, after)
+    return after
+
+
+def _no_such_site(site: str, known: Iterable[str]) -> StudyError:
+    expected, found = f"one of {', '.join(known) or '(none)'}", printable(site, NAME_LIMIT)
+    return StudyError(Problem(expected, found, "site", "Name one of those sites."))
 
 
 def accepted(folder: Path, *, study: Study) -> Iterator[Submission]:
@@ -156,7 +245,7 @@ def _recovered(folder: Path, study: Study) -> Ledger:
 
 def _is_intact(folder: Path, entry: Entry) -> bool:
     copy = folder / ACCEPTED / entry.copy_name
-    return copy.is_file() and file_digest(copy) == entry.digest
+    return copy.is_file() and file_digest(copy) == entry.copy_digest
 
 
 def _sweep(folder: Path, ledger: Ledger) -> None:
@@ -192,12 +281,15 @@ __all__ = [
     "Entry",
     "Ledger",
     "Retry",
+    "Revocation",
     "Standing",
     "State",
     "accepted",
     "accepted_copy",
     "collect",
     "load_ledger",
+    "restore",
+    "revoke",
     "standing",
     "withdraw",
 ]

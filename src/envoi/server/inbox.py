@@ -14,19 +14,20 @@ from pathlib import Path
 
 from envoi.errors import Problem, StorageError
 from envoi.server.ledger import NAME_LIMIT, printable
+from envoi.submission.delivery import UNFINISHED_SUFFIXES
 from envoi.submission.evaluation import SUFFIX as EVALUATION_SUFFIX
+from envoi.submission.kinds import (
+    AGE_MAGIC,
+    LENGTH_BYTES,
+    NOTICE_BEGINNING,
+    SUBMISSION_BEGINNING,
+)
 
 NOTICE_SUFFIX = ".withdrawal.json"
-_UNFINISHED_SUFFIXES = (".part", ".partial", ".filepart", ".crdownload", ".tmp", ".temp", "~")
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BLOCK_BYTES = 1 << 20
-BEGINNING_BYTES = 4096
 _KEY_SUFFIX = ".key"
 _PRIVATE, _PUBLIC = b"PRIVATE KEY-----", (b"-----BEGIN PUBLIC KEY", b"ed25519:")
-_NOTICE = b'{"notice":'
-# A safetensors file is eight bytes of length and a header; a submission's starts with its manifest.
-_LENGTH_BYTES = 8
-_SUBMISSION = b'{"__metadata__":{"manifest":'
 _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r")
 
 
@@ -68,7 +69,7 @@ def _doubt(entry: os.DirEntry[str]) -> str:
         return "not a regular file"
     if entry.name.endswith(EVALUATION_SUFFIX):
         return "an evaluation, which `envoi server evaluations` reads"
-    return "an unfinished copy" if entry.name.lower().endswith(_UNFINISHED_SUFFIXES) else ""
+    return "an unfinished copy" if entry.name.lower().endswith(UNFINISHED_SUFFIXES) else ""
 
 
 @contextmanager
@@ -110,16 +111,21 @@ def is_private_key(beginning: bytes, name: str) -> bool:
 
 def is_notice(beginning: bytes) -> bool:
     """Whether a refused file is a withdrawal notice."""
-    return beginning.startswith(_NOTICE)
+    return beginning.startswith(NOTICE_BEGINNING)
+
+
+def is_unfinished_age(beginning: bytes) -> bool:
+    """Whether a file that should be an age file may be an unfinished copy of one."""
+    return AGE_MAGIC.startswith(beginning) or not beginning.strip(b"\0")
 
 
 def other_kind(beginning: bytes) -> str | None:
     """What a refused file is if it is no submission, not even a damaged or unfinished one."""
-    if _may_be_submission(beginning):
+    if _may_be_submission(beginning) or beginning.startswith(AGE_MAGIC):
         return None
     if not _CONTROL.intersection(beginning):
         return "text"
-    if beginning[_LENGTH_BYTES:].startswith(b"{"):
+    if beginning[LENGTH_BYTES:].startswith(b"{"):
         return "a model, or other tensors"
     return "a file of another kind"
 
@@ -128,7 +134,7 @@ def _may_be_submission(beginning: bytes) -> bool:
     """A copy may be cut anywhere, or be zeros that are filled in later."""
     if not beginning.strip(b"\0"):
         return True
-    header = beginning[_LENGTH_BYTES : _LENGTH_BYTES + len(_SUBMISSION)]
+    header = beginning[LENGTH_BYTES : LENGTH_BYTES + len(SUBMISSION_BEGINNING)]
     if header:
-        return _SUBMISSION.startswith(header)
+        return SUBMISSION_BEGINNING.startswith(header)
     return bool(_CONTROL.intersection(beginning))

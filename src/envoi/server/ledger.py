@@ -6,6 +6,7 @@ come from strangers; they are kept short and printable. Loads no torch.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,21 +15,24 @@ from pydantic import TypeAdapter, ValidationError
 from envoi.errors import Problem, StorageError, StudyError
 from envoi.files import read_text, write_bytes
 from envoi.study import Study
+from envoi.submission.receipt import Cause, Verdict
 
 LEDGER = "ledger.json"
 ACCEPTED = "accepted"
 INCOMING = ".incoming"
 NAME_LIMIT = 80
 REASON_LIMIT = 400
+State = Verdict
+_WITHDRAWN_BY = {
+    Cause.BY_SITE: "withdrawn by the site",
+    Cause.BY_COORDINATOR: "withdrawn by the coordinator",
+    Cause.REVOKED: "withdrawn: the coordinator has revoked the site's key",
+}
 
 
-class State(StrEnum):
-    """What became of a file."""
-
-    RECEIVED = "received"
-    REFUSED = "refused"
-    SUPERSEDED = "superseded"
-    WITHDRAWN = "withdrawn"
+def clock() -> datetime:
+    """Now by this machine's clock, to the second, in UTC."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 class Retry(StrEnum):
@@ -45,7 +49,7 @@ class Entry:
 
     Attributes:
         file: Its name in the inbox, shortened and printable.
-        digest: SHA-256 of its content; for a file too large to be read, its size and time.
+        digest: SHA-256 of the file as it came; for one too large to be read, its size and time.
         site: That signed it, or None where nothing could be believed.
         sequence: The site's number of the file, or None.
         state: What became of it.
@@ -53,6 +57,11 @@ class Entry:
         bytes: Its size.
         retry: When the same content is judged anew: never, once late files are taken, or as
             soon as it is in the inbox (its copy was lost).
+        content: SHA-256 of what was in it, if it came encrypted; else None.
+        cause: Why it is not received, in a word that may travel; None if it is, and in ledgers
+            from before there were causes.
+        time: When `state` was noted, by this machine's clock; None in ledgers from before.
+        notice: Whether it was taken for a withdrawal notice.
     """
 
     file: str
@@ -63,11 +72,37 @@ class Entry:
     reason: str
     bytes: int
     retry: Retry = Retry.NEVER
+    content: str | None = None
+    cause: Cause | None = None
+    time: datetime | None = None
+    notice: bool = False
+
+    @property
+    def copy_digest(self) -> str:
+        """SHA-256 of the accepted copy, which is never encrypted."""
+        return self.content or self.digest
 
     @property
     def copy_name(self) -> str:
         """Name of the accepted copy."""
         return f"{self.site}-{self.sequence}.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A site whose key is refused in this folder.
+
+    Attributes:
+        site: Its id.
+        fingerprint: Of the key that the study has for it.
+        reason: In the coordinator's words; it stays in this folder.
+        time: By this machine's clock.
+    """
+
+    site: str
+    fingerprint: str
+    reason: str
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +112,13 @@ class Ledger:
     Attributes:
         study: Digest of the study that they were judged by.
         entries: One for each file.
+        revoked: Sites whose keys are refused.
         ignored: What the last `collect` passed over, and why; not kept.
     """
 
     study: str
     entries: tuple[Entry, ...] = ()
+    revoked: tuple[Revocation, ...] = ()
     ignored: tuple[str, ...] = ()
 
     def current(self) -> tuple[Entry, ...]:
@@ -105,8 +142,30 @@ class Ledger:
     def known(self, digest: str, *, late: bool) -> Entry | None:
         """The file of this content that was judged for good; `late` files may be taken now."""
         again = {Retry.PRESENT, Retry.LATE} if late else {Retry.PRESENT}
-        found = (old for old in self.entries if old.digest == digest and old.retry not in again)
-        return next(found, None)
+        same = (old for old in self.entries if digest in {old.digest, old.content})
+        return next((old for old in same if old.retry not in again), None)
+
+    def revocation(self, site: str | None) -> Revocation | None:
+        """The revocation of the site's key, if there is one."""
+        return next((past for past in self.revoked if past.site == site), None)
+
+    def repetition(self, entry: Entry) -> str:
+        """Why the number of `entry` cannot be used by its site any more, or nothing."""
+        site, number = entry.site or "", entry.sequence or 0
+        latest = self.highest().get(site, -1)
+        if number > latest:
+            return ""
+        used = (e for e in self.entries if (e.site, e.sequence) == (site, number))
+        if any(e.state is not State.REFUSED and not e.notice for e in used):
+            return (
+                f"expected one file of {site} under number {number}, found a second, of other "
+                "content. The first one stays as it is; let the site write this one with a higher "
+                "number."
+            )
+        return (
+            f"expected a sequence number above {latest} from {site}, found {number}. Let the site "
+            "write the file with a higher number, if it is to count."
+        )
 
     def ignoring(self, file: str, reason: str) -> "Ledger":
         """With one more file that was passed over."""
@@ -119,23 +178,25 @@ class Ledger:
         It takes the place of the same content, and of what was refused under the same name with
         fewer bytes: an unfinished copy of this file.
         """
+        time = clock()
         entries = [old for old in self.entries if not _replaced(old, entry)]
         if entry.state is State.RECEIVED:
             reason = f"number {entry.sequence} of this site came later"
             entries = [
-                replace(old, state=State.SUPERSEDED, reason=reason)
+                replace(old, state=State.SUPERSEDED, reason=reason, cause=Cause.NEWER, time=time)
                 if old.site == entry.site and old.state is State.RECEIVED
                 else old
                 for old in entries
             ]
-        return replace(self, entries=(*entries, entry))
+        return replace(self, entries=(*entries, replace(entry, time=time)))
 
-    def withdrawing(self, site: str, *, up_to: int | None, reason: str) -> "Ledger":
+    def withdrawing(self, site: str, *, up_to: int | None, cause: Cause) -> "Ledger":
         """With the site's files up to number `up_to` (None: all of them) withdrawn."""
+        reason, time = _WITHDRAWN_BY[cause], clock()
         return replace(
             self,
             entries=tuple(
-                replace(old, state=State.WITHDRAWN, reason=reason)
+                replace(old, state=State.WITHDRAWN, reason=reason, cause=cause, time=time)
                 if old.site == site
                 and old.state in {State.RECEIVED, State.SUPERSEDED}
                 and (up_to is None or (old.sequence or 0) <= up_to)
@@ -147,8 +208,31 @@ class Ledger:
     def losing(self, entry: Entry) -> "Ledger":
         """With the accepted copy of `entry` gone: it counts again once its content is back."""
         reason = "its copy on the server is lost or changed; put the file into the inbox again"
-        lost = replace(entry, state=State.REFUSED, reason=reason, retry=Retry.PRESENT)
+        lost = _expected(entry, reason, Cause.LOST)
         return replace(self, entries=tuple(lost if e == entry else e for e in self.entries))
+
+    def revoking(self, revocation: Revocation) -> "Ledger":
+        """With a site's key refused from now on, and all that it sent withdrawn."""
+        after = self.withdrawing(revocation.site, up_to=None, cause=Cause.REVOKED)
+        others = [past for past in self.revoked if past.site != revocation.site]
+        return replace(after, revoked=(*others, revocation))
+
+    def restoring(self, site: str) -> "Ledger":
+        """With the revocation of `site` undone.
+
+        Its last file, and those refused meanwhile, count again once they are in the inbox.
+        """
+        reason = "the revocation was undone; put the file into the inbox again"
+        hit = [e for e in self.entries if e.site == site and e.cause is Cause.REVOKED]
+        last = max((e.sequence or 0 for e in hit if e.state is State.WITHDRAWN), default=None)
+        back = {
+            entry: _expected(entry, reason, Cause.LOST)
+            for entry in hit
+            if entry.state is State.REFUSED or entry.sequence == last
+        }
+        revoked = tuple(past for past in self.revoked if past.site != site)
+        entries = tuple(back.get(entry, entry) for entry in self.entries)
+        return replace(self, entries=entries, revoked=revoked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +241,7 @@ class Standing:
 
     Attributes:
         received: Sites whose file counts.
-        missing: Sites of the roster without one.
+        missing: Sites of the roster without one, but for those whose keys are revoked.
         minimum: Sites that the server waits for.
     """
 
@@ -174,7 +258,8 @@ class Standing:
 def standing(ledger: Ledger, study: Study) -> Standing:
     """How far the study has come."""
     received = tuple(entry.site for entry in ledger.current() if entry.site)
-    missing = tuple(sorted(set(study.sites) - set(received)))
+    revoked = {past.site for past in ledger.revoked}
+    missing = tuple(sorted(set(study.sites) - set(received) - revoked))
     return Standing(received, missing, study.minimum_sites)
 
 
@@ -235,6 +320,14 @@ def _problem_of(err: ValidationError, remedy: str) -> Problem:
     return Problem("a ledger of this version", found, LEDGER, remedy)
 
 
+def _expected(entry: Entry, reason: str, cause: Cause) -> Entry:
+    """`entry`, to be judged anew as soon as its content is in the inbox."""
+    if entry.state is State.REFUSED:
+        cause = entry.cause or cause
+    anew = replace(entry, state=State.REFUSED, reason=reason, cause=cause, time=clock())
+    return replace(anew, retry=Retry.PRESENT)
+
+
 def _replaced(old: Entry, new: Entry) -> bool:
     unfinished = old.file == new.file and old.bytes < new.bytes
-    return old.state is State.REFUSED and (unfinished or old.digest == new.digest)
+    return old.state is State.REFUSED and (unfinished or old.copy_digest == new.copy_digest)

@@ -23,6 +23,7 @@ from envoi.files import canonical_json, digest, file_digest
 from envoi.networks import build
 from envoi.settings import TrainingSettings
 from envoi.study import checks
+from envoi.study.server_keys import ServerKeys
 from envoi.types import ImageSpec
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 Statistic = Literal["class_counts", "feature_moments", "temperature"]
 WeightFormat = Literal["fp32", "fp16", "int8"]
-_LATER_PARTS = ("audit",)
+_LATER_PARTS = ("audit", "server")
 
 
 class StatisticsPolicy(BaseModel):
@@ -135,6 +136,7 @@ class Study(BaseModel):
         statistics: What may leave beside the network.
         training: How sites are asked to train.
         audit: What sites have to find out about their files before these leave; None asks nothing.
+        server: Public keys of the server; None if it writes no receipts and files travel open.
         sites: Public key of each site by its id, `ed25519:<base64>`.
     """
 
@@ -152,6 +154,7 @@ class Study(BaseModel):
     statistics: StatisticsPolicy = StatisticsPolicy()
     training: TrainingSettings = TrainingSettings()
     audit: AuditPolicy | None = None
+    server: ServerKeys | None = None
     sites: dict[StrictStr, StrictStr] = Field(default_factory=dict)
 
     _folder: Path = PrivateAttr(default=Path())
@@ -235,15 +238,28 @@ class Study(BaseModel):
                     "Lower minimum_sites, or add the keys of the other sites.",
                 )
             )
+        server = info.data.get("server")
+        owner = next((id_ for id_, key in sites.items() if server and key == server.receipts), None)
+        if owner is not None:
+            found, where = "the server's key for receipts", f"sites.{owner}"
+            remedy = "Let the server have a key of its own: `envoi server keygen`."
+            problems.append(Problem("a key of its own", found, where, remedy))
         _raise(problems)
         return sites
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON of the whole study, 64 hexadecimal digits."""
-        # A study without such a part is the study that it was before there were such parts.
+        """SHA-256 over the canonical JSON of the whole study, 64 hexadecimal digits.
+
+        A study without a table that came later is the study that it was before there was one.
+        """
         absent = {name for name in _LATER_PARTS if getattr(self, name) is None}
         return digest(canonical_json(self.model_dump(mode="json", exclude=absent)).encode())
+
+    @property
+    def server_keys(self) -> dict[str, str]:
+        """The server's public keys by what they are for: receipts, encryption."""
+        return {} if self.server is None else self.server.model_dump(exclude_none=True)
 
     @property
     def label_map_digest(self) -> str:

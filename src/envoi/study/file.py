@@ -16,16 +16,18 @@ from envoi.errors import EnvoiError, Problem, StudyError
 from envoi.files import read_text, write_text
 from envoi.settings import TrainingSettings
 from envoi.study.contract import AuditPolicy, Initialisation, StatisticsPolicy, Study
+from envoi.study.server_keys import ServerKeys
 from envoi.types import ImageSpec
 from envoi.wording import did_you_mean, expected_by
 
 MODEL_KEYS = ("architectures", "weight_format", "initialisation")
-TABLES = ("image", "model", "statistics", "training", "audit", "sites")
+TABLES = ("image", "model", "statistics", "training", "audit", "server", "sites")
 _IMAGE_KEYS = tuple(field.name for field in fields(ImageSpec))
 _TOP_KEYS = tuple(key for key in Study.model_fields if key not in (*MODEL_KEYS, *TABLES))
 _KNOWN_KEYS: dict[str, tuple[str, ...]] = {
     "": (*_TOP_KEYS, *TABLES),
     "initialisation": tuple(Initialisation.model_fields),
+    "server": tuple(ServerKeys.model_fields),
     "statistics": tuple(StatisticsPolicy.model_fields),
     "audit": tuple(AuditPolicy.model_fields),
     "training": tuple(field.name for field in fields(TrainingSettings)),

@@ -65,6 +65,9 @@ Check it with: envoi study check study.toml""",
     "that it prints; compare the fingerprint on the telephone. For example:\n"
     'north-clinic = "ed25519:<44 characters>"',
 }
+_SERVER = """\
+If the server writes receipts, or files shall travel encrypted, make its keys with
+`envoi server keygen` and enter them with `envoi study set-server`, before anyone trains."""
 _DEADLINE = """\
 ... or until this time, with those that have come. Remove the '#' to set it:
 deadline = 2030-06-30T16:00:00Z"""
@@ -145,6 +148,8 @@ def _table(name: str, values: dict[str, Any]) -> Table:
         _comment(table, _INITIALISATION)
     if name == "training":
         _comment(table, _AUDIT)
+        table.add(tomlkit.nl())
+        _comment(table, _SERVER)
     return table
 
 

@@ -1,4 +1,7 @@
-"""Ed25519 keys of sites (RFC 8032): made once, kept at the site, known to all by the roster."""
+"""Ed25519 keys (RFC 8032): made once, kept where they were made, known to all by the study.
+
+A site's key signs what it sends, the server's key signs receipts.
+"""
 
 import base64
 import hashlib
@@ -14,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 
 from envoi.errors import Problem, StorageError
 from envoi.files import write_bytes
-from envoi.study import decode_key
+from envoi.study import decode_key, decode_recipient
 from envoi.study.checks import KEY_PREFIX
+from envoi.study.server_keys import RECIPIENT_PREFIX
 
 SIGNATURE_BYTES = 64
 _KEY_FILE_LIMIT = 16 * 1024
@@ -59,7 +63,7 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     Raises:
         StorageError: The file is missing or unreadable, or holds no plain Ed25519 key.
     """
-    remedy = "Give the key file that `envoi site keygen` wrote."
+    remedy = "Give the key file that `envoi site keygen` or `envoi server keygen` wrote."
     try:
         with path.open("rb") as file:
             pem = file.read(_KEY_FILE_LIMIT)
@@ -89,10 +93,15 @@ def fingerprint(public_text: str) -> str:
 
     Eighty bits of SHA-256 over the key: nobody finds a second key of the same fingerprint.
 
+    Args:
+        public_text: `ed25519:<base64>`, or an age recipient `age1<bech32>`.
+
     Raises:
         ValueError: `public_text` is no public key.
     """
-    digits = hashlib.sha256(decode_key(public_text)).hexdigest()[:20]
+    is_recipient = public_text.startswith(RECIPIENT_PREFIX)
+    raw = decode_recipient(public_text) if is_recipient else decode_key(public_text)
+    digits = hashlib.sha256(raw).hexdigest()[:20]
     return "-".join(digits[start : start + 4] for start in range(0, 20, 4))
 
 
