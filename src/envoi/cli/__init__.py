@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from envoi.cli import bench, mri, server, site, study
+from envoi.cli import bench, flare, mri, server, site, study
 from envoi.cli.demo import demo, report
 from envoi.cli.distil import distil
 from envoi.cli.guard import Guarded
@@ -23,6 +23,7 @@ COMMANDS = {
     "study": study.app,
     "site": site.app,
     "server": server.app,
+    "flare": flare.app,
     "bench": bench.app,
     "mri": mri.app,
 }
