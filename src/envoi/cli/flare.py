@@ -86,6 +86,32 @@ def run(
         )
 
 
+@app.command("shut-out")
+def shut_out(
+    site: Annotated[str, typer.Argument(help="The site whose process is refused from now on.")],
+    coordinator: CoordinatorOption,
+    undo: Annotated[bool, typer.Option("--undo", help="Let it in again.")] = False,
+) -> None:
+    """Refuse a site's certificate: it left the study, or its kit was lost. Its files stay."""
+    from envoi.engine.flare import require_flare
+    from envoi.engine.flare.kit import load_kit
+    from envoi.engine.flare.session import Line
+    from envoi.errors import Problem, SettingsError
+
+    require_flare()
+    kit = load_kit(coordinator)
+    if site not in kit.study.sites:
+        known = ", ".join(sorted(kit.study.sites))
+        found, remedy = ascii(site)[:80], "Name one of those."
+        raise SettingsError(Problem(f"a site of the roster ({known})", found, "site", remedy))
+    line = Line(kit)
+    try:
+        (line.let_in if undo else line.shut_out)(site)
+    finally:
+        line.close()
+    typer.echo(f"{site}: let in again." if undo else f"{site}: shut out.")
+
+
 @app.command()
 def status(server: ServerOption, coordinator: CoordinatorOption) -> None:
     """Say which sites have delivered, and which are connected."""

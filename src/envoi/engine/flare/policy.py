@@ -8,6 +8,7 @@ FLARE's own defaults, and why they are replaced here:
 - Unknown top-level keys of a site's resources.json are sent to the server when it registers, so
   nothing of Envoi stands there.
 - Up to 64 MiB are sent without waiting, so that a slow link shows no progress for minutes.
+- Half a file, of a site that died, holds the server's job process for five minutes more.
 """
 
 from pathlib import Path
@@ -28,15 +29,20 @@ _WINDOW_BYTES = 2 * _MIB
 _CHUNK_BYTES = _MIB // 4
 _ACKNOWLEDGED_EACH_BYTES = _MIB // 2
 _HEARTBEAT_LIMIT_SECONDS = 600
+# For the next 256 KiB to come: 35 kbit/s.
+_READ_SECONDS = 60
 
 _STORAGE = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
 _LAUNCHERS = "nvflare.app_common.job_launcher"
 
 
-def authorization() -> Json:
+def authorization(*, operate: bool = False) -> Json:
     """authorization.json: the coordinator submits and aborts signed jobs; nobody does more.
 
     No custom code, no shell commands, no look at a site's machine, no download of its workspace.
+
+    Args:
+        operate: Whether the coordinator may stop this party and shut sites out: of the server.
     """
     return {
         "format_version": "1.0",
@@ -47,7 +53,7 @@ def authorization() -> Json:
                 "view": "any",
                 "clone_job": "none",
                 "download_job": "none",
-                "operate": "none",
+                "operate": "any" if operate else "none",
                 "shell_commands": "none",
                 "byoc": "none",
                 "server-predeployed-flwr": "none",
@@ -146,6 +152,7 @@ def communication() -> Json:
         "streaming_chunk_size": _CHUNK_BYTES,
         "streaming_window_size": _WINDOW_BYTES,
         "streaming_ack_interval": _ACKNOWLEDGED_EACH_BYTES,
+        "streaming_read_timeout": _READ_SECONDS,
     }
 
 

@@ -16,7 +16,7 @@ from envoi.errors import Problem, StorageError
 
 Answer = TypeVar("Answer")
 _LOGIN_SECONDS = 10.0
-_FINISHED = "FINISHED"
+_WAITING = frozenset({"SUBMITTED", "APPROVED"})
 
 
 class LineDownError(StorageError):
@@ -45,14 +45,19 @@ class Line:
     def unfinished_jobs(self) -> dict[str, str]:
         """Jobs that wait or run, by site.
 
+        A job that ran when the server was killed says "RUNNING" for ever (FLARE 2.9); what runs is
+        asked of the server's processes.
+
         Raises:
             LineDownError: The server cannot be reached.
         """
+        running = {f"{job.job_id}" for job in self._ask(lambda s: s.get_system_info()).job_info}
         found = {}
         for job in self._ask(lambda session: session.list_jobs()):
-            name, status = f"{job['job_name']}", f"{job['status']}"
-            if name.startswith(JOB_PREFIX) and not status.startswith(_FINISHED):
-                found[name.removeprefix(JOB_PREFIX)] = f"{job['job_id']}"
+            name, number = f"{job['job_name']}", f"{job['job_id']}"
+            is_unfinished = f"{job['status']}" in _WAITING or number in running
+            if name.startswith(JOB_PREFIX) and is_unfinished:
+                found[name.removeprefix(JOB_PREFIX)] = number
         return found
 
     def submit(self, folder: Path) -> str:
@@ -63,13 +68,21 @@ class Line:
         """
         return str(self._ask(lambda session: session.submit_job(f"{folder}")))
 
-    def abort(self, job: str) -> None:
-        """End a job.
+    def shut_out(self, site: str) -> None:
+        """Refuse the site's process from now on, over restarts of the server too.
 
         Raises:
             LineDownError: The server cannot be reached.
         """
-        self._ask(lambda session: session.abort_job(job))
+        self._ask(lambda session: session.disable_client(site))
+
+    def let_in(self, site: str) -> None:
+        """Take back `shut_out`.
+
+        Raises:
+            LineDownError: The server cannot be reached.
+        """
+        self._ask(lambda session: session.enable_client(site))
 
     def close(self) -> None:
         """Log out."""

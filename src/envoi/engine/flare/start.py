@@ -32,10 +32,6 @@ def start(root: Path) -> NoReturn:
     command = command_of(kit)
     prepare(kit)
     os.umask(0o077)
-    if os.getpgrp() != os.getpid():
-        # A job process that loses its parent kills its whole process group (FLARE 2.9): in a
-        # script, that would be the script and its other children.
-        os.setpgid(0, 0)
     os.environ.update(environment(kit))
     os.execv(sys.executable, command)  # noqa: S606  (no shell, our own interpreter)
 
