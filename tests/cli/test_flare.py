@@ -21,6 +21,7 @@ def study_file(tmp_path, monkeypatch):
         {
             "name": "Cells",
             "classes": ["a", "b"],
+            "minimum_sites": 1,
             "image": {"channels": 1, "size_px": 8},
             "model": {"architectures": ["resnet10-small"]},
             "sites": {"north": public_text(generate_key())},

@@ -42,7 +42,7 @@ def test_a_file_of_another_site_is_no_approved_file(tmp_path, study):
 
 def test_a_file_of_another_key_or_study_is_no_approved_file(tmp_path, study):
     forger = generate_key()
-    forged = study_of(sites={"north": public_text(forger)})
+    forged = study_of(minimum_sites=1, sites={"north": public_text(forger)})
     file = approve(tmp_path, forged, "north", key=forger)
     with pytest.raises(SignatureError):
         look(tmp_path, study)

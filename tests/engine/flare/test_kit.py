@@ -1,6 +1,6 @@
 import pytest
 
-from envoi.engine.flare.kit import Kit, Role, load_kit, settings_text
+from envoi.engine.flare.kit import Role, load_kit, settings_text
 from envoi.errors import SettingsError, StorageError
 from envoi.study import write_study
 
@@ -16,8 +16,9 @@ def kit(tmp_path, study):
 
 
 def test_a_kit_knows_whose_it_is_and_where_the_approved_file_lies(kit, study):
-    assert load_kit(kit) == Kit(kit, Role.SITE, study)
-    assert load_kit(kit).mailbox == kit / "outbox"
+    found = load_kit(kit)
+    assert (found.root, found.role, found.study.digest) == (kit, Role.SITE, study.digest)
+    assert found.mailbox == kit / "outbox"
 
 
 def test_a_site_may_name_another_folder(kit, tmp_path):

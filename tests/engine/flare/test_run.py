@@ -8,7 +8,7 @@ from envoi.engine.flare import run as module
 from envoi.engine.flare.inbox import Outcome, deliver, note_outcome
 from envoi.engine.flare.kit import Kit, Role, settings_text
 from envoi.engine.flare.run import Patience, run
-from envoi.engine.flare.session import LineDownError
+from envoi.engine.flare.session import Line, LineDownError
 from envoi.errors import Problem, SettingsError
 
 PATIENCE = Patience(
@@ -17,7 +17,7 @@ PATIENCE = Patience(
 
 
 @dataclass
-class Played:
+class Played(Line):
     """A server: at each look, the next scene of every job changes."""
 
     server: Kit
