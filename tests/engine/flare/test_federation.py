@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("nvflare", reason="NVIDIA FLARE is not installed: pip install 'envoi[flare]'")
 
-from envoi.engine.flare.inbox import delivered, last_outcome
+from envoi.engine.flare.inbox import Outcome, delivered, last_outcome
 from envoi.engine.flare.jobs import write_job
 from envoi.engine.flare.kit import load_kit
 from envoi.engine.flare.provision import Address, provision
@@ -258,7 +258,8 @@ def test_a_job_that_brings_code_or_names_another_class_gets_nothing(federation, 
         assert "StatisticsExecutor' at config path" in own
         assert "is not in allow_list" in own
     assert federation.in_inbox(site) == files
-    assert last_outcome(outcomes, site) == ending
+    after = last_outcome(outcomes, site)
+    assert after == ending or (after.job, after.outcome) == (job, Outcome.SILENT)
 
 
 def test_a_site_that_left_is_shut_out(federation):

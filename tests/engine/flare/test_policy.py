@@ -7,10 +7,10 @@ from envoi.engine.flare.jobs import write_job
 def test_the_coordinator_may_submit_and_end_jobs_and_no_more():
     (rights,) = policy.authorization()["permissions"].values()
     granted = {right for right, who in rights.items() if who != "none"}
-    assert granted == {"submit_job", "manage_job", "view"}
+    assert granted == {"submit_job", "manage_job"}
     assert rights["byoc"] == rights["shell_commands"] == "none"
-    (at_server,) = policy.authorization(operate=True)["permissions"].values()
-    assert {right for right in rights if rights[right] != at_server[right]} == {"operate"}
+    (at_server,) = policy.authorization(at_server=True)["permissions"].values()
+    assert {right for right in rights if rights[right] != at_server[right]} == {"operate", "view"}
 
 
 def test_a_site_builds_two_classes_and_streams_no_log():

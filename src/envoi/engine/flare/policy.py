@@ -36,24 +36,25 @@ _STORAGE = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
 _LAUNCHERS = "nvflare.app_common.job_launcher"
 
 
-def authorization(*, operate: bool = False) -> Json:
+def authorization(*, at_server: bool = False) -> Json:
     """authorization.json: the coordinator submits and aborts signed jobs; nobody does more.
 
-    No custom code, no shell commands, no look at a site's machine, no download of its workspace.
+    No custom code, no shell commands, no look at a site's machine, jobs or errors, no download.
 
     Args:
-        operate: Whether the coordinator may stop this party and shut sites out: of the server.
+        at_server: Where the coordinator may look at jobs, stop the server and shut sites out.
     """
+    at_server_alone = "any" if at_server else "none"
     return {
         "format_version": "1.0",
         "permissions": {
             COORDINATOR_ROLE: {
                 "submit_job": "any",
                 "manage_job": "any",
-                "view": "any",
+                "view": at_server_alone,
                 "clone_job": "none",
                 "download_job": "none",
-                "operate": "any" if operate else "none",
+                "operate": at_server_alone,
                 "shell_commands": "none",
                 "byoc": "none",
                 "server-predeployed-flwr": "none",

@@ -168,7 +168,7 @@ def _server_kit(made: Path, kit: Path, study: Study) -> Path:
     _copy_startup(made, kit, Role.SERVER, "server")
     resources = policy.server_resources(kit, sites=len(study.sites))
     _write_local(
-        made, kit, {"resources": resources, "authorization": policy.authorization(operate=True)}
+        made, kit, {"resources": resources, "authorization": policy.authorization(at_server=True)}
     )
     _write_own(kit, Role.SERVER)
     return kit

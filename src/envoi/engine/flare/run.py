@@ -20,6 +20,7 @@ from envoi.engine.flare.session import Line, LineDownError
 from envoi.errors import Problem, SettingsError
 
 OnNews = Callable[[str, str], None]
+_UNSEEN_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class _Errand:
     site: str
     had: frozenset[str]
     job: str | None = None
+    gone_since: float | None = None
     not_before: float = 0.0
     pause: float = 0.0
     told: str = field(default="")
@@ -160,10 +162,12 @@ def _step(
     for site, errand in list(errands.items()):
         running = jobs.get(site)
         if running is not None:
-            errand.job = running
+            errand.job, errand.gone_since = running, None
             _tell(errand, "asked for its file", on_news)
         elif errand.job is not None:
-            if _has_ended(errand, server, patience, on_news):
+            if _is_over(errand, server, patience) and _has_delivered(
+                errand, server, patience, on_news
+            ):
                 del errands[site]
         elif time.monotonic() >= errand.not_before:
             if site not in connected:
@@ -175,12 +179,26 @@ def _step(
             _tell(errand, "asked for its file", on_news)
 
 
-def _has_ended(errand: _Errand, server: Kit, patience: Patience, on_news: OnNews) -> bool:
-    """Whether the job that is over has brought a file; plans the next one if it has not."""
+def _is_over(errand: _Errand, server: Kit, patience: Patience) -> bool:
+    """Whether a job that the server does not show has ended; one that is starting is not shown."""
+    if _outcome(errand, server) is not Outcome.SILENT:
+        return True
+    now = time.monotonic()
+    if errand.gone_since is None:
+        errand.gone_since = now
+    return now - errand.gone_since >= _UNSEEN_LOOKS * patience.poll_seconds
+
+
+def _outcome(errand: _Errand, server: Kit) -> Outcome:
+    """How the errand's job ended, as far as it has told."""
     ending = last_outcome(server.root / OUTCOMES, errand.site)
-    outcome = Outcome.SILENT if ending is None or ending.job != errand.job else ending.outcome
-    files = delivered(server.mailbox, errand.site)
-    errand.job = None
+    return Outcome.SILENT if ending is None or ending.job != errand.job else ending.outcome
+
+
+def _has_delivered(errand: _Errand, server: Kit, patience: Patience, on_news: OnNews) -> bool:
+    """Whether the job that is over has brought a file; plans the next one if it has not."""
+    outcome, files = _outcome(errand, server), delivered(server.mailbox, errand.site)
+    errand.job = errand.gone_since = None
     if outcome is Outcome.DELIVERED or set(files) - errand.had:
         on_news(errand.site, f"delivered {files[-1]}" if files else f"{Outcome.DELIVERED}")
         return True
