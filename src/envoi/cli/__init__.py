@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from envoi.cli import bench, data, mri, server, site, study
+from envoi.cli import bench, data, flare, mri, server, site, study
 from envoi.cli.demo import demo, report
 from envoi.cli.distil import distil
 from envoi.cli.evaluate import evaluate as site_evaluate
@@ -26,6 +26,7 @@ COMMANDS = {
     "study": study.app,
     "site": site.app,
     "server": server.app,
+    "flare": flare.app,
     "bench": bench.app,
     "mri": mri.app,
 }

@@ -1,0 +1,125 @@
+"""`envoi flare`: NVIDIA FLARE as the courier between hospitals and the server."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True, help="Carry the sites' files by NVIDIA FLARE (extra envoi[flare])."
+)
+
+ServerOption = Annotated[Path, typer.Option("--server", help="The server's kit, on this machine.")]
+CoordinatorOption = Annotated[Path, typer.Option("--coordinator", help="The coordinator's kit.")]
+RenewOption = Annotated[
+    list[str] | None,
+    typer.Option("--renew", metavar="NAME", help="A kit that gets a new certificate; repeatable."),
+]
+SitesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--site", metavar="SITE", help="Ask this site, even if it has delivered; repeatable."
+    ),
+]
+
+
+@app.command()
+def provision(
+    study_file: Annotated[Path, typer.Argument(help="The study.toml with the roster.")],
+    out: Annotated[Path, typer.Option(help="The folder of all kits.")],
+    host: Annotated[str, typer.Option(help="Name of the server, as sites reach it.")],
+    port: Annotated[int, typer.Option(help="TCP port of the server.")] = 8002,
+    renew: RenewOption = None,
+) -> None:
+    """Make the kits of the server, of every site of the roster and of the coordinator.
+
+    May be repeated: new sites get kits, policies and study.toml are written anew, and certificates
+    stay.
+    """
+    from envoi.engine.flare import require_flare
+    from envoi.engine.flare.provision import AUTHORITY, Address
+    from envoi.engine.flare.provision import provision as make_kits
+
+    require_flare()
+    kits = make_kits(study_file, out, address=Address(host, port), renew=renew or ())
+    for kit in kits:
+        typer.echo(f"{kit.name}: {kit}")
+    typer.echo(f"{AUTHORITY}: makes certificates. Keep it here, keep a copy, give it to nobody.")
+    typer.echo("Bring each kit to its party by a way that nobody else can read.")
+
+
+@app.command()
+def start(kit: Annotated[Path, typer.Argument(help="The kit of the server or of a site.")]) -> None:
+    """Run the FLARE process of a kit in the foreground; a service manager restarts it."""
+    from envoi.engine.flare.start import start as become
+
+    become(kit)
+
+
+@app.command()
+def run(
+    server: ServerOption,
+    coordinator: CoordinatorOption,
+    site: SitesOption = None,
+    wait: Annotated[float, typer.Option(min=0, help="Hours to wait for all sites.")] = 1.0,
+) -> None:
+    """Ask each site that has not delivered for its file, again if need be; a line for each.
+
+    May be interrupted and run again at any time. Afterwards: `envoi server collect`.
+    """
+    from envoi.engine.flare.kit import load_kit
+    from envoi.engine.flare.run import Patience
+    from envoi.engine.flare.run import run as fetch
+    from envoi.errors import CheckError, Problem
+
+    late = fetch(
+        load_kit(coordinator),
+        load_kit(server),
+        sites=site or (),
+        patience=Patience(wait_seconds=wait * 3600),
+        on_news=lambda name, news: typer.echo(f"{name}: {news}"),
+    )
+    if late:
+        remedy = "Run the same command again, or call those sites."
+        raise CheckError(
+            Problem("a file of every site", f"none of {', '.join(late)}", "inbox", remedy)
+        )
+
+
+@app.command("shut-out")
+def shut_out(
+    site: Annotated[str, typer.Argument(help="The site whose process is refused from now on.")],
+    coordinator: CoordinatorOption,
+    undo: Annotated[bool, typer.Option("--undo", help="Let it in again.")] = False,
+) -> None:
+    """Refuse a site's certificate: it left the study, or its kit was lost. Its files stay."""
+    from envoi.engine.flare import require_flare
+    from envoi.engine.flare.kit import load_kit
+    from envoi.engine.flare.session import Line
+    from envoi.errors import Problem, SettingsError
+
+    require_flare()
+    kit = load_kit(coordinator)
+    if site not in kit.study.sites:
+        known = ", ".join(sorted(kit.study.sites))
+        found, remedy = ascii(site)[:80], "Name one of those."
+        raise SettingsError(Problem(f"a site of the roster ({known})", found, "site", remedy))
+    line = Line(kit)
+    try:
+        (line.let_in if undo else line.shut_out)(site)
+    finally:
+        line.close()
+    typer.echo(f"{site}: let in again." if undo else f"{site}: shut out.")
+
+
+@app.command()
+def status(server: ServerOption, coordinator: CoordinatorOption) -> None:
+    """Say which sites have delivered, and which are connected."""
+    from envoi.engine.flare.kit import load_kit
+    from envoi.engine.flare.run import deliveries
+
+    words = {True: "connected", False: "not connected", None: "the server does not answer"}
+    for found in deliveries(load_kit(coordinator), load_kit(server)):
+        told = f"delivered {found.file}" if found.file else "nothing delivered"
+        last = f"; last job: {found.ending}" if found.ending else ""
+        typer.echo(f"{found.site}: {told}; {words[found.connected]}{last}")

@@ -1,0 +1,85 @@
+"""At the site: reads the approved file and hands it to FLARE; notes the server's receipt.
+
+Takes no path, name or option from the job. What is wrong stands in the site's log; the server
+is told a return code alone.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nvflare.apis.executor import Executor
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.signal import Signal
+
+from envoi.engine.flare import ACKNOWLEDGE, DELIVER, DIGEST, SUBMISSION
+from envoi.engine.flare.approved import Approved, approved_file
+from envoi.engine.flare.kit import RECEIPTS, TEMPORARY, Kit, load_kit, make_private
+from envoi.errors import EnvoiError, StorageError
+from envoi.files import write_json
+
+
+class SubmissionExecutor(Executor):
+    """Answers two tasks: `deliver` with the approved file, `acknowledge` with nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._delivered: Approved | None = None
+
+    def execute(
+        self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal
+    ) -> Shareable:
+        """The answer to a task; every answer passes the site's filter afterwards."""
+        if abort_signal.triggered:
+            return make_reply(ReturnCode.TASK_ABORTED)
+        try:
+            if task_name == DELIVER:
+                return self._deliver(fl_ctx)
+            if task_name == ACKNOWLEDGE:
+                return self._acknowledge(shareable, fl_ctx)
+        except StorageError as err:
+            self.log_error(fl_ctx, f"nothing was sent: {err}")
+            return make_reply(ReturnCode.EMPTY_RESULT)
+        except EnvoiError as err:
+            self.log_error(fl_ctx, f"nothing was sent: {err}")
+            return make_reply(ReturnCode.BAD_REQUEST_DATA)
+        return make_reply(ReturnCode.TASK_UNSUPPORTED)
+
+    def _deliver(self, fl_ctx: FLContext) -> Shareable:
+        kit, site = kit_of(fl_ctx), fl_ctx.get_identity_name()
+        found = approved_file(kit.mailbox, study=kit.study, site=site, scratch=scratch_of(kit))
+        self._delivered = found
+        message = f"sending {found.name}: {len(found.content)} bytes, sha256 {found.digest}"
+        self.log_info(fl_ctx, message)
+        reply = make_reply(ReturnCode.OK)
+        reply[SUBMISSION] = found.content
+        return reply
+
+    def _acknowledge(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        sent = self._delivered
+        if sent is None or shareable.get(DIGEST) != sent.digest:
+            self.log_error(fl_ctx, "the server confirmed another file; no receipt was written")
+            return make_reply(ReturnCode.BAD_TASK_DATA)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        receipt = {"file": sent.name, DIGEST: sent.digest, "confirmed": now}
+        write_json(kit_of(fl_ctx).root / RECEIPTS / f"{sent.name}.json", receipt)
+        self.log_info(fl_ctx, f"the server has {sent.name}")
+        return make_reply(ReturnCode.OK)
+
+
+def kit_of(fl_ctx: FLContext) -> Kit:
+    """The kit that this process was started from.
+
+    Raises:
+        StorageError: A file of it cannot be read.
+        StudyError: Its study.toml is wrong.
+    """
+    return load_kit(Path(fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT).root_dir))
+
+
+def scratch_of(kit: Kit) -> Path:
+    """A folder for copies that are being checked."""
+    folder = kit.root / TEMPORARY
+    make_private(folder)
+    return folder

@@ -1,0 +1,143 @@
+"""The coordinator's loop beside a line that is played."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from envoi.engine.flare import run as module
+from envoi.engine.flare.inbox import Outcome, deliver, note_outcome
+from envoi.engine.flare.kit import Kit, Role, settings_text
+from envoi.engine.flare.run import Patience, run
+from envoi.engine.flare.session import Line, LineDownError
+from envoi.errors import Problem, SettingsError
+
+PATIENCE = Patience(
+    wait_seconds=5, poll_seconds=0.01, retry_seconds=0.01, longest_retry_seconds=0.02
+)
+
+
+@dataclass
+class Played(Line):
+    """A server: at each look, the next scene of every job changes."""
+
+    server: Kit
+    connected: set[str] = field(default_factory=lambda: {"north", "south-clinic", "west"})
+    endings: dict[str, list[Outcome | str]] = field(default_factory=dict)
+    running: dict[str, str] = field(default_factory=dict)
+    submitted: list[str] = field(default_factory=list)
+    down: int = 0
+
+    def unfinished_jobs(self):
+        if self.down:
+            self.down -= 1
+            raise LineDownError(Problem("an answer", "silence", "server", "Wait."))
+        jobs = dict(self.running)
+        for site, job in jobs.items():
+            self._end(site, job)
+        return jobs
+
+    def _end(self, site, job):
+        outcome = self.endings.get(site, []).pop(0) if self.endings.get(site) else Outcome.DELIVERED
+        del self.running[site]
+        if outcome is Outcome.DELIVERED:
+            deliver(f"{site} {job}".encode(), self.server.mailbox, site)
+        if outcome != "killed":
+            note_outcome(self.server.root / "outcomes", site, job=job, outcome=outcome)
+
+    def connected_sites(self):
+        return self.connected
+
+    def submit(self, folder):
+        site = folder.name.removeprefix("envoi-")
+        self.submitted.append(site)
+        self.running[site] = f"job {len(self.submitted)}"
+        return self.running[site]
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, study):
+    root = tmp_path / "server"
+    (root / "local").mkdir(parents=True)
+    (root / "inbox").mkdir()
+    (root / "local" / "envoi.toml").write_text(settings_text(Role.SERVER))
+    return Kit(root, Role.SERVER, study)
+
+
+@pytest.fixture
+def played(server, monkeypatch):
+    line = Played(server)
+    monkeypatch.setattr(module, "require_flare", lambda: None)
+    monkeypatch.setattr(module, "Line", lambda kit: line)
+    return line
+
+
+def fetch(server, patience=PATIENCE, **options):
+    news = []
+    coordinator = Kit(server.root.parent / "coordinator", Role.COORDINATOR, server.study)
+    late = run(
+        coordinator, server, patience=patience, on_news=lambda *told: news.append(told), **options
+    )
+    return late, news
+
+
+def test_every_site_gets_one_job(server, played):
+    late, news = fetch(server)
+    assert late == ()
+    assert played.submitted == ["north", "south-clinic", "west"]
+    assert [site for site, told in news if told.startswith("delivered")] == played.submitted
+
+
+def test_who_has_delivered_is_asked_only_by_name(server, played):
+    deliver(b"old", server.mailbox, "north")
+    assert fetch(server)[0] == ()
+    assert played.submitted == ["south-clinic", "west"]
+    fetch(server, sites=["north"])
+    assert played.submitted[2:] == ["north"]
+
+
+def test_a_site_whose_job_failed_is_asked_again_and_holds_up_nobody(server, played):
+    played.endings = {"north": [Outcome.SILENT, "killed", Outcome.NOTHING]}
+    late, news = fetch(server)
+    assert late == ()
+    assert played.submitted.count("north") == 4
+    assert played.submitted.count("west") == 1
+    told = [line for site, line in news if site == "north"]
+    assert any(line.startswith(Outcome.NOTHING) for line in told)
+    assert told[-1].startswith("delivered")
+
+
+def test_an_old_job_s_ending_is_not_taken_for_the_new_one_s(server, played):
+    note_outcome(server.root / "outcomes", "north", job="earlier", outcome=Outcome.DELIVERED)
+    played.endings = {"north": ["killed"]}
+    assert fetch(server)[0] == ()
+    assert played.submitted.count("north") == 2
+
+
+def test_a_job_that_an_earlier_run_left_is_adopted(server, played):
+    played.running = {"north": "left behind"}
+    assert fetch(server)[0] == ()
+    assert "north" not in played.submitted
+
+
+def test_a_server_that_restarts_is_waited_for(server, played):
+    played.down = 3
+    late, news = fetch(server)
+    assert late == ()
+    assert ("west", "the server does not answer (silence)") in news
+
+
+def test_who_never_connects_is_late(server, played):
+    played.connected = {"north"}
+    late, news = fetch(server, patience=Patience(wait_seconds=0.2, poll_seconds=0.01))
+    assert late == ("south-clinic", "west")
+    assert news.count(("west", "not connected")) == 1
+
+
+def test_an_unknown_site_or_the_wrong_kit_is_refused(server, played):
+    with pytest.raises(SettingsError, match=r"expected a site of the roster .*, found 'east'"):
+        fetch(server, sites=["east"])
+    with pytest.raises(SettingsError, match="--coordinator: expected the kit of the coordinator"):
+        run(server, server, patience=PATIENCE, on_news=print)
