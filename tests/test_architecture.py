@@ -265,7 +265,12 @@ def test_unpickling_in_any_form_is_seen(code):
 
 @pytest.mark.parametrize(
     ("package", "home"),
-    [("nvflare", "envoi.engine.flare"), ("fastapi", "envoi.console"), ("uvicorn", "envoi.console")],
+    [
+        ("nvflare", "envoi.engine.flare"),
+        ("fastapi", "envoi.console"),
+        ("uvicorn", "envoi.console"),
+        ("pyrage", "envoi.submission.encryption"),
+    ],
 )
 def test_extras_stay_in_their_rooms(package, home):
     users = {
