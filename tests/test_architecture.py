@@ -291,6 +291,7 @@ def test_unpickling_in_any_form_is_seen(code):
         ("dicomweb_client", "envoi.data.pacs"),
         ("pynetdicom", "envoi.data.pacs"),
         ("requests", "envoi.data.pacs"),
+        ("pyrage", "envoi.submission.encryption"),
     ],
 )
 def test_extras_stay_in_their_rooms(package, home):

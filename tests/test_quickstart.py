@@ -19,6 +19,7 @@ MASKS = (
     (re.compile(r"(?:[0-9a-f]{4}-){4}[0-9a-f]{4}"), "FINGERPRINT"),
     (re.compile(r"[0-9a-f]{12,64}"), "DIGEST"),
     (re.compile(r"\d{4}-\d{2}-\d{2}"), "DATE"),
+    (re.compile(r"\d{2}:\d{2} UTC"), "TIME"),
     (re.compile(r"[+-]?\d+\.\d+"), "NUMBER"),
     (re.compile(r"\d+(?= of \d+ people)"), "COUNT"),
 )
@@ -82,9 +83,11 @@ def test_the_walk_ends_as_the_document_says(tmp_path):
 
 def test_every_command_of_the_path_is_walked():
     typed = "\n".join(block for block, _ in walk())
-    for command in ("study new", "study add-site", "study check", "report"):
+    for command in ("study new", "study add-site", "study set-server", "study check", "report"):
         assert f"envoi {command} " in typed
     for command in ("site keygen", "site train", "site submit", "site withdraw"):
+        assert f"envoi {command} " in typed
+    for command in ("site deliver", "site verify-receipt", "server keygen"):
         assert f"envoi {command} " in typed
     for command in ("server collect", "server distil", "predict"):
         assert f"envoi {command} " in typed
