@@ -61,6 +61,8 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measured(Path(options.measure))))
         return
+    if options.work is not None:
+        options.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         study = prepare(Path(name), options.count, is_encrypted=options.encrypted)
         runs = {}

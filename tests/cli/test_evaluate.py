@@ -62,7 +62,7 @@ def test_hospitals_speak_and_the_server_adds_up(place):
     assert asked("south", "inbox/south.evaluation.json").exit_code == 0
     done = together("--out", "merged.json")
     assert done.exit_code == 0, done.output
-    assert "2 sites, 112 images" in done.output
+    assert "2 sites, 112 images, with 95 % intervals:" in done.output
     found = json.loads((place / "merged.json").read_text())
     assert [one["site"] for one in found["sites"]] == ["north", "south"]
     assert [one["images"] for one in found["classes"]] == [56, 56, 0]

@@ -157,3 +157,14 @@ def test_rounding_never_narrows_an_interval():
     found = federated._rounded(Interval(0.12345, 0.12341, 0.12349))
     assert (found.low, found.value, found.high) == (0.123, 0.123, 0.124)
     assert federated._rounded(Interval(1.0, 0.9999, 1.0)).high == 1.0
+
+
+def test_a_share_of_nothing_or_all_is_not_certain():
+    labels = np.repeat([0, 1], [20, 30])
+    found = told(np.eye(2)[np.zeros(50, int)], labels)
+    first, second = (one.recall for one in found.classes)
+    # Of Wilson: the square of z over itself and the images.
+    assert (second.value, second.low) == (0, 0)
+    assert second.high == pytest.approx(3.8415 / (30 + 3.8415), abs=1e-3)
+    assert first.high == 1
+    assert first.low == pytest.approx(20 / (20 + 3.8415), abs=1e-3)

@@ -184,25 +184,36 @@ def _described(evaluation: "Evaluation", study: "Study") -> list[str]:
 
 def _say(result: "Merged", study: "Study") -> None:
     """A table of the sites and of all together, and one of the classes."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{counted(len(result.sites), 'site')}, {counted(result.images, 'image')}")
+    sites = counted(len(result.sites), "site")
+    typer.echo(f"{sites}, {counted(result.images, 'image')}, with 95 % intervals:")
+    table, classes = Table(box=box.SIMPLE), Table(box=box.SIMPLE)
     for column in ("site", "images", "accuracy", "balanced accuracy", "AUROC", "ECE"):
         table.add_column(column, justify="left" if column == "site" else "right")
     rows: list[tuple[str, Evaluation | Merged]] = [(one.site, one) for one in result.sites]
     for name, row in (*rows, ("all", result)):
-        measured = (row.accuracy, row.balanced_accuracy, row.auroc, row.ece)
-        table.add_row(name, str(row.images), *(_told(metric) for metric in measured))
-    classes = Table(title="All sites, class by class")
+        measured = _short(row.accuracy), _short(row.balanced_accuracy)
+        table.add_row(name, str(row.images), *measured, _value(row.auroc), _value(row.ece))
     for column in ("class", "sites", "images", "recall"):
         classes.add_column(column, justify="left" if column == "class" else "right")
     for name, each in zip(study.classes, result.classes, strict=True):
-        classes.add_row(name, str(each.sites), str(each.images), _told(each.recall))
-    console = Console()
+        classes.add_row(name, str(each.sites), str(each.images), _short(each.recall))
+    console = Console(highlight=False)
     console.print(table)
     console.print(classes)
-    typer.echo("AUROC and ECE of all are means of the sites' own, by their images.")
+    typer.echo("AUROC and calibration error (ECE) of all: means of the sites', by their images.")
+
+
+def _short(metric: "Measured | Interval | None") -> str:
+    """For a table: two decimals."""
+    return "-" if metric is None else f"{metric.value:.2f} [{metric.low:.2f}, {metric.high:.2f}]"
+
+
+def _value(metric: "Measured | Interval | None") -> str:
+    return "-" if metric is None else f"{metric.value:.2f}"
 
 
 def _told(metric: "Measured | Interval | None") -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from envoi.errors import DataError, Problem
 from envoi.evaluation.bootstrap import bootstrap_interval
@@ -97,7 +98,9 @@ def site_evaluation(
         created=origin.created,
         student=origin.student,
         by_patient=patients is not None,
-        accuracy=_rounded(interval(accuracy_statistic(probabilities, labels))),
+        accuracy=_rounded(
+            _widened(interval(accuracy_statistic(probabilities, labels)), len(labels))
+        ),
         balanced_accuracy=_rounded(interval(balanced_accuracy_statistic(probabilities, labels))),
         auroc=_rounded(interval(macro_auroc_statistic(probabilities, labels))) if several else None,
         ece=_rounded(interval(calibration_error_statistic(probabilities, labels))),
@@ -131,7 +134,7 @@ def _of_class(
     shares = [round(count / answered.sum(), DECIMALS) for count in answered.tolist()]
     return ClassEvaluation(
         images=policy.released_count(int(answered.sum())),
-        recall=_rounded(interval(recall)),
+        recall=_rounded(_widened(interval(recall), int(answered.sum()))),
         auroc=_rounded(interval(area)) if several else None,
         answers=tuple(
             share if count >= policy.minimum_class_size else None
@@ -228,6 +231,16 @@ def _mean(values: Sequence[Measured | Interval], weights: Sequence[float]) -> In
     error = math.sqrt(math.fsum((shares * np.asarray(errors)) ** 2))
     low, high = mean - _NORMAL_95 * error, mean + _NORMAL_95 * error
     return Interval(mean, max(0.0, low), min(1.0, high))
+
+
+def _widened(found: Interval, images: int) -> Interval:
+    """A share's interval, at least as wide as Wilson's (J. Am. Stat. Assoc. 22, 1927).
+
+    Of a share of 0 or 1 every resample is alike, and the bootstrap knows no doubt.
+    """
+    right = round(found.value * images)
+    wilson = stats.binomtest(right, images).proportion_ci(method="wilson")
+    return Interval(found.value, min(found.low, wilson.low), max(found.high, wilson.high))
 
 
 def _rounded(found: Interval) -> Measured:
