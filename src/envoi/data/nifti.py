@@ -188,6 +188,11 @@ def _loaded(
         return image, image.get_fdata(dtype=np.float32, caching="unchanged")
     except DataError:
         raise
+    except PermissionError:
+        remedy = "Change its permissions, or ask who may."
+        raise DataError(
+            Problem("a file that may be read", "no permission", where, remedy)
+        ) from None
     except _BROKEN:
         # The cause is dropped: it names the file.
         raise _broken(where) from None
