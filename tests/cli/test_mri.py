@@ -328,6 +328,20 @@ class TestModels:
         assert "--out: expected a new file, found its .json that exists." in found.stderr
         assert sidecar.read_text() == "mine"
 
+    def test_an_interrupted_completion_says_that_it_starts_over(
+        self, folder, trained, tmp_path, monkeypatch
+    ):
+        def interrupted(*arguments, **options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("envoi.mri.drawing.drawn_intensities", interrupted)
+        scan = folder / "sub-01_T1w.nii.gz"
+        words = ("--given", scan, "--every", 4, "--out", tmp_path / "a.nii")
+        found = run("complete", trained, *words)
+        assert found.exit_code == 130
+        assert "nothing was written; the same command starts from the beginning." in found.stderr
+        assert not list(tmp_path.iterdir())
+
     def test_places_that_cannot_be_written_are_told_before_anything_is_read(self, tmp_path):
         (tmp_path / "taken").touch()
         below = tmp_path / "taken" / "new"

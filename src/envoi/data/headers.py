@@ -64,7 +64,7 @@ def _problems_of_array(image: Nifti1Image, where: str) -> Iterator[Problem]:
     if len(shape) != 3:
         alone = len(shape) > 3 and set(shape[3:]) == {1}
         remedy = (
-            "It is one volume: save it with 3 dimensions (`fslmaths IN OUT`, or nibabel's squeeze)."
+            "It is one volume: save it with 3 dimensions (nibabel.squeeze_image does)."
             if alone
             else "Save one volume of it as a file of its own."
         )
