@@ -14,8 +14,10 @@ from envoi.errors import StorageError
 from envoi.files import (
     canonical_json,
     check_folder,
+    check_writable,
     digest,
     file_digest,
+    read_json,
     read_text,
     write_bytes,
     write_json,
@@ -109,6 +111,30 @@ def test_long_work_can_make_sure_that_its_folder_is_none_or_one(tmp_path):
     for path in (tmp_path / "taken", tmp_path / "taken" / "below"):
         with pytest.raises(StorageError, match=r"^taken: expected a folder, found a file"):
             check_folder(path)
+
+
+def test_long_work_can_make_sure_that_its_file_can_be_written(tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("")
+    for path in (tmp_path / "new", tmp_path / "new" / "below", tmp_path / "taken", tmp_path):
+        check_writable(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["taken"]
+    with pytest.raises(StorageError, match=r"^taken: expected a folder, found a file"):
+        check_writable(tmp_path / "taken" / "below")
+    monkeypatch.setattr("envoi.files.os.access", lambda place, how: place != tmp_path)
+    for path in (tmp_path, tmp_path / "new" / "below"):
+        with pytest.raises(StorageError, match="a writable folder, found no permission to write"):
+            check_writable(path)
+
+
+@pytest.mark.parametrize("text", ["{", "", "[1]", "3"])
+def test_json_that_is_damaged_is_told_in_a_line(text, tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text('{"b": 1}')
+    assert read_json(file, what="a sidecar", remedy="Make it again.") == {"b": 1}
+    file.write_text(text)
+    with pytest.raises(StorageError) as caught:
+        read_json(file, what="a sidecar", remedy="Make it again.")
+    assert str(caught.value) == ("a.json: expected a sidecar, found a damaged file. Make it again.")
 
 
 def test_a_folder_in_place_of_the_file_is_told(tmp_path):

@@ -113,7 +113,7 @@ def test_an_unfinished_run_is_told(run):
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("{}", "7 wrong fields"), ("{", "1 wrong fields"), ('{"name": 3}', "7 wrong fields")],
+    [("{}", "7 wrong fields"), ("{", "1 wrong field"), ('{"name": 3}', "7 wrong fields")],
 )
 def test_results_of_other_versions_are_told(text, found, run):
     run.path.mkdir()
@@ -140,9 +140,25 @@ def test_a_folder_is_claimed_once(run):
 
 def test_a_claim_of_other_settings_names_them(run):
     run.claim({"seed": 1, "budget": {"steps": 2}, "gone": 1}, what="the settings")
-    message = r"expected the settings that the folder was .*, found others \(budget, gone, new\)"
-    with pytest.raises(SettingsError, match=message):
-        run.claim({"seed": 1, "budget": {"steps": 3}, "new": 1}, what="the settings")
+    with pytest.raises(SettingsError) as caught:
+        run.claim({"seed": 1, "budget": {"steps": 3}, "new": 80 * "a"}, what="the settings")
+    assert str(caught.value) == (
+        "run: expected the settings that the folder was started with, found others "
+        "(budget.steps: 2 then, 3 now; gone: 1 then, none now; new). "
+        "Give these settings again, or name another folder."
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "", "[]", '{"seed": 1'])
+def test_damaged_settings_are_told_in_a_line(text, run):
+    run.claim({"seed": 1}, what="the settings")
+    (run.path / "settings.json").write_text(text)
+    message = "settings.json: expected the settings of a run, found a damaged file. Name another"
+    with pytest.raises(StorageError, match=message):
+        run.claim({"seed": 1}, what="the settings")
+    (run.path / "run.toml").write_text("= 3")
+    with pytest.raises(StorageError, match=r"run.toml: expected the settings .* a damaged file"):
+        run.settings()
 
 
 def test_no_steps_are_none(run):

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from envoi.wording import counted, did_you_mean, expected_by
+from envoi.wording import counted, did_you_mean, differences, expected_by
 
 
 def test_one_has_no_plural():
@@ -30,3 +30,15 @@ def test_what_was_expected_is_told_without_the_parser(kind, value, words, strict
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(kind).validate_python(value, strict=strict)
     assert [expected_by(item) for item in caught.value.errors()] == [words]
+
+
+def test_what_differs_is_told_with_both_values_unless_these_are_long():
+    before = {"training": {"steps": 600, "seed": 0}, "mode": "joint", "subjects": "a" * 64}
+    now = {"training": {"steps": 700, "seed": 0, "parts": 2}, "subjects": "b" * 64, "none": None}
+    assert differences(before, now) == [
+        "mode: joint then, none now",
+        "subjects",
+        "training.parts: none then, 2 now",
+        "training.steps: 600 then, 700 now",
+    ]
+    assert differences(before, before) == []

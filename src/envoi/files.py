@@ -83,6 +83,26 @@ def read_text(path: Path, *, what: str, remedy: str) -> str:
         raise StorageError(Problem(what, "bytes that are not UTF-8", path.name, remedy)) from err
 
 
+def read_json(path: Path, *, what: str, remedy: str) -> dict[str, Any]:
+    """Read a JSON file that holds one object, or say in one line why not.
+
+    Args:
+        path: The file.
+        what: What the file is, for the message.
+        remedy: What to do if it cannot be read.
+
+    Raises:
+        StorageError: The file is missing, unreadable or damaged.
+    """
+    try:
+        found = json.loads(read_text(path, what=what, remedy=remedy))
+    except ValueError as err:
+        raise StorageError(Problem(what, "a damaged file", path.name, remedy)) from err
+    if not isinstance(found, dict):
+        raise StorageError(Problem(what, "a damaged file", path.name, remedy))
+    return found
+
+
 def canonical_json(value: Any) -> str:  # noqa: ANN401  (any JSON value)
     """The one JSON text of `value`: sorted keys, no spaces, no NaN."""
     return json.dumps(
@@ -111,6 +131,22 @@ def check_folder(folder: Path) -> None:
         if place.exists() and not place.is_dir():
             remedy = "Name another folder, or move that file away; nothing was changed."
             raise StorageError(Problem("a folder", "a file of that name", place.name, remedy))
+
+
+def check_writable(path: Path) -> None:
+    """Make sure, before long work, that a file or folder can be written at `path`.
+
+    Nothing is made; a disk that is full is found out only by writing.
+
+    Raises:
+        StorageError: Files stand where folders would be made, or there is no permission.
+    """
+    check_folder(path.parent)
+    place = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+        remedy = "Name another place, or change the folder's permissions; nothing was changed."
+        name = place.name or "folder"
+        raise StorageError(Problem("a writable folder", "no permission to write", name, remedy))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,9 +18,11 @@ from typing import Any, BinaryIO
 
 import tomlkit
 from pydantic import TypeAdapter, ValidationError
+from tomlkit.exceptions import ParseError
 
 from envoi.errors import Problem, SettingsError, StorageError
-from envoi.files import canonical_json, read_text, write_bytes, write_text
+from envoi.files import canonical_json, read_json, read_text, write_bytes, write_text
+from envoi.wording import counted, differences
 
 CLOSED_FORM = "closed form"
 """Name of the expert that is no site: the classifier on the moments of all sites together."""
@@ -35,14 +37,14 @@ class StepInfo:
         step: Steps done so far, from 1.
         steps: Steps in all.
         losses: Loss terms by name (JSON key order is kept).
-        epoch: Epoch or outer epoch, from 1.
+        epoch: Epoch or outer epoch, from 1; 0 where there are none.
     """
 
     phase: str
     step: int
     steps: int
     losses: Mapping[str, float]
-    epoch: int = 1
+    epoch: int = 0
 
     @property
     def diverged(self) -> list[str]:
@@ -279,10 +281,18 @@ class RunFolder:
         write_text(self.path / "run.toml", tomlkit.dumps(_without_none(settings)))
 
     def settings(self) -> dict[str, Any]:
-        """What run.toml tells."""
+        """What run.toml tells.
+
+        Raises:
+            StorageError: It is missing or damaged.
+        """
         remedy = "Name a folder in which a run was started."
         text = read_text(self.path / "run.toml", what="the settings of a run", remedy=remedy)
-        return tomlkit.parse(text).unwrap()
+        try:
+            return tomlkit.parse(text).unwrap()
+        except ParseError as err:
+            found, remedy = "a damaged file", "Restore the file, or repeat the run."
+            raise StorageError(Problem("the settings of a run", found, "run.toml", remedy)) from err
 
     @property
     def is_claimed(self) -> bool:
@@ -304,20 +314,20 @@ class RunFolder:
 
         Raises:
             SettingsError: The folder holds a run with others.
+            StorageError: What the folder tells of its run is damaged.
         """
         text = canonical_json(settings)
         if not self.is_claimed:
             self.write_settings(settings)
             write_text(self._marker, text)
-        elif (before := self._marker.read_text(encoding="utf-8")) != text:
-            raise SettingsError(
-                Problem(
-                    f"{what} that the folder was started with",
-                    f"others ({', '.join(_differing(before, text))})",
-                    self.path.name,
-                    "Name another folder, or remove this one.",
-                )
-            )
+            return
+        remedy = "Name another folder, or restore the file."
+        before = read_json(self._marker, what="the settings of a run", remedy=remedy)
+        if canonical_json(before) != text:
+            found = f"others ({'; '.join(differences(before, json.loads(text)))})"
+            remedy = "Give these settings again, or name another folder."
+            expected = f"{what} that the folder was started with"
+            raise SettingsError(Problem(expected, found, self.path.name, remedy))
 
     def append_step(self, info: StepInfo) -> None:
         """Add one line to steps.jsonl, in place of one that a kill cut off."""
@@ -355,7 +365,7 @@ class RunFolder:
         try:
             return TypeAdapter(StudyResult).validate_json(text)
         except ValidationError as err:
-            found = f"{err.error_count()} wrong fields"
+            found = counted(err.error_count(), "wrong field")
             raise StorageError(
                 Problem("a result of this version", found, "result.json", "Repeat the run.")
             ) from err
@@ -367,13 +377,6 @@ def _drop_cut_off_line(file: BinaryIO) -> None:
     if file.read(1) not in {b"", b"\n"}:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
-
-
-def _differing(before: str, now: str) -> list[str]:
-    """The settings in which two JSON texts differ, by their outermost names."""
-    first, second = json.loads(before), json.loads(now)
-    keys = sorted(first.keys() | second.keys())
-    return [key for key in keys if first.get(key) != second.get(key)]
 
 
 def _without_none(value: Any) -> Any:  # noqa: ANN401  (any TOML value)

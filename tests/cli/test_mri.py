@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import nibabel
 import numpy as np
@@ -12,7 +13,7 @@ from envoi.cli import app
 from envoi.data.brains import load_brains
 from envoi.data.held_out import read_held_out
 from envoi.data.nifti import VolumePermissions
-from envoi.mri.phantoms import draw_phantoms
+from envoi.mri.phantoms import draw_phantom, draw_phantoms
 from tests.data.heads import save
 
 runner = CliRunner()
@@ -101,6 +102,33 @@ def test_what_is_not_permitted_is_refused_and_what_is_permitted_is_done(tmp_path
     assert found.output.endswith("2 brains, each a Volume(20 x 28 x 24, 6 x 6 x 6 mm).\n")
 
 
+def test_an_interrupted_phantom_leaves_whole_brains_and_goes_on(folder, tmp_path, monkeypatch):
+    out = tmp_path / "brains"
+    asked = ("phantom", "--subjects", 3, "--out", out, "--shape", "32x32x32", "--spacing-mm", 6)
+
+    def impatient(number, *others):
+        if number == 3:
+            raise KeyboardInterrupt
+        return draw_phantom(number, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("envoi.mri.phantoms.draw_phantom", impatient)
+        found = run(*asked)
+    assert found.exit_code == 130
+    assert found.stdout.startswith("sub-01: ")
+    assert "interrupted: Run the same command again; what is finished is not" in found.stderr
+    first = out / "sub-01_T1w.nii.gz"
+    kept = first.stat().st_mtime_ns
+    assert not (out / "participants.tsv").exists()
+    assert run(*asked, "--seed", 1).exit_code == 3
+    (out / "sub-02_T1w.nii.gz").unlink()  # stopped between a sidecar and its volume
+    again = run(*asked)
+    assert again.exit_code == 0, again.output
+    assert first.stat().st_mtime_ns == kept
+    for file in folder.iterdir():
+        assert (out / file.name).read_bytes() == file.read_bytes()
+
+
 @pytest.mark.parametrize("shape", ["48", "48x56", "0x56x48", "axbxc", "48x56x48x1", "1x2x-3"])
 @pytest.mark.parametrize(
     "command", [("phantom", "--subjects", 1, "--out", "new"), ("prepare", "folder")]
@@ -118,7 +146,10 @@ def trained(folder, tmp_path_factory):
         "train", folder, "--out", out, "--steps", 2, "--batch", 1, "--held-out", 1
     )  # fmt: skip
     assert found.exit_code == 0, found.output
-    assert "2 brains of 3 to learn from, 1 held out." in found.output
+    assert "2 brains of 3 to learn from, 1 person held out." in found.output
+    assert "it needs 2 persons held out or more: give --held-out." in found.stderr
+    assert "Mode joint, 32 x 32 x 32 voxels of 6 x 6 x 6 mm, slabs of 16 slices.\n" in found.output
+    assert "At most 2 steps, batches of 1, seed 0, precision auto, on " in found.output
     assert (out / "model.safetensors").exists()
     split = read_held_out(out)
     assert (split.persons, split.seed, split.permissions) == (1, 0, VolumePermissions())
@@ -155,6 +186,7 @@ class TestModels:
         other = run(*asked, "--seed", 1)
         assert other.exit_code == 3
         assert "expected volumes of this very command" in other.output
+        assert "found those of another (Seed: 0 then, 1 now)." in other.output
         assert second.read_bytes() == content
         (out / "notes.txt").touch()
         beside = run(*asked)
@@ -177,6 +209,8 @@ class TestModels:
         ("arguments", "code", "line"),
         [
             (["--slices", "30:60"], 2, "slices within 0:32"),
+            (["--slices", "0:2"], 2, "background alone in 2 slices"),
+            (["--every", "1"], 2, "expected slices to generate, found all 32 kept"),
             ([], 2, "found neither"),
             (["--slices", "3", "--every", "2"], 2, "found both"),
             (["--every", "2", "--plane", "slanted"], 2, "axial, coronal or sagittal"),
@@ -203,11 +237,124 @@ class TestModels:
         assert found.exit_code == 3
         assert "Prepare the scan as the model's brains were" in found.output
 
-    def test_a_folder_without_a_model_is_refused(self, tmp_path):
-        found = run("sample", tmp_path, "--out", tmp_path / "out")
+    @pytest.mark.parametrize(
+        ("name", "line"),
+        [
+            ("none", "none: expected a trained model, found no such folder. Check the path"),
+            ("other", "other: expected a trained model, found no model.safetensors. Name a folder"),
+            ("unfinished", "found a training that is not finished. Run the same `envoi mri train`"),
+            ("damaged", "found a damaged model.safetensors. Restore the file, or train again"),
+            ("damaged/model.safetensors", "damaged: expected a trained model, found a damaged m"),
+        ],
+    )
+    def test_a_folder_without_a_model_is_told_by_its_cause(self, tmp_path, name, line):
+        for folder in ("other", "unfinished", "damaged"):
+            (tmp_path / folder).mkdir()
+        (tmp_path / "unfinished" / "run.toml").write_text('subjects = "a"')
+        (tmp_path / "damaged" / "model.safetensors").write_text("no model")
+        found = run("sample", tmp_path / name, "--out", tmp_path / "out")
         assert found.exit_code == 3
-        assert "expected a trained model" in found.output
+        assert line in found.output
         assert not (tmp_path / "out").exists()
+
+    def test_the_file_of_a_model_names_its_run(self, trained, tmp_path):
+        words = ("--out", tmp_path / "drawn", "--steps", 2)
+        assert run("sample", trained / "model.safetensors", *words).exit_code == 0
+        again = run("sample", trained, *words, "--count", 2)
+        assert again.exit_code == 0, again.output
+
+    def test_damage_of_a_run_and_of_a_sidecar_is_told_in_a_line(self, folder, trained, tmp_path):
+        place, drawn = shutil.copytree(trained, tmp_path / "run"), tmp_path / "drawn"
+        sampled = ("sample", place, "--out", drawn, "--steps", 2)
+        assert run(*sampled).exit_code == 0
+        (drawn / "synthetic-0001_T1w.json").write_text("{")
+        found = run(*sampled)
+        assert (found.exit_code, found.stderr.count("\n")) == (3, 1)
+        assert (
+            "synthetic-0001_T1w.json: expected the sidecar of a volume, found a dam" in found.stderr
+        )
+        (place / "settings.json").write_text("{")
+        again = ("train", folder, "--out", place, "--steps", 2, "--batch", 1, "--held-out", 1)
+        found = run(*again)
+        assert found.exit_code == 3
+        assert "settings.json: expected the settings of a run, found a damaged" in found.stderr
+
+    def test_a_finished_run_says_so_and_what_another_one_would_change(self, folder, trained):
+        same = ("train", folder, "--out", trained, "--batch", 1, "--held-out", 1)
+        found = run(*same, "--steps", 2)
+        assert found.exit_code == 0, found.output
+        assert "Was trained before, for 2 steps: " in found.output
+        other = run(*same, "--steps", 3)
+        assert other.exit_code == 2
+        assert "found others (training.steps: 2 then, 3 now)." in other.stderr
+        assert "remove" not in other.stderr
+
+    def test_files_that_are_no_run_are_not_trained_among(self, folder, tmp_path):
+        (tmp_path / "notes.txt").touch()
+        found = run("train", folder, "--out", tmp_path, "--steps", 1)
+        assert found.exit_code == 3
+        assert "expected a new or empty folder, or that of a run, found 1 other" in found.stderr
+        assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+    def test_a_sex_is_written_as_in_participants_tsv(self, trained, tmp_path):
+        for sex in ("female", "F", "Female"):
+            words = ("--steps", 2, "--sex", sex, "--out", tmp_path / "drawn")
+            found = run("sample", trained, *words)
+            assert found.exit_code == 0, found.output
+        told = json.loads((tmp_path / "drawn" / "synthetic-0001_T1w.json").read_text())
+        assert told["Settings"]["Sex"] == "female"
+
+    def test_what_a_model_never_learnt_is_not_drawn(self, folder, tmp_path):
+        brains, place = shutil.copytree(folder, tmp_path / "brains"), tmp_path / "run"
+        rows = "".join(f"sub-0{number}\t50\n" for number in (1, 2, 3))
+        (brains / "participants.tsv").write_text(f"participant_id\tage\n{rows}")
+        words = ("--steps", 1, "--batch", 1, "--held-out", 1)
+        assert run("train", brains, "--out", place, *words).exit_code == 0
+        asked = ("sample", place, "--steps", 1, "--out", tmp_path / "drawn")
+        found = run(*asked, "--sex", "female")
+        assert found.exit_code == 2
+        assert "--sex: expected none, as in training, found female. Leave it out." in found.stderr
+        assert not (tmp_path / "drawn").exists()
+        found = run(*asked, "--age", 90)
+        assert "warning: the model learnt from people of 50 to 50 years; what" in found.stderr
+
+    def test_a_completed_volume_replaces_no_file(self, folder, trained, tmp_path):
+        out = tmp_path / "mine.nii.gz"
+        sidecar = tmp_path / "mine.json"
+        sidecar.write_text("mine")
+        scan = folder / "sub-01_T1w.nii.gz"
+        found = run("complete", trained, "--given", scan, "--every", 4, "--out", out)
+        assert found.exit_code == 3
+        assert "--out: expected a new file, found its .json that exists." in found.stderr
+        assert sidecar.read_text() == "mine"
+
+    def test_an_interrupted_completion_says_that_it_starts_over(
+        self, folder, trained, tmp_path, monkeypatch
+    ):
+        def interrupted(*arguments, **options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("envoi.mri.drawing.drawn_intensities", interrupted)
+        scan = folder / "sub-01_T1w.nii.gz"
+        words = ("--given", scan, "--every", 4, "--out", tmp_path / "a.nii")
+        found = run("complete", trained, *words)
+        assert found.exit_code == 130
+        assert "nothing was written; the same command starts from the beginning." in found.stderr
+        assert not list(tmp_path.iterdir())
+
+    def test_places_that_cannot_be_written_are_told_before_anything_is_read(self, tmp_path):
+        (tmp_path / "taken").touch()
+        below = tmp_path / "taken" / "new"
+        for words in (
+            ("complete", "none", "--given", "none.nii", "--every", 4, "--out", below / "a.nii"),
+            ("sample", "none", "--out", below),
+            ("train", "none", "--out", below),
+            ("phantom", "--subjects", 1, "--out", below),
+            ("evaluate", "none", "--synthetic", "none", "--held-out", 2, "--out", below / "a.json"),
+        ):
+            found = run(*words)
+            assert found.exit_code == 3
+            assert "taken: expected a folder, found a file of that name" in found.stderr
 
     def test_too_little_memory_for_any_plan_is_refused(self, folder, tmp_path):
         found = run("train", folder, "--out", tmp_path / "run", "--memory-gib", 0.01)
@@ -224,8 +371,40 @@ class TestModels:
         fitted = run("memory", "--size", "32x40x32", "--memory-gib", 1)
         assert "batches of 8, slabs of 16, fp32" in fitted.output
 
+    @pytest.mark.parametrize(
+        ("size", "line"),
+        [
+            ("foo", "--size: expected DEPTHxHEIGHTxWIDTH, found 'foo'."),
+            ("0", "--size: expected DEPTHxHEIGHTxWIDTH, found '0x0x0'."),
+            ("100000", "Write three numbers from 1 to 9999"),
+            (
+                "7",
+                "shape: expected 16 slices or more along each axis, as many as of a slab, found 7",
+            ),
+        ],
+    )
+    def test_a_size_that_is_none_is_told_as_such(self, size, line):
+        found = run("memory", "--size", size)
+        assert found.exit_code == 2
+        assert line in found.stderr
+        assert "--shape" not in found.stderr
+
     def test_a_dry_run_writes_nothing(self, folder, tmp_path):
         found = run("train", folder, "--out", tmp_path / "run", "--dry-run")
         assert found.exit_code == 0
-        assert "JointPlan" in found.output
+        assert "[plan]\nshape = [32, 32, 32]\nthickness = 16\n" in found.output
+        assert "[training]\nsteps = 20000\n" in found.output
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("subjects", "held_out"), [(16, 3), (60, 12)])
+def test_a_demonstration_holds_out_a_fifth(tmp_path, monkeypatch, subjects, held_out):
+    told = []
+
+    def noted(out, settings, **options):
+        told.append(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("envoi.simulation.brains.run_brain_demo", noted)
+    assert run("demo", "--subjects", subjects, "--out", tmp_path).exit_code == 130
+    assert (told[0].subjects, told[0].held_out) == (subjects, held_out)

@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 
 from envoi.cli import app
 from envoi.cli.mri_evaluate import _told_by
-from envoi.errors import SettingsError
+from envoi.cli.mri_made import made_files
+from envoi.data.nifti import write_nifti
+from envoi.errors import DataError, SettingsError
+from envoi.files import file_digest
 from envoi.mri.modes import read_model
 from envoi.mri.run import train_in
 from envoi.mri.training import MriTraining
@@ -36,10 +39,22 @@ def test_copies_of_training_brains_are_found_and_real_ones_are_no_copies(brains,
     synthetic.mkdir()
     for number in range(1, 9):
         shutil.copy(brains / f"sub-{number:02d}_T1w.nii.gz", synthetic)
-    found = run("evaluate", brains, "--synthetic", synthetic, "--held-out", 2, "--out", scores)
+    found = run(
+        "evaluate",
+        brains,
+        "--synthetic",
+        synthetic,
+        "--held-out",
+        2,
+        "--out",
+        scores,
+        "--allow-unmarked",
+    )
     assert found.exit_code == 0, found.output
     rows = [line.split()[0] for line in found.output.splitlines()]
     assert {"set", "synthetic", "held-out", "blurred", "copied"} <= set(rows)
+    assert max(len(line) for line in found.stdout.splitlines()[:-2]) < 80
+    assert "vent. d:\nCohen's d of ventricle volumes" in found.stdout
     told = json.loads(scores.read_text())
     assert (told["training_volumes"], told["synthetic"]["volumes"]) == (6, 8)
     assert max(one["copied"] for one in told["synthetic"]["copies"]) >= 6
@@ -105,7 +120,7 @@ def test_a_run_tells_who_was_held_out_and_how_scans_were_prepared(brains, tmp_pa
     (others / "sub-09_T1w.nii.gz").write_bytes((brains / "sub-01_T1w.nii.gz").read_bytes())
     row = table.read_text().splitlines()[1].replace("sub-01", "sub-09")
     (others / "participants.tsv").write_text(f"{table.read_text().rstrip()}\n{row}\n")
-    found = run("evaluate", others, *command[2:])
+    found = run("evaluate", others, *command[2:], "--overwrite")
     assert found.exit_code == 2
     assert "expected the volumes that the run learnt from" in found.output
 
@@ -140,4 +155,71 @@ def test_a_folder_that_is_no_run_is_refused(brains, tmp_path):
     command = ("evaluate", brains, "--synthetic", tmp_path, "--out", "x.json", "--run", tmp_path)
     found = run(*command)
     assert found.exit_code == 3
-    assert "split.json: expected the split of a run" in found.output
+    assert "expected a trained model, found no model.safetensors" in found.output
+
+
+def test_a_folder_of_made_volumes_that_is_none_is_told(brains, tmp_path):
+    command = ("evaluate", brains, "--held-out", 2, "--out", tmp_path / "x.json", "--synthetic")
+    found = run(*command, tmp_path / "nowhere")
+    assert found.exit_code == 3
+    assert "--synthetic: expected a folder of made volumes, found no such folder." in found.output
+    assert "made volumes, found the folder of real ones" in run(*command, brains).output
+    unmarked = tmp_path / "unmarked"
+    unmarked.mkdir()
+    for number in (1, 2):
+        shutil.copy(brains / f"sub-0{number}_T1w.nii.gz", unmarked)
+    shutil.copy(brains / "sub-01_T1w.json", unmarked)
+    found = run(*command, unmarked)
+    assert found.exit_code == 3
+    assert "a sidecar that marks each volume as made, found 1 of 2 without it." in found.output
+    (unmarked / "sub-01_T1w.json").write_text("{")
+    assert (
+        "sub-01_T1w.json: expected the sidecar of a volume, found a dam"
+        in run(*command, unmarked).output
+    )
+
+
+def test_volumes_of_another_model_than_the_runs_are_refused(tmp_path):
+    made, trained = tmp_path / "made", tmp_path / "run"
+    trained.mkdir()
+    (trained / "model.safetensors").write_text("a model")
+    digest = file_digest(trained / "model.safetensors")
+    volume = subjects(1)[0].volume
+    for number, one in enumerate((digest, digest, "other"), start=1):
+        write_nifti(volume, made / f"{number}.nii", {"ModelDigest": one})
+    for allowed in (False, True):
+        with pytest.raises(DataError, match="volumes of the run's model, found 1 of 3 by another"):
+            made_files(made, tmp_path, trained, allow_unmarked=allowed)
+    assert len(made_files(made, tmp_path, None, allow_unmarked=False)) == 3
+    (made / "3.json").unlink()
+    assert len(made_files(made, tmp_path, trained, allow_unmarked=True)) == 3
+
+
+def test_scores_and_pages_that_exist_are_replaced_only_when_asked(brains, tmp_path):
+    command = ("evaluate", brains, "--synthetic", tmp_path / "none", "--held-out", 2, "--out")
+    for name, option in (("scores.json", "--out"), ("scores.html", "--report")):
+        (tmp_path / name).touch()
+        found = run(*command, tmp_path / "scores.json")
+        assert found.exit_code == 3
+        assert f"{option}: expected a new file, found one that exists." in found.output
+        replaced = run(*command, tmp_path / "scores.json", "--overwrite")
+        assert "found no such folder" in replaced.output
+        (tmp_path / name).unlink()
+    found = run(*command, tmp_path / "scores.txt")
+    assert found.exit_code == 2
+    assert "--out: expected a name ending in .json, found one ending in '.txt'." in found.output
+
+
+def test_an_interrupted_evaluation_does_not_say_that_anything_is_kept(
+    brains, tmp_path, monkeypatch
+):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("envoi.data.brains.load_brains", interrupted)
+    monkeypatch.setattr("envoi.cli.mri_made.made_files", lambda *_, **options: [])
+    found = run(
+        "evaluate", brains, "--synthetic", "x", "--held-out", 2, "--out", tmp_path / "x.json"
+    )
+    assert found.exit_code == 130
+    assert "nothing was written; the same command starts from the beginning" in found.stderr

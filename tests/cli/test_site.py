@@ -473,6 +473,18 @@ def test_log_files_get_a_line_now_and_then(capsys, monkeypatch):
     assert line.endswith(" s left\n")
 
 
+def test_where_there_are_no_epochs_none_are_told(capsys, monkeypatch):
+    monkeypatch.setattr("envoi.cli.progress._LINE_SECONDS", 0.0)
+    with following() as on_step:
+        for step in (49, 50):
+            on_step(StepInfo("joint", step, 200, {"slab": 0.25}))
+        for step in (1, 2):
+            on_step(StepInfo("draw", step, 4, {}))
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("joint: slab 0.25, step 50 of 200, about ")
+    assert last.startswith("draw: step 2 of 4, about ")
+
+
 def test_a_slip_in_the_sites_name_is_told_before_training(place):
     words = ["nort" if word == "north" else word for word in map(str, TRAIN)]
     found = run(*words)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import envoi.data.brains
 from envoi.data.brains import load_brains, split_subjects
 from envoi.data.nifti import VolumePermissions, read_nifti
-from envoi.errors import DataError, SettingsError, StorageError
+from envoi.errors import DataError, EnvoiWarning, SettingsError, StorageError
 from envoi.volumes import Grid, Subject, Volume
 from tests.data.heads import affine, brain, head, save
 
@@ -54,6 +54,18 @@ def test_brains_are_read_with_what_is_known_of_their_persons(folder):
     assert (subjects[2].volume.voxels == alone.voxels).all()
 
 
+def test_masks_and_other_contrasts_are_passed_over_and_counted(folder):
+    wanted = load_brains(folder)
+    save(folder / "sub-02_desc-brain_mask.nii.gz", np.float32(brain() > 0))
+    with pytest.warns(EnvoiWarning, match=r"^1 NIfTI file passed over: only sub-\*_T1w"):
+        load_brains(folder)
+    (folder / "sub-02_T2w.nii").write_text("not looked at")
+    with pytest.warns(EnvoiWarning, match="^2 NIfTI files passed over") as told:
+        subjects = load_brains(folder)
+    assert [s.name for s in subjects] == [s.name for s in wanted]
+    assert len(told) == 1
+
+
 def nested(folder, name, *parts):
     """Move a scan to where a BIDS data set has the scans of `parts`."""
     place = folder.joinpath(*parts, "anat")
@@ -92,10 +104,10 @@ def test_a_folder_with_both_layouts_is_refused(folder):
 
 
 def test_files_without_a_row_and_rows_without_a_file_are_told_together(folder):
-    save(folder / f"{SECRET}_T1w.nii")
+    save(folder / f"sub-{SECRET}_T1w.nii")
     table(folder, sub_01=30, sub_02=40, sub_03=50)
     assert refusal(folder) == (
-        "file 1 in name order: expected a row for each file, found none. "
+        "file 4 in name order: expected a row for each file, found none. "
         "Add the row to participants.tsv, or name the file after its participant_id.\n"
         "participants.tsv, line 4: expected a file for each row, found none. "
         "Add the file, or remove the row."
@@ -103,7 +115,7 @@ def test_files_without_a_row_and_rows_without_a_file_are_told_together(folder):
 
 
 def test_two_files_of_one_scan_are_told_apart_by_nobody(folder):
-    save(folder / "sub-02_T2w.nii.gz")
+    save(folder / "sub-02_T1w.nii")
     told = refusal(folder)
     assert "file 4 in name order: expected each scan once, found that of file 3" in told
     assert "Keep one contrast and one format, or tell scans apart as ses-1 and ses-2." in told
@@ -121,7 +133,14 @@ def test_one_person_is_refused_however_many_the_scans(tmp_path):
 
 def test_an_empty_folder_and_none_are_told(tmp_path):
     table(tmp_path)
-    assert "expected two subjects or more, found 0" in refusal(tmp_path)
+    assert refusal(tmp_path) == (
+        "folder: expected scans called as sub-01_T1w.nii.gz, found no scans. "
+        "Name scans so, or check the path."
+    )
+    save(tmp_path / "brain.nii.gz")
+    assert "found 1 NIfTI file of other names" in refusal(tmp_path)
+    save(tmp_path / "sub-01_T1w.nii.gz")
+    (tmp_path / "brain.nii.gz").unlink()
     (tmp_path / "participants.tsv").rename(tmp_path / "file")
     assert "folder: expected a folder of brains" in refusal(tmp_path / "no", kind=StorageError)
     assert "participants.tsv: expected a table" in refusal(tmp_path, kind=StorageError)

@@ -11,7 +11,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
 import envoi
 from envoi.data.nifti import VolumePermissions, nifti_bytes, read_nifti, write_nifti
-from envoi.errors import DataError, SettingsError, StorageError
+from envoi.errors import DataError, EnvoiWarning, SettingsError, StorageError
 from envoi.volumes import Grid, Volume
 from tests.data.heads import affine, brain, head, save
 
@@ -280,3 +280,41 @@ def test_bytes_are_those_of_the_file_and_tell_made_volumes_apart(tmp_path):
         made = nifti_bytes(volume, stored_as="uint8", synthetic=sidecar is not None)
         assert made == (tmp_path / "a.nii").read_bytes()
         assert (b"Synthetic, made by Envoi" in made) == (sidecar is not None)
+
+
+def test_a_file_that_nobody_may_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def forbidden(*arguments, **options):
+        raise PermissionError
+
+    file = save(tmp_path / "a.nii.gz")
+    monkeypatch.setattr("envoi.data.nifti.nibabel.load", forbidden)
+    with pytest.raises(DataError) as caught:
+        read_nifti(file, where="file 1")
+    assert str(caught.value) == (
+        "file 1: expected a file that may be read, found no permission. "
+        "Change its permissions, or ask who may."
+    )
+
+
+def test_remarks_of_nibabel_become_warnings_and_its_arithmetic_is_silent(tmp_path, capfd):
+    odd = tmp_path / "a.nii"
+    content = bytearray(save(odd).read_bytes())
+    content[80:84] = np.float32(0).tobytes()  # pixdim[1]
+    odd.write_bytes(content)
+    with pytest.warns(EnvoiWarning, match=r"^scan: the header is odd \(pixdim\[1,2,3\]") as told:
+        read_nifti(odd, where="scan")
+    assert len(told) == 1
+    content[112:116] = np.float32(1e38).tobytes()  # the slope, of which warnings are errors here
+    odd.write_bytes(content)
+    with pytest.raises(DataError, match="that are NaN or infinite"), pytest.warns(EnvoiWarning):
+        read_nifti(odd, where="scan")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("last", "line"), [(1, "It is one volume: save it"), (2, "Save one volume")]
+)
+def test_a_fourth_dimension_is_told_by_what_it_holds(tmp_path, last, line):
+    file = save(tmp_path / "a.nii.gz", np.stack([brain()] * last, axis=-1))
+    with pytest.raises(DataError, match=f"expected 3 dimensions, found 4. {line}"):
+        read_nifti(file)

@@ -96,3 +96,12 @@ def test_a_scan_of_nothing_is_refused(voxels, found):
     message = told(voxels, allow_skull=True)
     assert f"expected voxels above 0 that differ, {found}" in message
     assert message.endswith("Check that the file holds a scan; tissue must be above 0.")
+
+
+def test_a_mask_is_no_scan_whatever_is_permitted():
+    mask = np.float32(brain() > 0)
+    line = "scan: expected intensities of a scan, found two values alone, as of a mask. Give the "
+    assert told(mask, affine()).startswith(line)
+    assert told(3 * mask, affine(), allow_skull=True).startswith(line)
+    mask[0, 0, 0] = 0.5
+    assert told(mask, affine()) == ""

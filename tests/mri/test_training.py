@@ -183,7 +183,11 @@ def test_plans_of_unknown_modes_or_fields_are_refused():
         plan_of("cubes", SHAPE, {})
     with pytest.raises(SettingsError, match="thickness"):
         plan_of("joint", SHAPE, {"thickness": "thick"})
-    with pytest.raises(SettingsError, match="thickness at most 10, found 4 and 11"):
+    with pytest.raises(SettingsError, match="overlap: expected 0 to 3, below thickness, found 4"):
+        plan_of("joint", SHAPE, {"thickness": 4})
+    with pytest.raises(
+        SettingsError, match="joint, shape: expected 11 slices or more along each axis"
+    ):
         plan_of("joint", SHAPE, {"thickness": 11})
     with pytest.raises(SettingsError, match="known settings, found thicknes"):
         plan_of("joint", SHAPE, {"thicknes": 4})

@@ -19,6 +19,7 @@ from envoi.cli.mri_demo import demo as mri_demo
 from envoi.cli.mri_draw import complete, sample
 from envoi.cli.mri_evaluate import evaluate
 from envoi.cli.mri_models import memory, train
+from envoi.cli.mri_phantom import phantom
 from envoi.cli.predict import predict
 
 COMMANDS = {
@@ -42,7 +43,7 @@ app = typer.Typer(
 server.app.command()(distil)
 server.app.command()(evaluations)
 site.app.command("evaluate")(site_evaluate)
-for _verb in (train, sample, complete, evaluate, memory):
+for _verb in (phantom, train, sample, complete, evaluate, memory):
     mri.app.command()(_verb)
 mri.app.command("demo")(mri_demo)
 for _name, _commands in COMMANDS.items():

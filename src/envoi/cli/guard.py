@@ -65,6 +65,16 @@ def complain(line: str) -> None:
 
 
 @contextmanager
+def nothing_kept() -> Iterator[None]:
+    """For commands that keep nothing of unfinished work: says so where they are interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt as err:
+        hint = "nothing was written; the same command starts from the beginning."
+        raise KeyboardInterrupt(hint) from err
+
+
+@contextmanager
 def _plain_warnings() -> Iterator[None]:
     """Envoi's own warnings as one line each; those of others as Python shows them."""
     with warnings.catch_warnings():

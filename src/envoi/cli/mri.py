@@ -1,4 +1,4 @@
-"""`envoi mri`: volumes of the brain, made and prepared."""
+"""`envoi mri prepare`, and what the commands on volumes of the brain have in common."""
 
 import itertools
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from envoi.data.nifti import VolumePermissions
-    from envoi.volumes import Subject
+    from envoi.volumes import Volume
 
 app = typer.Typer(no_args_is_help=True, help="Make and prepare 3D images of the brain.")
 
@@ -30,43 +30,6 @@ SkullOption = Annotated[bool, typer.Option("--allow-skull", help="Take heads wit
 
 
 @app.command()
-def phantom(
-    subjects: Annotated[int, typer.Option(min=1, help="How many to draw.", metavar="N")],
-    out: Annotated[Path, typer.Option(help="The folder to write; new or empty.")],
-    shape: Annotated[
-        str, typer.Option(metavar="DxHxW", help="Voxels along depth, height and width.")
-    ] = "48x56x48",
-    spacing_mm: Annotated[float, typer.Option(metavar="MM", help="Size of a voxel.")] = 4.0,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal brains.")] = 0,
-) -> None:
-    """Draw made brains, with a table of ages and true ventricle volumes."""
-    from envoi.data.nifti import write_nifti
-    from envoi.data.participants import write_participants
-    from envoi.errors import Problem, StorageError
-    from envoi.mri.phantoms import draw_phantoms
-
-    if out.is_dir() and any(out.iterdir()):
-        remedy = "Choose another --out, or move the old files away."
-        raise StorageError(Problem("a new or empty folder", "a full one", out.name, remedy))
-    settings = {"Shape": shape, "SpacingMM": spacing_mm}
-    drawn = draw_phantoms(subjects, seed, sizes(shape), spacing_mm)
-    for number, made in enumerate(drawn, start=1):
-        sidecar = {
-            "Model": "envoi.mri.phantoms",
-            "Seed": seed,
-            "Number": number,
-            "Settings": settings,
-            "VentriclesML": round(made.ventricles_ml, 3),
-        }
-        path = out / f"{made.subject.name}_T1w.nii.gz"
-        write_nifti(made.subject.volume, path, sidecar, stored_as="uint8")
-        typer.echo(f"{_told(made.subject)}, ventricles {made.ventricles_ml:.1f} ml")
-    truth = [f"{made.ventricles_ml:.3f}" for made in drawn]
-    write_participants(out, [made.subject for made in drawn], {"ventricles_ml": truth})
-    typer.echo(f"Wrote {subjects} made brains and participants.tsv to {out}.")
-
-
-@app.command()
 def prepare(
     folder: Annotated[Path, typer.Argument(help="NIfTI files or BIDS, with participants.tsv.")],
     *,
@@ -85,7 +48,9 @@ def prepare(
         folder,
         permissions,
         cache=cache,
-        on_subject=lambda subject: typer.echo(f"scan {next(numbers)}: {_filled(subject)}"),
+        on_subject=lambda subject: typer.echo(
+            f"scan {next(numbers)}: brain {filled_ml(subject.volume):.0f} ml"
+        ),
     )
     known = [subject.age_years for subject in subjects if subject.age_years is not None]
     ages = f", ages {min(known):g} to {max(known):g}" if known else ""
@@ -94,15 +59,9 @@ def prepare(
         typer.echo(f"Kept in {cache}; the same command reads them from there.")
 
 
-def _told(subject: "Subject") -> str:
-    """One line on somebody who does not exist."""
-    age = "age unknown" if subject.age_years is None else f"{subject.age_years:g} years"
-    return f"{subject.name}: {subject.sex or 'sex unknown'}, {age}, {_filled(subject)}"
-
-
-def _filled(subject: "Subject") -> str:
-    filled_ml = float((subject.volume.voxels > 0).sum()) * subject.volume.grid.voxel_ml
-    return f"brain {filled_ml:.0f} ml"
+def filled_ml(volume: "Volume") -> float:
+    """Millilitres of a volume that are above 0."""
+    return float((volume.voxels > 0).sum()) * volume.grid.voxel_ml
 
 
 def permitted(
@@ -122,13 +81,17 @@ def permitted(
     )
 
 
-def sizes(text: str) -> tuple[int, int, int]:
-    """48x56x48 as numbers."""
+def sizes(text: str, *, where: str = "--shape") -> tuple[int, int, int]:
+    """48x56x48 as numbers.
+
+    Raises:
+        SettingsError: They are no three numbers.
+    """
     from envoi.errors import Problem, SettingsError
 
     parts = text.lower().split("x")
     if len(parts) != 3 or not all(part.isdecimal() and 0 < int(part) < 10_000 for part in parts):
-        remedy = "Write three numbers, such as 48x56x48."
-        raise SettingsError(Problem("DEPTHxHEIGHTxWIDTH", ascii(text)[:80], "--shape", remedy))
+        remedy = "Write three numbers from 1 to 9999, such as 48x56x48."
+        raise SettingsError(Problem("DEPTHxHEIGHTxWIDTH", ascii(text)[:80], where, remedy))
     depth, height, width = (int(part) for part in parts)
     return depth, height, width

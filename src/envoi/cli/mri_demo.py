@@ -23,7 +23,13 @@ def demo(
     from envoi.simulation.brains import BrainDemo, run_brain_demo, verdict
     from envoi.volumes import stacked
 
-    settings = BrainDemo(subjects=subjects, samples=samples, minutes=minutes, seed=seed)
+    settings = BrainDemo(
+        subjects=subjects,
+        held_out=subjects // 5,
+        samples=samples,
+        minutes=minutes,
+        seed=seed,
+    )
     with following() as on_step:
         result = run_brain_demo(out, settings, on_step=on_step, device=device_called(device))
     sets = VolumeSets(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from envoi.cli.guard import nothing_kept
 from envoi.cli.mri import (
     CacheOption,
     ReorientOption,
@@ -18,53 +19,71 @@ from envoi.cli.mri import (
 from envoi.cli.mri_options import SeedOption
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from envoi.data.held_out import HeldOut
     from envoi.data.nifti import VolumePermissions
     from envoi.evaluation.scores import SetScores
-    from envoi.volumes import Grid, Subject
+    from envoi.volumes import Subject
 
 _COLUMNS = (
     "set",
-    "volumes",
+    "n",
     "MS-SSIM",
     "MMD",
     "Frechet a/c/s",
     "jumps",
     "seams",
-    "ventricles",
+    "vent. d",
     "copies",
 )
+_LEGEND = (
+    "n: volumes. MS-SSIM: likeness of pairs. MMD, Frechet (axial/coronal/sagittal)\n"
+    "and jumps: away from training brains, 0 at best. seams: 1 is none. vent. d:\n"
+    "Cohen's d of ventricle volumes. Read synthetic beside held-out; the other rows\n"
+    "are wrong on purpose."
+)
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", help="The page; by default beside the scores.")
+]
+RunOption = Annotated[
+    Path | None, typer.Option("--run", help="A folder of `train`: tells who was held out.")
+]
+UnseenOption = Annotated[
+    int | None, typer.Option(min=2, help="Without --run: persons that training did not see.")
+]
+UnmarkedOption = Annotated[
+    bool, typer.Option("--allow-unmarked", help="Take volumes that nothing marks as made.")
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace scores and a page that exist.")
+]
 
 
+@nothing_kept()
 def evaluate(
     real: Annotated[Path, typer.Argument(help="Brains and participants.tsv, as trained on.")],
     synthetic: Annotated[Path, typer.Option("--synthetic", help="A folder of made volumes.")],
     out: Annotated[Path, typer.Option("--out", help="The file of all scores, .json.")],
-    report: Annotated[
-        Path | None, typer.Option("--report", help="The page; by default beside the scores.")
-    ] = None,
-    run: Annotated[
-        Path | None, typer.Option("--run", help="A folder of `train`: tells who was held out.")
-    ] = None,
-    held_out: Annotated[
-        int | None, typer.Option(min=2, help="Without --run: persons that training did not see.")
-    ] = None,
+    report: ReportOption = None,
+    run: RunOption = None,
+    held_out: UnseenOption = None,
     cache: CacheOption = None,
     reorient: ReorientOption = False,
     spacing_mm: SpacingOption = None,
     shape: ShapeOption = None,
     allow_skull: SkullOption = False,
     seed: SeedOption = 0,
+    allow_unmarked: UnmarkedOption = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Score a folder of made volumes; `held-out` is what a perfect model would score.
 
-    With --run, the run tells who was held out and how scans were prepared. Else held-out persons
-    are those of `envoi mri train` with the same --held-out and --seed.
+    With --run, the run tells who was held out and how scans were prepared, and volumes have to be
+    its own. Else held-out persons are those of `envoi mri train` with the same --held-out and
+    --seed.
     """
     from dataclasses import asdict
 
+    from envoi.cli.mri_made import made_files, made_voxels
     from envoi.cli.progress import following
     from envoi.data.brains import load_brains
     from envoi.evaluation.volumes import EvaluationSettings, compare_volumes
@@ -72,23 +91,25 @@ def evaluate(
     from envoi.report.volumes import VolumeSets, write_volume_report
     from envoi.volumes import stacked
 
-    page = _page_beside(out, report)
+    page = _page_beside(out, report, overwrite=overwrite)
     split = _split(run, held_out, seed, permitted(reorient, spacing_mm, shape, allow_skull))
+    files = made_files(synthetic, real, run, allow_unmarked=allow_unmarked)
     people = load_brains(real, split.permissions, cache=cache)
     training, unseen = split.part(people)
     grid = training[0].volume.grid
     told = _told_by(run, training)
-    sets = VolumeSets(stacked(training), stacked(unseen), _made(synthetic, grid), grid)
+    sets = VolumeSets(stacked(training), stacked(unseen), made_voxels(files, grid), grid)
     settings = EvaluationSettings(spacing_mm=grid.spacing_mm, borders=told.borders, seed=seed)
     with following() as on_step:
         scores = compare_volumes(
             sets.training, sets.held_out, sets.synthetic, settings, on_step=on_step
         )
-    write_json(out, asdict(scores))
     words = {**told.words, **_cost_words(run, synthetic)}
     write_volume_report(page, scores, sets, model=words)
+    write_json(out, asdict(scores))
     for line in _table([_COLUMNS, *(_row(row) for row in scores.rows)]):
         typer.echo(line)
+    typer.echo(_LEGEND)
     typer.echo(f"Frechet distances on {scores.synthetic.extractors[0]}; all scores: {out}")
     typer.echo(f"Report, with pictures of real scans: {page}")
 
@@ -101,13 +122,23 @@ class _Told:
     words: dict[str, str]
 
 
-def _page_beside(out: Path, report: Path | None) -> Path:
-    from envoi.errors import Problem, SettingsError
+def _page_beside(out: Path, report: Path | None, *, overwrite: bool) -> Path:
+    """The page, once it is sure that both files can be written."""
+    from envoi.errors import Problem, SettingsError, StorageError
+    from envoi.files import check_writable
 
     page = report or out.with_suffix(".html")
     if page == out:
         remedy = "Name another --out, such as scores.json, or another --report."
         raise SettingsError(Problem("two files", "one", "--out and --report", remedy))
+    for file, option, ending in ((out, "--out", ".json"), (page, "--report", ".html")):
+        if file.suffix != ending:
+            found, remedy = f"one ending in {file.suffix!r}", "Correct it."
+            raise SettingsError(Problem(f"a name ending in {ending}", found, option, remedy))
+        if file.exists() and not overwrite:
+            remedy = f"Choose another {option}; --overwrite replaces scores and page."
+            raise StorageError(Problem("a new file", "one that exists", option, remedy))
+        check_writable(file)
     return page
 
 
@@ -118,6 +149,7 @@ def _split(
     from envoi.data.held_out import HeldOut, read_held_out
     from envoi.data.nifti import VolumePermissions
     from envoi.errors import Problem, SettingsError
+    from envoi.mri.modes import model_file, read_card
 
     if (run is None) == (held_out is None):
         found = "neither" if run is None else "both"
@@ -128,26 +160,28 @@ def _split(
     if permissions != VolumePermissions():
         remedy = "Leave them out: scans are prepared as they were for the run."
         raise SettingsError(Problem("--run alone", "options that prepare scans", "options", remedy))
-    return read_held_out(run)
+    read_card(model_file(run))  # says what is wrong with a folder that is no finished run
+    return read_held_out(model_file(run).parent)
 
 
 def _told_by(run: Path | None, training: "Sequence[Subject]") -> _Told:
     """Of a run that learnt from exactly these brains."""
-    from envoi.mri.modes import read_card
+    from envoi.mri.modes import model_file, read_card
     from envoi.mri.run import check_learnt_from
     from envoi.mri.windows import sampling_borders
+    from envoi.wording import counted
 
     if run is None:
         return _Told(None, {})
-    check_learnt_from(run, training)
-    card = read_card(run / "model.safetensors")
+    check_learnt_from(model_file(run).parent, training)
+    card = read_card(model_file(run))
     borders: tuple[int, ...] = ()
     if card.mode == "paper":
         borders = sampling_borders(card.grid.shape[0], slots=card.plan["slots"])
     words = {
         "Model": card.mode,
         "Steps of training": f"{card.steps:,}",
-        "Learnt from": f"{card.subjects} brains",
+        "Learnt from": counted(card.subjects, "brain"),
     }
     return _Told(borders or None, words)
 
@@ -164,38 +198,17 @@ def _cost_words(run: Path | None, folder: Path) -> dict[str, str]:
     return words | (words_of_run(run, int(steps)) if steps.isdecimal() else {})
 
 
-def _made(folder: Path, grid: "Grid") -> "np.ndarray":
-    """The voxels of every volume of a folder, on the grid of the real ones."""
-    import numpy as np
-
-    from envoi.data.nifti import VolumePermissions, read_nifti
-    from envoi.errors import DataError, Problem
-
-    files = sorted(folder.glob("*.nii*"))
-    if len(files) < 2:
-        remedy = "Draw some with `envoi mri sample`."
-        raise DataError(Problem("two volumes at least", f"{len(files)}", "--synthetic", remedy))
-    made = VolumePermissions(allow_skull=True)  # a grainy corner is the model's fault, no skull
-    volumes = [
-        read_nifti(file, made, where=f"--synthetic, file {n}") for n, file in enumerate(files, 1)
-    ]
-    for number, volume in enumerate(volumes, 1):
-        if not volume.grid.is_like(grid):
-            remedy = "Evaluate with the brains and the spacing that the model learned from."
-            raise DataError(
-                Problem(f"{grid}", f"{volume.grid}", f"--synthetic, file {number}", remedy)
-            )
-    return np.stack([volume.voxels for volume in volumes])
-
-
 def _row(scores: "SetScores") -> tuple[str, ...]:
-    frechet = [f"{one:.1f}" for one in scores.distances(scores.extractors[0]).values()]
+    frechet = [
+        f"{one:.{0 if one >= 99.95 else 1}f}"
+        for one in scores.distances(scores.extractors[0]).values()
+    ]
     return (
         scores.name,
         f"{scores.volumes}",
         f"{scores.similarity.mean:.3f}",
         f"{scores.discrepancy().squared:.3f}",
-        " / ".join(frechet),
+        "/".join(frechet),
         f"{scores.through_plane.largest_jump:.3f}",
         f"{scores.through_plane.seams:.2f}",
         f"{scores.region('ventricles').effect.value:+.2f}",

@@ -1,6 +1,8 @@
 """`envoi mri train` and `envoi mri memory`."""
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -77,9 +79,12 @@ def train(
     """
     from envoi.data.brains import load_brains
     from envoi.data.held_out import HeldOut, write_held_out
+    from envoi.mri.run import check_run_folder
     from envoi.processes import joined
+    from envoi.wording import counted
 
     permissions = permitted(reorient, spacing_mm, shape, allow_skull)
+    check_run_folder(out)
     people = load_brains(folder, permissions, cache=cache)
     split = HeldOut(persons=held_out, seed=seed, permissions=permissions)
     training = split.part(people)[0] if held_out else people
@@ -87,10 +92,28 @@ def train(
         parts = processes.count if parts is None else parts
         wanted = _Wanted(mode, steps, minutes, batch, parts, seed, precision, memory_gib)
         say = typer.echo if processes.first else _say_nothing
-        say(f"{len(training)} brains of {len(people)} to learn from, {held_out} held out.")
+        whom = f"{counted(len(training), 'brain')} of {len(people)} to learn from"
+        say(f"{whom}, {counted(held_out, 'person')} held out.")
+        if processes.first:
+            _warn_of_scores(len(training), held_out)
         trained = wanted.train(training, out, device_called(device), say, dry_run=dry_run)
         if trained and processes.first:
             write_held_out(out, split)
+
+
+def _warn_of_scores(training: int, held_out: int) -> None:
+    """Say now what `envoi mri evaluate` would only say after the training."""
+    from envoi.errors import EnvoiWarning
+    from envoi.evaluation.volumes import LEAST_REFERENCE, LEAST_SET
+
+    if held_out < LEAST_SET:
+        needed = f"{LEAST_SET} persons held out or more: give --held-out"
+    elif training < LEAST_REFERENCE:
+        needed = f"{LEAST_REFERENCE} brains learnt from or more"
+    else:
+        return
+    words = f"`envoi mri evaluate --run` will refuse this run; it needs {needed}."
+    warnings.warn(words, EnvoiWarning, stacklevel=2)
 
 
 def _say_nothing(_: str) -> None:
@@ -121,13 +144,17 @@ class _Wanted:
     ) -> bool:
         """Say what would run, and run it unless that is all; whether it ran."""
         from envoi.cli.progress import following
+        from envoi.mri.modes import model_file
         from envoi.mri.run import train_in
+        from envoi.wording import counted
 
         plan, settings, checkpointed = self.for_grid(training[0].volume.grid, device)
-        say(f"{training[0].volume!r}, mode {self.mode}, {settings}, on {device.type}")
-        say(f"{plan}")
+        for line in _words_of(training[0].volume.grid, self.mode, plan, settings, device.type):
+            say(line)
         if dry_run:
+            say(_resolved(plan, settings))
             return False
+        verb = "Was trained before," if model_file(out).exists() else "Trained"
         with following() as on_step:
             _, card = train_in(
                 out,
@@ -139,7 +166,7 @@ class _Wanted:
                 device=device,
                 on_step=on_step,
             )
-        say(f"Trained for {card.steps} steps: {out / 'model.safetensors'}")
+        say(f"{verb} for {counted(card.steps, 'step')}: {model_file(out)}")
         return True
 
     def for_grid(self, grid: "Grid", device: "torch.device") -> "tuple[Plan, MriTraining, bool]":
@@ -166,6 +193,32 @@ class _Wanted:
         return plan, settings, checkpointed
 
 
+def _words_of(
+    grid: "Grid", mode: str, plan: "Plan", settings: "MriTraining", device: str
+) -> Iterator[str]:
+    """What will be trained, and how, in two lines."""
+    from envoi.mri.joint_plan import JointPlan
+    from envoi.wording import counted
+
+    voxels = " x ".join(str(size) for size in grid.shape)
+    spacing = " x ".join(f"{step:g}" for step in grid.spacing_mm)
+    slabs = f", slabs of {plan.thickness} slices" if isinstance(plan, JointPlan) else ""
+    yield f"Mode {mode}, {voxels} voxels of {spacing} mm{slabs}."
+    until = f", or {settings.seconds / 60:g} min" if settings.seconds else ""
+    parts = f" in {settings.parts} parts" if settings.parts > 1 else ""
+    yield (
+        f"At most {counted(settings.steps, 'step')}{until}, batches of {settings.batch}{parts}, "
+        f"seed {settings.seed}, precision {settings.precision}, on {device}."
+    )
+
+
+def _resolved(plan: "Plan", settings: "MriTraining") -> str:
+    """All settings, in the form that run.toml has."""
+    import tomlkit
+
+    return tomlkit.dumps({"plan": asdict(plan), "training": asdict(settings)}).rstrip()
+
+
 def memory(
     size: Annotated[str, typer.Option("--size", help="128, or DEPTHxHEIGHTxWIDTH.")] = "128",
     mode: ModeOption = "joint",
@@ -176,7 +229,7 @@ def memory(
     from envoi.mri.memory import Use, predicted_bytes, predicted_flop
     from envoi.mri.modes import plan_of, usual_steps
 
-    shape = sizes(size if "x" in size else "x".join([size] * 3))
+    shape = sizes("x".join([size] * 3) if size.isdecimal() else size, where="--size")
     plan = plan_of(mode, shape, {})
     for phase in ("sample", "train"):
         if memory_gib is not None:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from envoi.mri.fitting import Fit
     from envoi.mri.modes import Plan
     from envoi.settings import Precision
+    from envoi.volumes import Sex
 
 GIB = 2**30
 
@@ -51,6 +52,16 @@ def precision_called(name: str) -> "Precision":
         SettingsError: There is none of that name.
     """
     return cast("Precision", one_of(("auto", "fp32", "bf16"), name, "--precision"))
+
+
+def sex_called(name: str) -> "Sex":
+    """The sex that `--sex` names, written as in participants.tsv: `female`, `F`.
+
+    Raises:
+        SettingsError: It is neither female nor male.
+    """
+    whole = {"f": "female", "m": "male"}.get(name.lower(), name.lower())
+    return cast("Sex", one_of(("female", "male"), whole, "--sex"))
 
 
 def one_of(known: tuple[str, ...], name: str, where: str) -> str:

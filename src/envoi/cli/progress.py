@@ -89,7 +89,8 @@ def _bar(console: "Console") -> Iterator[OnStep]:
             losses = {**known.get(info.phase, {}), **info.losses}
             losses.pop("train_loss" if "loss" in losses else "", None)
             known[info.phase] = losses
-            line = f"epoch {info.epoch} {_told(losses)}"
+            epoch = f"epoch {info.epoch} " if info.epoch else ""
+            line = f"{epoch}{_told(losses)}"
             progress.update(tasks[info.phase], completed=info.step, told=line)
 
         yield show
@@ -109,9 +110,10 @@ def _lines(console: "Console") -> Iterator[OnStep]:
             return
         left = (now - began) / (info.step - step) * (info.steps - info.step)
         last = now
+        epoch = f", epoch {info.epoch}" if info.epoch else ""
+        told = f"{_told(info.losses)}, " if info.losses else ""
         line = (
-            f"{info.phase}, epoch {info.epoch}: {_told(info.losses)}, "
-            f"step {info.step} of {info.steps}, about {left:.0f} s left"
+            f"{info.phase}{epoch}: {told}step {info.step} of {info.steps}, about {left:.0f} s left"
         )
         console.print(line, markup=False, soft_wrap=True)
 

@@ -1,5 +1,6 @@
 """A folder of brains: `sub-01_T1w.nii.gz`, `sub-02_ses-1_T1w.nii.gz`, ... and `participants.tsv`.
 
+Files of other names, such as masks and other contrasts, are passed over and counted.
 Without such files in the folder itself it is read as a BIDS data set, whose T1-weighted scans are
 in `sub-01/anat/` or `sub-01/ses-1/anat/` (BIDS specification, "Magnetic Resonance Imaging").
 What stands before the first `_` of a file's name is the `participant_id` of one person; parts
@@ -8,6 +9,7 @@ cache under the digest of the file and of what was done to it.
 """
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,14 +21,16 @@ from safetensors.numpy import save
 from envoi.data.findings import refuse
 from envoi.data.nifti import ENDINGS, VolumePermissions, read_nifti, stem_of
 from envoi.data.participants import TABLE, Participant, read_participants
-from envoi.errors import DataError, EnvoiError, Problem, SettingsError, StorageError
+from envoi.errors import DataError, EnvoiError, EnvoiWarning, Problem, SettingsError, StorageError
 from envoi.files import canonical_json, digest, file_digest, write_bytes
 from envoi.seeding import numpy_generator
 from envoi.volumes import Grid, Subject, Volume
+from envoi.wording import counted
 
 # Counts up when the same file and permissions give other voxels than before.
 _PREPARATION = 1
 _BIDS = ("sub-*/anat/*_T1w.nii*", "sub-*/ses-*/anat/*_T1w.nii*")
+_SCAN = tuple(f"_T1w{ending}" for ending in ENDINGS)
 
 OnSubject = Callable[[Subject], None]
 
@@ -48,8 +52,8 @@ def load_brains(
 
     Raises:
         StorageError: The folder or its table cannot be read.
-        DataError: Files and rows do not fit one another, there is only one person, or scans are
-            wrong or of unlike shapes; all problems of a kind at once.
+        DataError: There is no scan, files and rows do not fit one another, there is only one
+            person, or scans are wrong or of unlike shapes; all problems of a kind at once.
     """
     permissions = permissions or VolumePermissions()
     files = _files(folder)
@@ -110,15 +114,24 @@ def _files(folder: Path) -> list[Path]:
     below = sorted(
         (file for pattern in _BIDS for file in folder.glob(pattern)), key=lambda file: file.name
     )
-    flat, nested = (
-        [file for file in files if file.name.endswith(ENDINGS) and file.name[0] != "."]
-        for files in (names, below)
-    )
+    flat, nested = ([file for file in files if _is_scan(file)] for files in (names, below))
+    others = sum(file.name.endswith(ENDINGS) and file.name[0] != "." for file in names) - len(flat)
     if flat and nested:
         found = f"{len(flat)} in the folder and {len(nested)} in sub-*/anat"
         remedy = "Move one or the other away."
         raise DataError(Problem("scans of one layout", found, "folder", remedy))
+    if not flat and not nested:
+        found = f"{counted(others, 'NIfTI file')} of other names" if others else "no scans"
+        expected, remedy = "scans called as sub-01_T1w.nii.gz", "Name scans so, or check the path."
+        raise DataError(Problem(expected, found, "folder", remedy))
+    if others:
+        told = f"{counted(others, 'NIfTI file')} passed over: only sub-*_T1w.nii[.gz] are read."
+        warnings.warn(told, EnvoiWarning, stacklevel=3)
     return flat or nested
+
+
+def _is_scan(file: Path) -> bool:
+    return file.name.startswith("sub-") and file.name.endswith(_SCAN)
 
 
 def _person(name: str) -> str:

@@ -6,8 +6,11 @@ never names a file, since its name may tell who the patient is.
 """
 
 import gzip
+import logging
+import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +18,7 @@ from typing import Any, Literal
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import logger
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
@@ -24,7 +28,7 @@ from envoi.data.findings import refuse
 from envoi.data.headers import is_canonical, is_tilted, problems_of_header
 from envoi.data.regrid import Placed, Shape, fitted, resampled, straightened
 from envoi.data.skulls import problems_of_voxels
-from envoi.errors import DataError, Problem, SettingsError, StorageError
+from envoi.errors import DataError, EnvoiWarning, Problem, SettingsError, StorageError
 from envoi.files import write_bytes, write_json
 from envoi.volumes import Grid, Volume, normalised
 
@@ -176,21 +180,50 @@ def _loaded(
         remedy = "Check the path."
         raise StorageError(Problem("a NIfTI file", "nothing", where, remedy))
     try:
-        image = nibabel.load(path, mmap=False)
-        if not isinstance(image, Nifti1Image):
-            raise _broken(where)
-        straighten = permissions.reorient and permissions.spacing_mm is not None
-        refuse(
-            problems_of_header(
-                image, reorient=permissions.reorient, straighten=straighten, where=where
+        with _remarks(where):
+            image = nibabel.load(path, mmap=False)
+            if not isinstance(image, Nifti1Image):
+                raise _broken(where)
+            straighten = permissions.reorient and permissions.spacing_mm is not None
+            refuse(
+                problems_of_header(
+                    image, reorient=permissions.reorient, straighten=straighten, where=where
+                )
             )
-        )
-        return image, image.get_fdata(dtype=np.float32, caching="unchanged")
+            return image, image.get_fdata(dtype=np.float32, caching="unchanged")
     except DataError:
         raise
+    except PermissionError:
+        remedy = "Change its permissions, or ask who may."
+        raise DataError(
+            Problem("a file that may be read", "no permission", where, remedy)
+        ) from None
     except _BROKEN:
         # The cause is dropped: it names the file.
         raise _broken(where) from None
+
+
+@contextmanager
+def _remarks(where: str) -> Iterator[None]:
+    """Turn remarks of nibabel on a header into warnings of Envoi; drop those on its arithmetic.
+
+    What overflows is not finite, and such voxels are refused.
+    """
+    heard: dict[str, None] = {}
+
+    def hear(record: logging.LogRecord) -> bool:
+        heard[record.getMessage()] = None
+        return False
+
+    logger.addFilter(hear)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield
+    finally:
+        logger.removeFilter(hear)
+    for remark in heard:
+        warnings.warn(f"{where}: the header is odd ({remark}).", EnvoiWarning, stacklevel=2)
 
 
 def _placed(

@@ -9,7 +9,7 @@ from pathlib import Path
 from envoi.data.findings import refuse
 from envoi.errors import DataError, Problem
 from envoi.files import read_text, write_text
-from envoi.volumes import Sex, Subject
+from envoi.volumes import Sex
 
 TABLE = "participants.tsv"
 
@@ -68,22 +68,24 @@ def read_participants(folder: Path) -> dict[str, Participant]:
 
 
 def write_participants(
-    folder: Path, subjects: Sequence[Subject], more: Mapping[str, Sequence[str]]
+    folder: Path,
+    persons: Mapping[str, tuple[float | None, Sex | None]],
+    more: Mapping[str, Sequence[str]],
 ) -> None:
-    """Write the table of `subjects`, in the form that `read_participants` reads.
+    """Write the table of persons, in the form that `read_participants` reads.
 
     Args:
         folder: Where `participants.tsv` appears.
-        subjects: One row each; each is a person of its own.
-        more: Further columns by name, a cell for each subject.
+        persons: Age in years and sex by participant_id; None is not known.
+        more: Further columns by name, a cell for each person.
 
     Raises:
         StorageError: The table cannot be written.
     """
     rows = ["\t".join(["participant_id", "age", "sex", *more])]
-    for subject, *cells in zip(subjects, *more.values(), strict=True):
-        age = "n/a" if subject.age_years is None else f"{subject.age_years:g}"
-        rows.append("\t".join([subject.name, age, subject.sex or "n/a", *cells]))
+    for (name, (age_years, sex)), *cells in zip(persons.items(), *more.values(), strict=True):
+        age = "n/a" if age_years is None else f"{age_years:g}"
+        rows.append("\t".join([name, age, sex or "n/a", *cells]))
     write_text(folder / TABLE, "\n".join(rows) + "\n")
 
 

@@ -37,6 +37,9 @@ def problems_of_voxels(
         found = f"{low:g} alone" if low == high else f"{low:g} to {high:g}"
         remedy = "Check that the file holds a scan; tissue must be above 0."
         yield Problem("voxels above 0 that differ", found, where, remedy)
+    elif not ((voxels != low) & (voxels != high)).any():
+        remedy = "Give the scan itself, and not the mask of its brain."
+        yield Problem("intensities of a scan", "two values alone, as of a mask", where, remedy)
     elif np.count_nonzero(voxels < 0) > LARGEST_NEGATIVE * np.count_nonzero(voxels):
         remedy = "Give the scan as it was before its intensities were standardised."
         yield Problem(

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from envoi.mri.asked import check_asked
 from envoi.mri.brain import as_volume, completed
 from envoi.mri.drawing import drawn_intensities
 from envoi.mri.given import given_slices
 from envoi.mri.model import VolumeModel
-from envoi.mri.modes import Mode, ModelCard, plan_of, read_card, read_model, usual_steps
+from envoi.mri.modes import (
+    Mode,
+    ModelCard,
+    model_file,
+    plan_of,
+    read_card,
+    read_model,
+    usual_steps,
+)
 from envoi.mri.run import train_in
 from envoi.mri.slabs import Plane
 from envoi.mri.training import MriTraining
@@ -52,7 +61,9 @@ class BrainModel:
 
         Raises:
             DataError: There is no brain in it: the model has hardly learned.
+            SettingsError: Age or sex means nothing to the model (`envoi.mri.asked`).
         """
+        check_asked(self.card, age_years, sex)
         steps = usual_steps(self.card.mode) if steps is None else steps
         voxels = drawn_intensities(
             self.model, age_years, sex, steps=steps, seed=seed, number=number
@@ -118,5 +129,5 @@ def load_brain_model(folder: Path) -> BrainModel:
     Raises:
         StorageError: There is none.
     """
-    file = folder / "model.safetensors"
+    file = model_file(folder)
     return BrainModel(read_model(file), read_card(file))

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from envoi.errors import Problem, SettingsError
 from envoi.mri.choices import below, uniform
 from envoi.mri.slabs import Plane, facing
+from envoi.wording import counted
 
 Mask = Float[Tensor, "depth height width"]
 NOTHING_GIVEN = 0.5
@@ -76,23 +77,39 @@ def given_slices(
     Args:
         voxels: Intensities from 0 to 1.
         plane: Which slices are meant.
-        slices: Such as `40:60` or `3,7,12`.
+        slices: Such as `40:60` (40 to 59, counted from 0) or `3,7,12`.
         every: Keep slices 0, n, 2n and so on.
 
     Raises:
-        SettingsError: Neither or both are asked for, or slices lie outside the scan.
+        SettingsError: Neither or both are asked for, slices lie outside the scan, none of them
+            shows the brain, or all are kept.
     """
+    brain = facing(torch.from_numpy(voxels > 0), plane).flatten(1).any(dim=1)
     if (slices is None) == (every is None):
         found = "neither" if slices is None else "both"
-        remedy = "Say --slices 40:60, or --every 4."
+        remedy = f"Say --every 4, or {_example(brain)}."
         raise SettingsError(Problem("slices to keep, or every n-th", found, "slices", remedy))
     mask = torch.zeros(voxels.shape)
     known = facing(mask, plane)  # a view: what is written here is in the mask
-    if slices is not None:
-        known[slices_given(slices, len(known))] = 1
-    else:
-        known[::every] = 1
+    kept = range(0, len(known), every) if every else slices_given(slices or "", len(known))
+    known[list(kept)] = 1
+    if not brain[list(kept)].any():
+        found = f"background alone in {counted(len(kept), 'slice')}"
+        remedy = f"Keep some of the brain's {plane.value} slices, such as {_example(brain)}."
+        raise SettingsError(Problem("slices that show the brain", found, "slices", remedy))
+    if len(kept) == len(known):
+        remedy = f"Keep fewer, such as {_example(brain)} or --every 4."
+        found = f"all {len(known)} kept"
+        raise SettingsError(Problem("slices to generate", found, "slices", remedy))
     return Given(2 * torch.from_numpy(voxels) - 1, mask)
+
+
+def _example(brain: Bool[Tensor, " slice"]) -> str:
+    """The middle third of the slices that show the brain, as an option."""
+    shown = brain.nonzero().flatten().tolist() or [0, len(brain) - 1]
+    first, length = shown[0], shown[-1] + 1 - shown[0]
+    start = first + length // 3
+    return f"--slices {start}:{start + max(1, length // 3)}"
 
 
 def slices_given(words: str, slices: int) -> list[int]:
@@ -104,9 +121,9 @@ def slices_given(words: str, slices: int) -> list[int]:
     try:
         named = [number for part in words.split(",") for number in _range(part)]
     except ValueError as err:
-        raise _refused("slices such as 40:60 or 3,7,12", words) from err
+        raise _refused("slices such as 40:60 or 3,7,12", words, slices) from err
     if not named or min(named) < 0 or max(named) >= slices:
-        raise _refused(f"slices within 0:{slices}", words)
+        raise _refused(f"slices within 0:{slices}", words, slices)
     return sorted(set(named))
 
 
@@ -116,5 +133,6 @@ def _range(part: str) -> range:
     return range(start, int(last) if colon else start + 1)
 
 
-def _refused(expected: str, found: str) -> SettingsError:
-    return SettingsError(Problem(expected, repr(found)[:80], "slices", "Name slices of the scan."))
+def _refused(expected: str, found: str, slices: int) -> SettingsError:
+    remedy = f"Count from 0 to {slices - 1}; the end of a range is not in it."
+    return SettingsError(Problem(expected, repr(found)[:80], "slices", remedy))

@@ -48,10 +48,14 @@ class JointPlan:
 
     def __post_init__(self) -> None:
         check_share("nothing_given", self.nothing_given)
-        if not 0 <= self.overlap < self.thickness <= min(self.shape):
-            expected = f"overlap below thickness, and thickness at most {min(self.shape)}"
-            found, remedy = f"{self.overlap} and {self.thickness}", "Choose thinner slabs."
-            raise SettingsError(Problem(expected, found, "thickness", remedy))
+        if not 0 <= self.overlap < self.thickness:
+            expected, found = f"0 to {self.thickness - 1}, below thickness", f"{self.overlap}"
+            raise SettingsError(Problem(expected, found, "overlap", "Choose a smaller one."))
+        if self.thickness > min(self.shape):
+            expected = f"{self.thickness} slices or more along each axis, as many as of a slab"
+            found = f"{min(self.shape)} along one"
+            remedy = "Choose a larger size, of smaller voxels (in Python, or thinner slabs)."
+            raise SettingsError(Problem(expected, found, "shape", remedy))
         if self.folds < 0 or self.folds == 1:
             found, remedy = f"{self.folds}", "One fold leaves nobody."
             raise SettingsError(Problem("0, or 2 folds and more", found, "folds", remedy))

@@ -10,7 +10,7 @@ from typing import Any
 from envoi.meter import Cost
 from envoi.mri.fitting import GIB
 from envoi.mri.memory import Use, parameters_of, predicted_bytes, predicted_flop
-from envoi.mri.modes import plan_of, read_card
+from envoi.mri.modes import model_file, plan_of, read_card
 
 _LONGEST = 80  # characters of a text out of a file
 
@@ -31,7 +31,7 @@ def words_of_run(run: Path, steps: int) -> dict[str, str]:
 
     Of a field of view as large as the volume: a learned one is smaller and takes less.
     """
-    card = read_card(run / "model.safetensors")
+    card = read_card(model_file(run))
     plan = plan_of(card.mode, card.grid.shape, card.plan)
     gib = predicted_bytes(plan, Use("sample")) / GIB
     return {

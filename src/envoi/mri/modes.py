@@ -3,6 +3,7 @@
 A model's file is safetensors; its metadata has one key, `model`: a `ModelCard` as canonical JSON.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,8 +21,9 @@ from envoi.mri.model import VolumeModel
 from envoi.mri.paper import PaperModel, PaperPlan
 from envoi.mri.whole import WholeModel, WholePlan
 from envoi.networks.carded import card_text, write_carded
+from envoi.results import RunFolder
 from envoi.settings import problems_of
-from envoi.volumes import Grid
+from envoi.volumes import Grid, Sex
 
 Mode = Literal["joint", "paper", "full3d", "wavelet3d"]
 Plan = JointPlan | PaperPlan | WholePlan
@@ -33,7 +35,7 @@ _PLANS: dict[str, type[JointPlan] | type[PaperPlan] | type[WholePlan]] = {
 }
 # Steps of the solver, where nobody says how many; the paper visits all of its times.
 _STEPS, _STEPS_OF_PAPER = 40, TIMES
-_REMEDY = "Give the model.safetensors of a folder that this version's `envoi mri train` wrote."
+_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,9 @@ class ModelCard:
         subjects: How many it learned from.
         steps: Of its training.
         faintest: Intensity below which what it draws is background.
+        ages_years: Youngest and oldest that it learnt from, rounded outwards; empty where no age
+            was known, None in files that do not tell.
+        sexes: Of those it learnt from, where they were known; None in files that do not tell.
     """
 
     mode: Mode
@@ -55,6 +60,8 @@ class ModelCard:
     subjects: int
     steps: int
     faintest: float = FAINTEST
+    ages_years: tuple[float, ...] | None = None
+    sexes: tuple[Sex, ...] | None = None
 
 
 def usual_steps(mode: str) -> int:
@@ -104,6 +111,11 @@ def write_model(path: Path, model: VolumeModel, card: ModelCard) -> None:
     write_carded(path, model, key="model", card=card)
 
 
+def model_file(run: Path) -> Path:
+    """The file of a run's model; a path to the file itself stays as it is."""
+    return run if run.name == _FILE and not run.is_dir() else run / _FILE
+
+
 def read_card(path: Path) -> ModelCard:
     """What the model of a file is.
 
@@ -134,5 +146,27 @@ def read_model(path: Path, *, slabs_at_once: int = 1) -> VolumeModel:
 
 
 def _no_model(path: Path, err: Exception) -> StorageError:
-    found = getattr(err, "strerror", None) or type(err).__name__
-    return StorageError(Problem("a trained model", found, path.name, _REMEDY))
+    """Why there is no model, by what stands in its place."""
+    folder = path.absolute().parent
+    if path.is_file() and not os.access(path, os.R_OK):
+        found, remedy = f"a {path.name} without permission to read", "Change its permissions."
+    elif path.is_file():
+        damaged = isinstance(err, SafetensorError)
+        found = f"a damaged {path.name}" if damaged else f"a {path.name} of another kind or version"
+        remedy = "Restore the file, or train again in another folder."
+    elif not folder.is_dir():
+        found, remedy = "no such folder", "Check the path: `envoi mri train` makes the folder."
+    elif _is_unfinished(folder):
+        found = "a training that is not finished"
+        remedy = "Run the same `envoi mri train` command again; it goes on where it stopped."
+    else:
+        found, remedy = f"no {path.name}", "Name a folder that `envoi mri train` wrote."
+    return StorageError(Problem("a trained model", found, folder.name, remedy))
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Whether a training of this room was started in a folder."""
+    try:
+        return "subjects" in RunFolder(folder).settings()
+    except StorageError:
+        return False

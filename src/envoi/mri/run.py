@@ -13,11 +13,21 @@ from pathlib import Path
 import torch
 
 from envoi.checkpoint import Checkpoint
-from envoi.errors import Problem, SettingsError
-from envoi.files import canonical_json, digest
+from envoi.errors import Problem, SettingsError, StorageError
+from envoi.files import canonical_json, check_writable, digest
+from envoi.mri.asked import ages_of, sexes_of
 from envoi.mri.brain import faintest_of
 from envoi.mri.model import VolumeModel
-from envoi.mri.modes import Mode, ModelCard, Plan, model_of, read_card, read_model, write_model
+from envoi.mri.modes import (
+    Mode,
+    ModelCard,
+    Plan,
+    model_file,
+    model_of,
+    read_card,
+    read_model,
+    write_model,
+)
 from envoi.mri.population import Population
 from envoi.mri.training import MriTraining, train
 from envoi.processes import current_processes
@@ -25,6 +35,7 @@ from envoi.progress import OnStep, ignore_step, logged
 from envoi.results import RunFolder
 from envoi.seeding import derive_seed
 from envoi.volumes import Subject
+from envoi.wording import counted
 
 
 def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
@@ -55,8 +66,9 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
     Raises:
         DataError: Subjects' grids differ.
         SettingsError: The folder holds a run with other settings or subjects.
+        StorageError: The folder holds other files, or cannot be written.
     """
-    run, file, first = RunFolder(folder), folder / "model.safetensors", current_processes().first
+    run, file, first = RunFolder(folder), model_file(folder), current_processes().first
     population = Population.of(subjects)
     decisive = {
         "mode": mode,
@@ -65,6 +77,7 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         "subjects": _digest_of(subjects),
     }
     if first:
+        check_run_folder(folder)
         run.claim(decisive, what="the subjects and settings")
     if file.exists():
         return read_model(file), read_card(file)
@@ -80,12 +93,37 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         on_step=logged(run, on_step) if first else ignore_step,
         name=mode,
     )
-    grid, faintest = subjects[0].volume.grid, faintest_of(subjects)
-    card = ModelCard(mode, asdict(plan), grid, len(subjects), steps, faintest)
+    card = ModelCard(
+        mode,
+        asdict(plan),
+        subjects[0].volume.grid,
+        len(subjects),
+        steps,
+        faintest_of(subjects),
+        ages_of(subjects),
+        sexes_of(subjects),
+    )
     if first:
         write_model(file, model, card)
         checkpoint.clear()
     return model, card
+
+
+def check_run_folder(folder: Path) -> None:
+    """Require, before long work, a folder that is new, empty or that of a run.
+
+    Raises:
+        StorageError: It holds other files, or cannot be written.
+    """
+    check_writable(folder)
+    if not folder.is_dir() or RunFolder(folder).is_claimed:
+        return
+    # run.toml alone is left of a run that was stopped while it began.
+    others = [file for file in folder.iterdir() if file.name[0] != "." and file.name != "run.toml"]
+    if others:
+        expected, remedy = "a new or empty folder, or that of a run", "Choose another folder."
+        where = folder.absolute().name
+        raise StorageError(Problem(expected, counted(len(others), "other file"), where, remedy))
 
 
 def check_learnt_from(folder: Path, subjects: Sequence[Subject]) -> None:
@@ -102,7 +140,7 @@ def check_learnt_from(folder: Path, subjects: Sequence[Subject]) -> None:
     if RunFolder(folder).settings().get("subjects") != _digest_of(subjects):
         remedy = "Give the brains that it was trained with, none added, removed or changed."
         expected = "the volumes that the run learnt from"
-        raise SettingsError(Problem(expected, f"{len(subjects)} others", "brains", remedy))
+        raise SettingsError(Problem(expected, counted(len(subjects), "other"), "brains", remedy))
 
 
 def fresh_model(plan: Plan, seed: int, *, checkpointed: bool = False) -> VolumeModel:

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from envoi.errors import Problem, StorageError
 from envoi.files import write_bytes, write_text
 from envoi.results import MethodResult, RunFolder
+from envoi.wording import counted
 
 _BEFORE_COMPUTING = {"run.toml", "settings.json", "study.toml", "wall_seconds"}
 _ROW: TypeAdapter[MethodResult] = TypeAdapter(MethodResult)
@@ -98,6 +99,6 @@ def _read(file: Path) -> MethodResult:
     try:
         return _ROW.validate_json(file.read_bytes())
     except ValidationError as err:
-        found = f"{err.error_count()} wrong fields"
+        found = counted(err.error_count(), "wrong field")
         remedy = "Remove it, and run the same command again."
         raise StorageError(Problem("a row of this version", found, file.name, remedy)) from err

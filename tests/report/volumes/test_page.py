@@ -115,6 +115,14 @@ def test_ids_are_unique_and_links_lead_somewhere(page):
     assert {button["value"] for button in outline.all("button")} <= set(ids)
 
 
+def test_links_are_called_as_the_headings_they_lead_to(page):
+    links = re.findall(r'<a href="#(\w+)">(.*?)</a>', page)
+    assert len(links) == 7
+    for key, words in links:
+        (heading,) = re.findall(rf'<section id="{key}">\s*<h2>(.*?)</h2>', page)
+        assert words.lower() in heading.lower()
+
+
 def test_everything_shown_is_also_said(page):
     outline = Outline(page)
     pictures = outline.all("img")

@@ -104,22 +104,37 @@ def draw_phantoms(
     """
     if subjects < 1:
         raise SettingsError(Problem("1 or more", f"{subjects}", "subjects", "Ask for some."))
-    made = []
-    for number in range(1, subjects + 1):
-        generator = numpy_generator(seed, "phantom", number)
-        age_years = round(float(generator.uniform(*AGES_YEARS)), 1)
-        sex: Sex = "female" if generator.random() < 0.5 else "male"
-        made.append(
-            brain_phantom(
-                f"sub-{number:02}",
-                age_years=age_years,
-                sex=sex,
-                generator=generator,
-                shape=shape,
-                spacing_mm=spacing_mm,
-            )
-        )
-    return tuple(made)
+    numbers = range(1, subjects + 1)
+    return tuple(draw_phantom(number, seed, shape, spacing_mm) for number in numbers)
+
+
+def draw_phantom(
+    number: int,
+    seed: int,
+    shape: tuple[int, int, int] = SHAPE,
+    spacing_mm: float = SPACING_MM,
+) -> Phantom:
+    """Phantom `sub-<number>` of a seed.
+
+    Raises:
+        SettingsError: The field of view is too small.
+    """
+    generator = numpy_generator(seed, "phantom", number)
+    age_years = round(float(generator.uniform(*AGES_YEARS)), 1)
+    sex: Sex = "female" if generator.random() < 0.5 else "male"
+    return brain_phantom(
+        phantom_name(number),
+        age_years=age_years,
+        sex=sex,
+        generator=generator,
+        shape=shape,
+        spacing_mm=spacing_mm,
+    )
+
+
+def phantom_name(number: int) -> str:
+    """`sub-07`: what a subject of that number is called."""
+    return f"sub-{number:02}"
 
 
 def phantom_population(
