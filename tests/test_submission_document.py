@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from envoi.networks.descriptor import Descriptor
-from envoi.study import StatisticsPolicy, Study
+from envoi.study import AuditPolicy, StatisticsPolicy, Study
 from envoi.submission import (
     Moments,
     Release,
@@ -22,6 +22,7 @@ from envoi.submission import (
     write_submission,
 )
 from envoi.submission.layout import layout_of
+from envoi.submission.manifest import Audit
 from envoi.types import ImageSpec
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "submission.md"
@@ -82,6 +83,21 @@ def test_the_auditor_accepts_what_envoi_writes(submission, tmp_path):
     done = audit(tmp_path, submission, public_text(KEY))
     assert done.returncode == 0, done.stderr
     assert '"sequence": 1' in done.stdout
+
+
+def test_the_auditor_accepts_audited_ones(tmp_path):
+    study = make_study("fp16", policy=StatisticsPolicy()).model_copy(
+        update={"audit": AuditPolicy()}
+    )
+    state = {name: t for name, t in study.network().state_dict().items() if t.dim()}
+    found = Audit(network=0.61, moments=None, standing_out=0.02)
+    card = TrainingCard(epochs=2, images=113, validation_accuracy=0.5)
+    release = Release("resnet10-small", state, (20, 3, 30, 10, 11, 12, 13, 14), card, audit=found)
+    path = tmp_path / "north-1.safetensors"
+    write_submission(path, release, study=study, site="north", sequence=1, key=KEY)
+    done = audit(tmp_path, path, public_text(KEY))
+    assert done.returncode == 0, done.stderr
+    assert '"standing_out": 0.02' in done.stdout
 
 
 @pytest.mark.parametrize("submission", ["fp16"], indirect=True)
