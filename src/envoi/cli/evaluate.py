@@ -30,6 +30,13 @@ KeyOption = Annotated[Path, typer.Option("--key", help="Your private key file.")
 EvaluationOption = Annotated[
     Path, typer.Option("--out", metavar="PATH", help="The file to write, NAME.evaluation.json.")
 ]
+MergedOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="A .json file to write; `envoi report RUN` shows RUN/evaluations.json.",
+    ),
+]
 SplitOption = Annotated[
     str | None,
     typer.Option(
@@ -98,7 +105,7 @@ def evaluations(
     inbox: Annotated[Path, typer.Argument(help="The folder in which the sites' files arrive.")],
     study_file: StudyOption,
     student_file: Annotated[Path, typer.Option("--student", help="The student's .safetensors.")],
-    out: Annotated[Path | None, typer.Option("--out", help="A .json file to write.")] = None,
+    out: MergedOption = None,
 ) -> None:
     """Put the sites' evaluations of a student together: over all images and site by site."""
     from dataclasses import asdict

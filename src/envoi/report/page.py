@@ -15,6 +15,7 @@ from envoi.report.canvas import Chart
 from envoi.report.composition import class_mix, confusion
 from envoi.report.consistency import check
 from envoi.report.curves import distillation_courses, site_curves
+from envoi.report.evaluations import at_sites
 from envoi.report.findings import Findings, Role, find, role_of
 from envoi.report.gallery import embed
 from envoi.report.heat import are_long, is_cut
@@ -40,7 +41,8 @@ class Figure:
 def write_report(folder: RunFolder) -> Path:
     """Write report.html into a finished run's folder.
 
-    Reads result.json, steps.jsonl and gallery/. Parts that the run does not have are left out.
+    Reads result.json, steps.jsonl, gallery/ and evaluations.json. Parts that the run does not
+    have are left out.
     Equal folders give equal bytes.
 
     Returns:
@@ -77,6 +79,7 @@ def _content(folder: RunFolder) -> Mapping[str, Any]:
         "taught": [_beside(pair, result) for pair in pairs],
         "hospitals": hospitals(result, findings, pairs),
         "teaching": teaching(result, first=first),
+        "at_sites": at_sites(folder.path, result.class_names),
         "listed": are_long(result.class_names),
         "numbered": is_cut(result.class_names),
         "class_mix": class_mix(result.sites, result.class_names) if result.sites else None,
