@@ -113,13 +113,14 @@ def test_long_work_can_make_sure_that_its_folder_is_none_or_one(tmp_path):
             check_folder(path)
 
 
-def test_long_work_can_make_sure_that_its_file_can_be_written(tmp_path, monkeypatch):
+def test_long_work_can_make_sure_that_its_folder_can_be_written(tmp_path, monkeypatch):
     (tmp_path / "taken").write_text("")
-    for path in (tmp_path / "new", tmp_path / "new" / "below", tmp_path / "taken", tmp_path):
+    for path in (tmp_path / "new", tmp_path / "new" / "below", tmp_path):
         check_writable(path)
     assert [file.name for file in tmp_path.iterdir()] == ["taken"]
-    with pytest.raises(StorageError, match=r"^taken: expected a folder, found a file"):
-        check_writable(tmp_path / "taken" / "below")
+    for path in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        with pytest.raises(StorageError, match=r"^taken: expected a folder, found a file"):
+            check_writable(path)
     monkeypatch.setattr("envoi.files.os.access", lambda place, how: place != tmp_path)
     for path in (tmp_path, tmp_path / "new" / "below"):
         with pytest.raises(StorageError, match="a writable folder, found no permission to write"):

@@ -210,6 +210,14 @@ def test_a_last_line_that_a_kill_cut_off_is_ignored(kept, run):
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("line", ['{"phase": }', '{"phase": "a"}', '{"other": 1}'])
+def test_a_damaged_line_is_told(line, run):
+    run.path.mkdir()
+    (run.path / "steps.jsonl").write_text(f"{line}\n")
+    with pytest.raises(StorageError, match="steps.jsonl: expected the steps .* a damaged line"):
+        run.steps()
+
+
 def test_a_first_line_that_a_kill_cut_off_is_ignored(run):
     run.path.mkdir()
     (run.path / "steps.jsonl").write_text('{"phase": "a"')

@@ -133,17 +133,17 @@ def check_folder(folder: Path) -> None:
             raise StorageError(Problem("a folder", "a file of that name", place.name, remedy))
 
 
-def check_writable(path: Path) -> None:
-    """Make sure, before long work, that a file or folder can be written at `path`.
+def check_writable(folder: Path) -> None:
+    """Make sure, before long work, that files can be written in `folder`, which may be a new one.
 
     Nothing is made; a disk that is full is found out only by writing.
 
     Raises:
-        StorageError: Files stand where folders would be made, or there is no permission.
+        StorageError: A file stands where the folder would be made, or there is no permission.
     """
-    check_folder(path.parent)
-    place = next(place for place in (path, *path.absolute().parents) if place.exists())
-    if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+    check_folder(folder)
+    place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
         remedy = "Name another place, or change the folder's permissions; nothing was changed."
         name = place.name or "folder"
         raise StorageError(Problem("a writable folder", "no permission to write", name, remedy))

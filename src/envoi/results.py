@@ -340,10 +340,18 @@ class RunFolder:
         """All logged steps in order, those repeated after a kill once.
 
         A last line that a kill cut off is ignored.
+
+        Raises:
+            StorageError: Another line is damaged.
         """
         file = self.path / "steps.jsonl"
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
-        told = (StepInfo(**json.loads(line)) for line in lines if line.endswith("}\n"))
+        try:
+            told = [StepInfo(**json.loads(line)) for line in lines if line.endswith("}\n")]
+        except (ValueError, TypeError) as err:
+            remedy = "Restore the file, or repeat the run in another folder."
+            problem = Problem("the steps of a run", "a damaged line", file.name, remedy)
+            raise StorageError(problem) from err
         return list({(s.phase, s.step, "train_loss" in s.losses): s for s in told}.values())
 
     def write_result(self, result: StudyResult) -> None:

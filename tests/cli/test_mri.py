@@ -84,6 +84,19 @@ def test_prepare_tells_each_subject_and_all_of_them(folder, tmp_path):
     assert run(*command).output == found.output
 
 
+@pytest.mark.parametrize(
+    ("cached", "hint"), [(False, "nothing was written"), (True, "Run the same")]
+)
+def test_an_interrupted_preparation_says_what_is_kept(folder, tmp_path, monkeypatch, cached, hint):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("envoi.data.brains.read_nifti", interrupted)
+    found = run("prepare", folder, *(["--cache", tmp_path] if cached else []))
+    assert found.exit_code == 130
+    assert f"interrupted: {hint}" in found.stderr
+
+
 def test_what_is_not_permitted_is_refused_and_what_is_permitted_is_done(tmp_path):
     flipped = np.diag([-6.0, 6.0, 6.0, 1.0])
     for name in ("sub-01", "sub-02"):

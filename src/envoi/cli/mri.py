@@ -1,14 +1,17 @@
 """`envoi mri prepare`, and what the commands on volumes of the brain have in common."""
 
 import itertools
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from envoi.cli.guard import nothing_kept
+
 if TYPE_CHECKING:
     from envoi.data.nifti import VolumePermissions
-    from envoi.volumes import Volume
+    from envoi.volumes import Subject, Volume
 
 app = typer.Typer(no_args_is_help=True, help="Make and prepare 3D images of the brain.")
 
@@ -44,14 +47,12 @@ def prepare(
 
     permissions = permitted(reorient, spacing_mm, shape, allow_skull)
     numbers = itertools.count(1)
-    subjects = load_brains(
-        folder,
-        permissions,
-        cache=cache,
-        on_subject=lambda subject: typer.echo(
-            f"scan {next(numbers)}: brain {filled_ml(subject.volume):.0f} ml"
-        ),
-    )
+
+    def say(subject: "Subject") -> None:
+        typer.echo(f"scan {next(numbers)}: brain {filled_ml(subject.volume):.0f} ml")
+
+    with nothing_kept() if cache is None else nullcontext():
+        subjects = load_brains(folder, permissions, cache=cache, on_subject=say)
     known = [subject.age_years for subject in subjects if subject.age_years is not None]
     ages = f", ages {min(known):g} to {max(known):g}" if known else ""
     typer.echo(f"{len(subjects)} brains, each a {subjects[0].volume!r}{ages}.")

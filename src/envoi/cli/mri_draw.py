@@ -127,7 +127,7 @@ def _check_new(out: Path) -> None:
         if file.exists():
             remedy = "Choose another --out, or move the old file away."
             raise StorageError(Problem("a new file", what, "--out", remedy))
-    check_writable(out)
+    check_writable(out.parent)
 
 
 def _on_grid(scan: "Volume", card: "ModelCard") -> "Volume":

@@ -135,10 +135,10 @@ def _page_beside(out: Path, report: Path | None, *, overwrite: bool) -> Path:
         if file.suffix != ending:
             found, remedy = f"one ending in {file.suffix!r}", "Correct it."
             raise SettingsError(Problem(f"a name ending in {ending}", found, option, remedy))
-        if file.exists() and not overwrite:
+        if file.is_dir() or (file.exists() and not overwrite):
             remedy = f"Choose another {option}; --overwrite replaces scores and page."
             raise StorageError(Problem("a new file", "one that exists", option, remedy))
-        check_writable(file)
+        check_writable(file.parent)
     return page
 
 
