@@ -145,7 +145,7 @@ def test_a_claim_of_other_settings_names_them(run):
     assert str(caught.value) == (
         "run: expected the settings that the folder was started with, found others "
         "(budget.steps: 2 then, 3 now; gone: 1 then, none now; new). "
-        "Give these settings again, or name another folder."
+        "Name another folder, or give the earlier settings again."
     )
 
 

@@ -325,7 +325,7 @@ class RunFolder:
         before = read_json(self._marker, what="the settings of a run", remedy=remedy)
         if canonical_json(before) != text:
             found = f"others ({'; '.join(differences(before, json.loads(text)))})"
-            remedy = "Give these settings again, or name another folder."
+            remedy = "Name another folder, or give the earlier settings again."
             expected = f"{what} that the folder was started with"
             raise SettingsError(Problem(expected, found, self.path.name, remedy))
 

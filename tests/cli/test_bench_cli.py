@@ -45,7 +45,7 @@ def test_bench_runs_once_and_its_table_reads_by_program(file, tmp_path):
     assert "finished before" in envoi(*words).stdout
     changed = envoi(*words, "--weight-format", "fp32")
     assert (changed.returncode, "finished before" in changed.stdout) == (2, False)
-    assert "others (federation). Name another folder" in changed.stderr
+    assert "others (federation.weight_format: fp16 then, fp32 now). Name" in changed.stderr
     table = envoi("bench", "table", tmp_path / "runs")
     assert table.returncode == 0, table.stderr
     assert "### cells, iid, 2 sites, convnet-small" in table.stdout

@@ -159,7 +159,9 @@ def test_an_interrupted_run_ends_in_the_same_weights(finished, data, tmp_path):
 
 def test_another_run_does_not_go_on_in_the_same_folder(finished, data):
     folder, _ = finished
-    with pytest.raises(SettingsError, match=r"expected the data and settings .*\(federation\)"):
+    with pytest.raises(
+        SettingsError, match=r"expected the data and settings .*\(federation.*seed: . then, 5 now"
+    ):
         run(data, folder, replace(SETTINGS, seed=5))
 
 
@@ -168,7 +170,7 @@ def test_other_data_of_the_same_name_does_not_go_on_in_the_same_folder(finished,
     pixels = data.test.images.copy()
     pixels[0, 0, 0, 0] ^= 1
     other = replace(data, test=replace(data.test, images=pixels))
-    with pytest.raises(SettingsError, match=r"found others \(data\)"):
+    with pytest.raises(SettingsError, match=r"found others \(data\.test\)"):
         run(other, folder)
 
 
