@@ -83,10 +83,6 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
     device = device_called(plan.device)
     tables = _tables(plan.settings)
     runs = list(_runs(plan, tables["training"]))
-    if dry_run:
-        for name, settings in runs:
-            typer.echo(f"{name}: {settings}")
-        return
     data = _data_set(plan)
     preset = Budget.preset(cast("Preset", plan.budget), size_px=data.train.images.shape[-1])
     budget = resolved(preset, tables["budget"], where="[budget]")
@@ -97,6 +93,9 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
     failed: list[EnvoiError] = []
     for name, settings in runs:
         folder = plan.out / name
+        if dry_run:  # what the data are was checked all the same
+            typer.echo(f"{name}: {settings}")
+            continue
         run = RunFolder(folder)
         if run.is_claimed and _is_finished(claimed(folder, data, settings, budget), plan.methods):
             typer.echo(f"{name}: finished before")
