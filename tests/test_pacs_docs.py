@@ -15,7 +15,8 @@ PAGE = (Path(__file__).parents[1] / "docs" / "pacs.md").read_text()
 
 def test_its_options_exist():
     runner = CliRunner()
-    texts = (runner.invoke(app, ["data", name, "--help"]).output for name in ("pull", "keygen"))
+    commands = (["pull"], ["keygen"], ["prepare", "dicom"])
+    texts = (runner.invoke(app, ["data", *words, "--help"]).output for words in commands)
     known = set(re.findall(r"--[a-z][a-z-]+", " ".join(texts)))
     named = set(re.findall(r"--[a-z][a-z-]+", PAGE))
     assert len(named) > 15
