@@ -82,8 +82,8 @@ def submit(
     from envoi.files import file_digest
     from envoi.site import Workspace
     from envoi.study import load_study
-    from envoi.submission import describe, fingerprint, load_key, write_submission
-    from envoi.submission.write import check_audit, check_signer, drafted
+    from envoi.submission import describe, fingerprint, load_key
+    from envoi.submission.write import check_audit, check_signer, drafted, write_file
 
     study, workspace = load_study(study_file), Workspace(work, site)
     finished = workspace.load(study=study)
@@ -98,11 +98,9 @@ def submit(
     named = named_nobody(draft, identifiers, site)
     with encrypted_to(recipient, file, work) as plain:
         workspace.reserve(number)
-        manifest = write_submission(
-            plain, finished.release, study=study, site=site, sequence=number, key=private
-        )
+        write_file(plain, draft.manifest, draft.tensors, layout=draft.layout, key=private)
     typer.echo("This leaves the hospital, and nothing else:\n")
-    for line in describe(manifest, study.classes, asked=study.training):
+    for line in describe(draft.manifest, study.classes, asked=study.training):
         typer.echo(f"  - {line}")
     typer.echo("\nWhat somebody could find out who has the file and an image:\n")
     for line in told_of_audit(finished.audit):

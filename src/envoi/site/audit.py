@@ -15,13 +15,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from envoi.membership import Membership, membership
-from envoi.networks.initialisation import load_trained
 from envoi.site.batches import Inputs, logits_of
-from envoi.site.export import network_state
+from envoi.site.export import network_as_sent
 from envoi.site.moments import feature_moments, features_of
 from envoi.site.train import TrainedSite
 from envoi.study import Study
-from envoi.submission import Moments, quantised
+from envoi.submission import Moments
 from envoi.submission.manifest import Audit
 from envoi.types import ImageSet
 
@@ -92,10 +91,8 @@ def nearness(
 
 def _sureness(trained: TrainedSite, images: ImageSet, study: Study) -> Float[np.ndarray, " image"]:
     """Minus the loss of the network on each image, in the format that is sent."""
-    network = study.network(trained.architecture)
-    load_trained(network, quantised(network_state(trained), study.weight_format))
     inputs = Inputs(images, study.image)
-    logits = logits_of(network, inputs, torch.arange(len(images)))
+    logits = logits_of(network_as_sent(trained, study), inputs, torch.arange(len(images)))
     return -cross_entropy(logits, inputs.labels, reduction="none").double().numpy()
 
 

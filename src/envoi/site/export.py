@@ -6,6 +6,7 @@ What the study's statistics policy does not ask for is not computed.
 import torch
 
 from envoi.checkpoint import State
+from envoi.networks.classifier import Classifier
 from envoi.networks.initialisation import load_trained
 from envoi.site.batches import Inputs, logits_of
 from envoi.site.job import check_images
@@ -51,6 +52,12 @@ def network_state(trained: TrainedSite) -> State:
     return {name: t.detach().float().contiguous() for name, t in state.items() if t.dim() > 0}
 
 
+def network_as_sent(trained: TrainedSite, study: Study) -> Classifier:
+    """The network as the server will see it, its weights in the study's format."""
+    network = study.network(trained.architecture)
+    return load_trained(network, quantised(network_state(trained), study.weight_format))
+
+
 def accuracy_as_sent(trained: TrainedSite, images: ImageSet, *, study: Study) -> float | None:
     """Accuracy on the site's validation part of the weights as the server will see them.
 
@@ -64,8 +71,6 @@ def accuracy_as_sent(trained: TrainedSite, images: ImageSet, *, study: Study) ->
         return trained.validation_accuracy
     check_images(images, study)
     held_out = images.subset(trained.validation)
-    network = study.network(trained.architecture)
-    load_trained(network, quantised(network_state(trained), study.weight_format))
     inputs = Inputs(held_out, study.image)
-    logits = logits_of(network, inputs, torch.arange(len(held_out)))
+    logits = logits_of(network_as_sent(trained, study), inputs, torch.arange(len(held_out)))
     return (logits.argmax(dim=1) == inputs.labels).double().mean().item()

@@ -1,11 +1,12 @@
 """From scanned DICOM files to a prepared set."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from PIL import Image
+from pydicom import Dataset
 
 from envoi.data.dicom.folder import DicomRow, DicomSet
 from envoi.data.dicom.pixels import frame_picture, opened
@@ -40,10 +41,14 @@ def write_dicom_set(
 
 
 def _sources(found: DicomSet, reading: DicomReading) -> Iterator[Source]:
+    # Frames of a file follow one another: it is read once for all of them.
+    read = lru_cache(maxsize=1)(opened)
     for row in found.rows:
-        picture = partial(_picture, row, reading)
+        picture = partial(_picture, row, reading, read)
         yield Source(picture, row.label, row.patient, row.split, row.site)
 
 
-def _picture(row: DicomRow, reading: DicomReading) -> Image.Image:
-    return frame_picture(opened(row.path, row.where), row.frame, reading, row.where)
+def _picture(
+    row: DicomRow, reading: DicomReading, read: Callable[[Path, str], Dataset]
+) -> Image.Image:
+    return frame_picture(read(row.path, row.where), row.frame, reading, row.where)
