@@ -7,20 +7,17 @@ fewer images stand is left out.
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from envoi.errors import Problem, SubmissionError
-from envoi.files import canonical_json, write_text
+from envoi.files import write_text
 from envoi.study import Study
-from envoi.submission import strict_json
-from envoi.submission.intake import intake
-from envoi.submission.keys import sign
-from envoi.submission.manifest import Count, Digest, Sequence, SiteId
+from envoi.submission.manifest import Count, Digest
 from envoi.submission.refusal import refused
-from envoi.submission.verify import check_signature
+from envoi.submission.statement import Form, Statement
 from envoi.submission.write import check_signer
 
 SUFFIX = ".evaluation.json"
@@ -67,7 +64,7 @@ class ClassEvaluation(BaseModel):
     answers: tuple[Share | None, ...]
 
 
-class Evaluation(BaseModel):
+class Evaluation(Statement):
     """What a site says of a student, under its signature.
 
     Attributes:
@@ -85,12 +82,7 @@ class Evaluation(BaseModel):
         classes: In the study's order.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     schema_version: Literal[1] = 1
-    study: Digest
-    site: SiteId
-    sequence: Sequence
     created: date
     student: Digest
     by_patient: bool
@@ -106,6 +98,9 @@ class Evaluation(BaseModel):
         return sum(one.images for one in self.classes)
 
 
+_FORM = Form("evaluation", "an evaluation", Evaluation, SIGNING_DOMAIN, SIZE_LIMIT, REMEDY)
+
+
 def write_evaluation(
     path: Path, evaluation: Evaluation, *, study: Study, key: Ed25519PrivateKey
 ) -> None:
@@ -119,8 +114,7 @@ def write_evaluation(
     check_signer(study, site=evaluation.site, sequence=evaluation.sequence, key=key)
     for fault in _faults(evaluation, study):
         raise SubmissionError(Problem(fault, "another", "evaluation", "Evaluate it again."))
-    signature = sign(key, SIGNING_DOMAIN + _text(evaluation).encode())
-    write_text(path, _file(evaluation, signature))
+    write_text(path, _FORM.signed(evaluation, key))
 
 
 def open_evaluation(path: Path, *, study: Study) -> Evaluation:
@@ -130,16 +124,7 @@ def open_evaluation(path: Path, *, study: Study) -> Evaluation:
         SubmissionError: The file is refused; always with exactly one problem.
         SignatureError: Its site did not sign it.
     """
-    with intake(path) as source:
-        where = source.where
-        if not 0 < source.size <= SIZE_LIMIT:
-            found = f"{source.size} bytes"
-            raise refused(where, f"at most {SIZE_LIMIT} bytes", found, REMEDY)
-        content = source.read(source.size)
-        source.require_end()
-    evaluation, signature = _parsed(content, where)
-    message = SIGNING_DOMAIN + _text(evaluation).encode()
-    check_signature(study, site=evaluation.site, message=message, signature=signature, where=where)
+    evaluation, where = _FORM.opened(path, study=study)
     for fault in _faults(evaluation, study):
         raise refused(where, fault, "another", REMEDY)
     return evaluation
@@ -162,30 +147,3 @@ def _faults(evaluation: Evaluation, study: Study) -> list[str]:
         "metrics of the classes that have images, and of no others": not whole,
     }
     return [expected for expected, is_wrong in wrong.items() if is_wrong]
-
-
-def _parsed(content: bytes, where: str) -> tuple[Evaluation, Any]:
-    try:
-        document = strict_json.parse(content)
-    except strict_json.JsonError as err:
-        raise refused(where, "an evaluation", str(err), REMEDY) from err
-    if not isinstance(document, dict) or document.keys() != {"evaluation", "signature"}:
-        raise refused(where, "an evaluation and a signature", "something else", REMEDY)
-    signature = document["signature"]
-    try:
-        text = canonical_json(document["evaluation"])
-        evaluation = Evaluation.model_validate_json(text, strict=True)
-    except ValidationError as err:
-        raise refused(where, "an evaluation", "other fields", REMEDY) from err
-    if not isinstance(signature, str) or _file(evaluation, signature).encode() != content:
-        raise refused(where, "the evaluation in its canonical form", "another one", REMEDY)
-    return evaluation, signature
-
-
-def _text(evaluation: Evaluation) -> str:
-    return canonical_json(evaluation.model_dump(mode="json"))
-
-
-def _file(evaluation: Evaluation, signature: str) -> str:
-    document = {"evaluation": evaluation.model_dump(mode="json"), "signature": signature}
-    return canonical_json(document) + "\n"

@@ -19,6 +19,7 @@ from envoi.submission import strict_json
 from envoi.submission.intake import intake
 from envoi.submission.keys import decode_signature, is_signed, sign
 from envoi.submission.manifest import Digest, Sequence, SiteId
+from envoi.submission.statement import signed_text, text_of
 
 SIGNING_DOMAIN = b"envoi receipt v1\n"
 SIZE_LIMIT = 2048
@@ -103,7 +104,8 @@ class Receipt(BaseModel):
 
 def signed_receipt(receipt: Receipt, key: Ed25519PrivateKey) -> bytes:
     """The content of the receipt's file; the same receipt and key give the same bytes."""
-    return _content(receipt, sign(key, SIGNING_DOMAIN + _text(receipt).encode()))
+    signature = sign(key, SIGNING_DOMAIN + text_of(receipt).encode())
+    return _content(receipt, signature)
 
 
 def open_receipt(path: Path, *, public_key: str) -> Receipt:
@@ -127,13 +129,16 @@ def open_receipt(path: Path, *, public_key: str) -> Receipt:
         document = strict_json.parse(content)
         receipt = Receipt.model_validate_json(canonical_json(document["receipt"]))
         signature = document["signature"]
-        if not isinstance(signature, str) or _content(receipt, signature) != content:
+        if (
+            not isinstance(signature, str)
+            or signed_text("receipt", receipt, signature).encode() != content
+        ):
             raise ValueError("another spelling")  # noqa: TRY301  (told below with the others)
     except (ValueError, TypeError, KeyError) as err:
         found = str(err) if isinstance(err, strict_json.JsonError) else _fault_of(err)
         raise CheckError(Problem("a receipt", found, where, _ASK_AGAIN)) from err
     raw = decode_signature(signature)
-    if raw is None or not is_signed(SIGNING_DOMAIN + _text(receipt).encode(), raw, public_key):
+    if raw is None or not is_signed(SIGNING_DOMAIN + text_of(receipt).encode(), raw, public_key):
         expected, found = "the signature of the study's server", "one that does not match"
         remedy = "Do not rely on it: it was changed, or another server wrote it."
         raise CheckError(Problem(expected, found, where, remedy))
@@ -144,13 +149,8 @@ def _fault_of(err: Exception) -> str:
     return "other fields" if isinstance(err, ValidationError | KeyError) else "something else"
 
 
-def _text(receipt: Receipt) -> str:
-    return canonical_json(receipt.model_dump(mode="json"))
-
-
 def _content(receipt: Receipt, signature: str) -> bytes:
-    text = canonical_json({"receipt": receipt.model_dump(mode="json"), "signature": signature})
-    return f"{text}\n".encode()
+    return signed_text("receipt", receipt, signature).encode()
 
 
 def told_time(time: datetime | None) -> str:
