@@ -16,6 +16,10 @@ KEYS = {site: generate_key() for site in ("north", "south", "west")}
 SERVER = generate_key()
 
 
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
 def study_of(**changes) -> Study:
     """Three sites; a server that signs receipts."""
     return study_from(

@@ -12,26 +12,11 @@ from envoi.submission import public_text, save_key, submission_bytes
 from envoi.submission.encryption import encrypt_file, encrypted_limit, generate_identity
 from envoi.submission.receipt import Cause
 from envoi.submission.receipt_check import check_receipt
-from tests.server.sending import KEYS, SERVER, send, study_of, take_back
+from tests.server.sending import KEYS, SERVER, Killed, send, study_of, take_back
 
 pytest.importorskip("pyrage")
 IDENTITY = generate_identity()
 STUDY = study_of(server={"receipts": public_text(SERVER), "encryption": IDENTITY.recipient})
-
-
-class Killed(BaseException):
-    """Stands for a kill."""
-
-
-@pytest.fixture
-def inbox(tmp_path):
-    (tmp_path / "inbox").mkdir()
-    return tmp_path / "inbox"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "server"
 
 
 def hide(path, site, sequence=1, *, recipient=IDENTITY.recipient, **more):

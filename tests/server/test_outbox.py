@@ -15,25 +15,10 @@ from envoi.server.outbox import Outbox
 from envoi.submission import generate_key, public_text
 from envoi.submission.receipt import Cause, open_receipt
 from envoi.submission.receipt_check import check_receipt
-from tests.server.sending import KEYS, SERVER, STUDY, send, study_of, take_back
+from tests.server.sending import KEYS, SERVER, STUDY, Killed, send, study_of, take_back
 
 PUBLIC = public_text(SERVER)
 NOW = datetime(2030, 6, 1, 12, tzinfo=UTC)
-
-
-class Killed(BaseException):
-    """Stands for a kill."""
-
-
-@pytest.fixture
-def inbox(tmp_path):
-    (tmp_path / "inbox").mkdir()
-    return tmp_path / "inbox"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "server"
 
 
 @pytest.fixture

@@ -8,22 +8,7 @@ from envoi.errors import SettingsError, StudyError
 from envoi.server.collect import State, collect, load_ledger, restore, revoke, standing
 from envoi.submission import fingerprint
 from envoi.submission.receipt import Cause
-from tests.server.sending import STUDY, send, study_of, take_back
-
-
-class Killed(BaseException):
-    """Stands for a kill."""
-
-
-@pytest.fixture
-def inbox(tmp_path):
-    (tmp_path / "inbox").mkdir()
-    return tmp_path / "inbox"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "server"
+from tests.server.sending import STUDY, Killed, send, study_of, take_back
 
 
 def copies(folder):

@@ -7,7 +7,7 @@ this order, each step durable.
 import os
 import warnings
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from envoi.errors import EnvoiWarning, Problem, SignatureError, StorageError, SubmissionError
@@ -46,6 +46,7 @@ from envoi.submission.encryption import SUFFIX as AGE_SUFFIX
 from envoi.submission.encryption import Identity, encrypted_limit
 from envoi.submission.kinds import BEGINNING_BYTES, Kind, kind_of
 from envoi.submission.receipt import Cause
+from envoi.submission.receipt_check import CLOCK_TOLERANCE
 from envoi.submission.refusal import OTHER_SIZE
 from envoi.submission.withdrawal import REMEDY as NOTICE_AGAIN
 from envoi.submission.withdrawal import SIZE_LIMIT as NOTICE_BYTES
@@ -59,7 +60,6 @@ _FOREIGN = "Take it out of the inbox; a site sends the file that `envoi site sub
 _NOT_ENCRYPTED = (
     "Tell the site that whoever carried it could read it; under a name without .age it is taken."
 )
-CLOCK_TOLERANCE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,10 +129,7 @@ def open_receipt(path: Path, *, public_key: str) -> Receipt:
         document = strict_json.parse(content)
         receipt = Receipt.model_validate_json(canonical_json(document["receipt"]))
         signature = document["signature"]
-        if (
-            not isinstance(signature, str)
-            or signed_text("receipt", receipt, signature).encode() != content
-        ):
+        if not isinstance(signature, str) or _content(receipt, signature) != content:
             raise ValueError("another spelling")  # noqa: TRY301  (told below with the others)
     except (ValueError, TypeError, KeyError) as err:
         found = str(err) if isinstance(err, strict_json.JsonError) else _fault_of(err)
