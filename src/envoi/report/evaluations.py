@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from envoi.errors import Problem, StorageError
 from envoi.files import read_text
 from envoi.report.names import percent
+from envoi.report.rendering import Cell
 from envoi.report.table import NOTHING
 from envoi.results import Interval
 
@@ -45,21 +46,12 @@ class _Evaluations(_Measured):
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A cell: a value, and its interval below it."""
-
-    value: str
-    detail: str = ""
-    clear: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Line:
     """A row of a table: a site, or all; or a class."""
 
     name: str
     images: int
-    cells: tuple[Shown, ...]
+    cells: tuple[Cell, ...]
     whole: bool = False
 
 
@@ -93,7 +85,7 @@ def at_sites(folder: Path, class_names: tuple[str, ...]) -> AtSites | None:
     return AtSites(
         (*rows, _line("All sites", found, whole=True)),
         tuple(
-            Line(name, one.images, (Shown(f"{one.sites}"), _shown(one.recall)))
+            Line(name, one.images, (Cell(f"{one.sites}"), _shown(one.recall)))
             for name, one in zip(class_names, found.classes, strict=True)
         ),
     )
@@ -105,7 +97,7 @@ def _line(name: str, one: _Measured, *, whole: bool = False) -> Line:
     return Line(name, images, tuple(_shown(metric) for metric in measured), whole)
 
 
-def _shown(metric: Interval | None) -> Shown:
+def _shown(metric: Interval | None) -> Cell:
     if metric is None:
-        return Shown(NOTHING)
-    return Shown(percent(metric.value), f"{percent(metric.low)} to {percent(metric.high)}")
+        return Cell(NOTHING)
+    return Cell(percent(metric.value), f"{percent(metric.low)} to {percent(metric.high)}")
