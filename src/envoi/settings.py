@@ -63,9 +63,17 @@ class TrainingSettings:
         schedule: `steps` (the paper's milestones) or `one-cycle` (warm up, then down to zero).
         validation_fraction: Part of the site's images that only validates.
         patience: Epochs without a better validation loss before training stops; 0 never stops.
-        augment: Random shifts, and flips if `flip` says so.
+        augment: Random changes to each image: shifts by up to two pixels, and what the next say.
         flip: With `augment`, mirror left and right at random. Training leaves it out where class
             names tell left from right.
+        crop_area: With `augment`, the least share of an image's area that a random crop keeps,
+            resized to the whole (the paper's 224-pixel sets: 0.08), in place of shifts; 1 crops
+            nothing.
+        brightness: With `augment`, by what share an image may become brighter or darker (0.15).
+        contrast: The same of its contrast (0.1).
+        rotation_degrees: With `augment`, how far an image may turn either way (fundus, skin: 50).
+        shear: With `augment`, how far rows may be pushed aside, in parts of their distance from
+            the middle (skin: 0.1).
         class_weights: Weigh each class by the inverse of the site's own count.
         logit_adjustment: Power (tau) of the site's own class mix that the loss takes out of the
             answers: it sees logits + tau log pi (arXiv:2007.07314); 1 is the balanced softmax
@@ -86,6 +94,11 @@ class TrainingSettings:
     patience: int = 0
     augment: bool = False
     flip: bool = True
+    crop_area: float = 1.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    rotation_degrees: float = 0.0
+    shear: float = 0.0
     class_weights: bool = False
     logit_adjustment: float = 0.0
 
@@ -297,6 +310,11 @@ def _problems_of_training(settings: TrainingSettings) -> list[Problem]:
         "schedule": (settings.schedule in schedules, f"one of {', '.join(schedules)}"),
         "validation_fraction": (0 <= settings.validation_fraction < 1, "0 up to below 1"),
         "patience": (_is_whole(settings.patience, 0), "a whole number from 0 to below 1e9"),
+        "crop_area": (0 < settings.crop_area <= 1, "above 0 up to 1"),
+        "brightness": (0 <= settings.brightness < 1, "0 up to below 1"),
+        "contrast": (0 <= settings.contrast < 1, "0 up to below 1"),
+        "rotation_degrees": (0 <= settings.rotation_degrees <= 180, "0 to 180"),
+        "shear": (0 <= settings.shear <= 1, "0 to 1"),
         "logit_adjustment": (
             0 <= settings.logit_adjustment <= (0 if settings.class_weights else 1),
             "0 beside class_weights" if settings.class_weights else "0 to 1",

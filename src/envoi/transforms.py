@@ -33,14 +33,23 @@ def normalise(
     if isinstance(pixels, np.ndarray):  # torch takes no reversed and no read-only views
         pixels = torch.from_numpy(np.require(pixels, requirements=("C", "W")))
     scaled = (pixels.to(torch.float32) - low) / (high - low)
-    inputs = (scaled - _per_channel(spec.mean)) / _per_channel(spec.deviation)
-    return inputs.contiguous(memory_format=torch.channels_last)
+    return from_unit(scaled, spec).contiguous(memory_format=torch.channels_last)
 
 
 def denormalise(inputs: Images, spec: ImageSpec) -> UInt8[Tensor, "batch channel height width"]:
     """Network inputs as 8-bit pixels for people to look at; values outside are clipped."""
-    unit = inputs.detach().cpu() * _per_channel(spec.deviation) + _per_channel(spec.mean)
+    unit = to_unit(inputs.detach().cpu(), spec)
     return (unit.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def to_unit(inputs: Images, spec: ImageSpec) -> Images:
+    """Network inputs on the CPU as values from 0 (the least stored pixel) to 1 (the greatest)."""
+    return inputs * _per_channel(spec.deviation) + _per_channel(spec.mean)
+
+
+def from_unit(unit: Images, spec: ImageSpec) -> Images:
+    """Values from 0 to 1 on the CPU as network inputs."""
+    return (unit - _per_channel(spec.mean)) / _per_channel(spec.deviation)
 
 
 def clamped(inputs: Images, spec: ImageSpec) -> Images:

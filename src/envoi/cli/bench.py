@@ -38,6 +38,12 @@ MethodsOption = Annotated[
 SettingsOption = Annotated[
     Path | None, typer.Option(help="TOML file with [training] and [budget] tables.")
 ]
+BackboneOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Checkpoint that every network starts from (torchvision's names; safetensors, .pth)."
+    ),
+]
 SizeOption = Annotated[
     int | None, typer.Option(min=8, help="Of a table's or folder's images, in pixels.")
 ]
@@ -59,6 +65,7 @@ def run(
     settings: SettingsOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each site's training.")] = None,
     weight_format: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp16",
+    backbone: BackboneOption = None,
     size: SizeOption = None,
     channels: ChannelsOption = 3,
     fit: FitOption = "exact",
@@ -89,6 +96,7 @@ def run(
             settings=settings,
             epochs=epochs,
             weight_format=weight_format,
+            backbone=backbone,
             size=size,
             channels=channels,
             permissions=Permissions(fit=fit, convert=convert, columns=columns or ()),

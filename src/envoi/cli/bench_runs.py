@@ -21,7 +21,7 @@ from envoi.server.methods import method_called
 from envoi.server.rows import tentative
 from envoi.settings import Budget, Preset, TrainingSettings, resolved
 from envoi.simulation.bench import claimed, run_bench
-from envoi.simulation.federation import FederationSettings
+from envoi.simulation.federation import FederationSettings, backbone_digest
 from envoi.simulation.multi_round import (
     MultiRound,
     check_one_architecture,
@@ -52,6 +52,7 @@ class Plan:
     settings: Path | None
     epochs: int | None
     weight_format: str
+    backbone: Path | None
     size: int | None
     channels: int
     permissions: Permissions
@@ -80,6 +81,8 @@ def run_all(plan: Plan, *, dry_run: bool) -> None:
         architecture(network)
     in_rounds = [name for name, method in methods.items() if isinstance(method, MultiRound)]
     check_one_architecture(plan.networks, in_rounds)
+    if plan.backbone is not None:
+        backbone_digest(plan.backbone)
     device = device_called(plan.device)
     tables = _tables(plan.settings)
     runs = list(_runs(plan, tables["training"]))
@@ -132,13 +135,17 @@ def _runs(plan: Plan, training: dict[str, Any]) -> Iterator[tuple[str, Federatio
             raise _unknown("whole numbers with commas", seed, "--seeds")
         for partition in plan.partitions:
             scheme = parse_partition(partition)
-            name = f"{plan.name}_{scheme}_{plan.sites}_{'+'.join(plan.networks)}_{seed}"
+            network = "+".join(plan.networks)
+            if plan.backbone is not None:
+                network += f"-{plan.backbone.stem}"
+            name = f"{plan.name}_{scheme}_{plan.sites}_{network}_{seed}"
             settings = FederationSettings(
                 partition=scheme,
                 sites=plan.sites,
                 networks=plan.networks,
                 training=resolved_training,
                 weight_format=cast("WeightFormat", plan.weight_format),
+                backbone=plan.backbone,
                 seed=int(seed),
             )
             yield name, settings

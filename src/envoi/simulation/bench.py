@@ -23,7 +23,7 @@ from envoi.server.methods import Method
 from envoi.server.rows import Rows
 from envoi.settings import Budget
 from envoi.simulation.averaging import averaging_flop, bytes_moved
-from envoi.simulation.federation import Federation, FederationSettings
+from envoi.simulation.federation import Federation, FederationSettings, backbone_digest
 from envoi.simulation.judge import ImageJudge
 from envoi.simulation.multi_round import MultiRound, check_one_architecture
 from envoi.simulation.rounds import RoundModel
@@ -200,6 +200,9 @@ def _decisive(data: DataSet, settings: FederationSettings, budget: Budget) -> di
         **asdict(settings),
         "partition": str(settings.partition),
         "statistics": settings.statistics.model_dump(),
+        "backbone": "",
     }
+    if settings.backbone is not None:  # not its path, which is this machine's
+        federation["backbone"] = backbone_digest(settings.backbone)
     images = {"name": data.name, "train": data.train.digest, "test": data.test.digest}
     return {"data": images, "federation": federation, "budget": asdict(budget)}

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from envoi.checkpoint import Checkpoint
-from envoi.errors import StudyError
-from envoi.files import write_text
+from envoi.errors import Problem, StudyError
+from envoi.files import file_digest, write_text
 from envoi.networks.classifier import chosen_device
 from envoi.progress import OnStep, ignore_step
 from envoi.results import SiteResult
@@ -35,7 +35,7 @@ from envoi.site.export import release
 from envoi.site.job import job_fingerprint
 from envoi.site.train import TrainedSite, train
 from envoi.study import StatisticsPolicy, Study, write_study
-from envoi.study.contract import WeightFormat
+from envoi.study.contract import Initialisation, WeightFormat
 from envoi.submission import (
     describe,
     network_bytes,
@@ -63,6 +63,8 @@ class FederationSettings:
         training: How each site trains.
         weight_format: How weights travel.
         statistics: What leaves beside the network.
+        backbone: Checkpoint that every network starts from (`envoi.networks.backbone`), in place
+            of the seed; it fits one architecture alone.
         seed: Of the partition, the shared initialisation and every site's training.
     """
 
@@ -72,6 +74,7 @@ class FederationSettings:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     weight_format: WeightFormat = "fp16"
     statistics: StatisticsPolicy = STATISTICS
+    backbone: Path | None = None
     seed: int = 0
 
 
@@ -225,8 +228,12 @@ def simulated_key(seed: int, site: str) -> Ed25519PrivateKey:
 
 def _study_of(data: DataSet, settings: FederationSettings, sites: Sequence[str]) -> Study:
     shape = data.train.images.shape
+    folder, initialisation = Path(), None
+    if settings.backbone is not None:
+        folder, digest = settings.backbone.parent, backbone_digest(settings.backbone)
+        initialisation = Initialisation(file=settings.backbone.name, sha256=digest)
     try:
-        return Study(
+        study = Study(
             name=data.name,
             classes=data.train.class_names,
             image=ImageSpec.of(shape[1], shape[2]),
@@ -237,6 +244,21 @@ def _study_of(data: DataSet, settings: FederationSettings, sites: Sequence[str])
             statistics=settings.statistics,
             training=settings.training,
             sites={site: public_text(simulated_key(settings.seed, site)) for site in sites},
+            initialisation=initialisation,
         )
     except ValidationError as err:
         raise StudyError(*problems_of(err, where="simulated study", known=[])) from err
+    return study.placed(folder)
+
+
+def backbone_digest(path: Path) -> str:
+    """SHA-256 of a checkpoint.
+
+    Raises:
+        StudyError: It cannot be read.
+    """
+    try:
+        return file_digest(path)
+    except OSError as err:
+        remedy = "Name a safetensors or .pth file with torchvision's names."
+        raise StudyError(Problem("a checkpoint file", "none", path.name, remedy)) from err

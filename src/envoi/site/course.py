@@ -13,6 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from envoi.augmentation import varied
 from envoi.calibration import fit_temperature
 from envoi.checkpoint import Checkpoint
 from envoi.errors import Problem, SettingsError
@@ -27,7 +28,6 @@ from envoi.site.schedule import learning_rate
 from envoi.site.split import split
 from envoi.site.state import TrainingState
 from envoi.study import Study
-from envoi.transforms import augment
 from envoi.types import ImageSet
 
 Penalty = Callable[[Classifier], Tensor]
@@ -62,7 +62,7 @@ class Course:
         parts = split(images, settings.validation_fraction, self._stream("split"))
         self._training = torch.from_numpy(parts.training)
         self.validation = torch.from_numpy(parts.validation)
-        self._inputs = Inputs(images, study.image)
+        self._spec, self._inputs = study.image, Inputs(images, study.image)
         self._weights = class_weights(images.class_counts) if settings.class_weights else None
         self._log_mix = log_mix(images.class_counts)
 
@@ -144,9 +144,8 @@ class Course:
 
     def _draw(self, index: Index, state: TrainingState) -> tuple[Tensor, Tensor]:
         inputs = self._inputs.batch(index)
-        if self._settings.augment:
-            stream = self._stream("augment", state.epoch, state.step)
-            inputs = augment(inputs, stream, flip=self._settings.flip)
+        stream = self._stream("augment", state.epoch, state.step)
+        inputs = varied(inputs, stream, self._settings, self._spec)
         return inputs.to(self._device), self._inputs.labels[index].to(self._device)
 
     def _loss(self, logits: Float[Tensor, "batch class"], labels: Tensor) -> Float[Tensor, ""]:

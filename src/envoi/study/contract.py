@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Statistic = Literal["class_counts", "feature_moments", "temperature"]
 WeightFormat = Literal["fp32", "fp16", "int8"]
 _LATER_PARTS = ("audit", "server")
+_LATER_TRAINING = ("crop_area", "brightness", "contrast", "rotation_degrees", "shear")
 
 
 class StatisticsPolicy(BaseModel):
@@ -251,10 +252,17 @@ class Study(BaseModel):
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of the whole study, 64 hexadecimal digits.
 
-        A study without a table that came later is the study that it was before there was one.
+        A study that uses no key that came later is the study that it was before there was one.
         """
-        absent = {name for name in _LATER_PARTS if getattr(self, name) is None}
-        return digest(canonical_json(self.model_dump(mode="json", exclude=absent)).encode())
+        content = self.model_dump(mode="json")
+        for name in _LATER_PARTS:
+            if content[name] is None:
+                del content[name]
+        plain = asdict(TrainingSettings())
+        for name in _LATER_TRAINING:
+            if content["training"][name] == plain[name]:
+                del content["training"][name]
+        return digest(canonical_json(content).encode())
 
     @property
     def server_keys(self) -> dict[str, str]:

@@ -53,8 +53,14 @@ Check it with: envoi study check study.toml""",
     "training.schedule": "steps (as above) or one-cycle.",
     "training.validation_fraction": "This part of a hospital's images only validates.",
     "training.patience": "Stop after so many epochs without progress; 0 never stops early.",
-    "training.augment": "Random shifts, and flips as the next line says.",
-    "training.flip": "With augment, mirror left and right; not done where classes tell the side.",
+    "training.augment": "Random changes to each image: small shifts, and what the next six say.",
+    "training.flip": "Mirror left and right; not done where classes tell the side.",
+    "training.crop_area": "Crop at random and resize, keeping at least this share of the area; 1 "
+    "does not.\nFor 224 pixels: 0.08 (the FedISCA paper), or 0.5 where small signs decide.",
+    "training.brightness": "Brighter or darker by up to this share; the paper: 0.15.",
+    "training.contrast": "More or less contrast, likewise; the paper: 0.1.",
+    "training.rotation_degrees": "Turn by up to this angle; the paper, of fundus and skin: 50.",
+    "training.shear": "Slant by up to this slope; the paper, of skin: 0.1.",
     "training.class_weights": "Weigh rare classes more, by the hospital's own counts. Answers "
     "then tell little of how common a class is there.",
     "training.logit_adjustment": "0 to 1: take this power of the hospital's own class mix out of "
