@@ -75,6 +75,17 @@ def table(tmp_path):
     return tmp_path / "list.csv"
 
 
+def test_a_backbone_is_told_in_the_runs_name_and_must_be_there(file, tmp_path):
+    words = ("bench", "run", file, "--out", tmp_path / "runs", "--dry-run", "--backbone")
+    missing = envoi(*words, tmp_path / "imagenet.pth")
+    assert missing.returncode == 3
+    assert "imagenet.pth: expected a checkpoint file" in missing.stderr
+    (tmp_path / "imagenet.pth").write_bytes(b"weights")
+    found = envoi(*words, tmp_path / "imagenet.pth")
+    assert found.returncode == 0, found.stderr
+    assert "cells_dirichlet-0.6_5_convnet-small-imagenet_0: " in found.stdout
+
+
 @pytest.mark.slow
 def test_every_run_gets_its_report_before_a_method_that_failed_is_told(file, tmp_path):
     settings = tmp_path / "settings.toml"

@@ -8,9 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from envoi.cli import app
+from envoi.files import file_digest
 from envoi.networks import build
 from envoi.server.student import StudentCard, write_student
 from envoi.study import load_study
+from envoi.submission import load_key, public_text
 
 runner = CliRunner()
 
@@ -103,3 +105,48 @@ def test_what_does_not_belong_together_is_refused(place):
     again = asked("north", "n.evaluation.json")
     assert again.exit_code == 3
     assert "an existing one" in again.output
+
+
+@pytest.fixture
+def signing(place):
+    """The study names its server's key; the student is of that study."""
+    assert run("server", "keygen", "--out", "server.key").exit_code == 0
+    key = public_text(load_key(place / "server.key"))
+    assert run("study", "set-server", "study.toml", "--receipts", key).exit_code == 0
+    study = load_study(place / "study.toml")
+    network = build("resnet10-small", channels=1, classes=3, seed=1)
+    card = StudentCard("resnet10-small", study.classes, study.image, "envoi", study.digest)
+    write_student(place / "student.safetensors", network, card)
+    return place
+
+
+def endorsed(key="server.key", student="student.safetensors"):
+    return run("server", "endorse", student, "--study", "study.toml", "--key", key)
+
+
+def test_a_signed_student_is_taken_and_none_that_was_swapped(signing):
+    bare = asked("north", "n.evaluation.json")
+    assert bare.exit_code == 4
+    assert "expected student.safetensors.endorsement.json beside the student" in bare.output
+    assert asked("north", "open.evaluation.json", "--unsigned").exit_code == 0
+    done = endorsed()
+    assert done.exit_code == 0, done.output
+    assert f"sha256 {file_digest(signing / 'student.safetensors')}" in done.output
+    taken = asked("north", "n.evaluation.json")
+    assert taken.exit_code == 0, taken.output
+    assert "The student is signed with the server's key " in taken.output
+    content = bytearray((signing / "student.safetensors").read_bytes())
+    content[-1] ^= 1
+    (signing / "student.safetensors").write_bytes(content)
+    swapped = asked("north", "s.evaluation.json")
+    assert swapped.exit_code == 4
+    assert "endorsement, SHA-256 of the student" in swapped.output
+    assert not (signing / "s.evaluation.json").exists()
+
+
+def test_only_the_server_signs_and_only_students_of_its_study(signing):
+    assert "Give the server's own key" in endorsed("north.key").output
+    foreign = endorsed(student="foreign.safetensors")
+    assert "expected a student of this study" in foreign.output
+    assert not list(signing.glob("*.endorsement.json"))
+    assert endorsed(student="none.safetensors").exit_code == 3

@@ -9,9 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from envoi.data import phantom_federation
 from envoi.errors import MethodError, SettingsError, StudyError
+from envoi.files import file_digest
+from envoi.networks import build
 from envoi.report import write_report
 from envoi.results import RunFolder
 from envoi.server.methods import method_called
@@ -172,6 +175,39 @@ def test_other_data_of_the_same_name_does_not_go_on_in_the_same_folder(finished,
     other = replace(data, test=replace(data.test, images=pixels))
     with pytest.raises(SettingsError, match=r"found others \(data\.test\)"):
         run(other, folder)
+
+
+def test_every_network_starts_from_the_backbone_that_is_given(data, tmp_path):
+    start = build("convnet-small", channels=3, classes=len(data.train.class_names), seed=99)
+    file = tmp_path / PLANTED / "start.pth"
+    file.parent.mkdir()
+    torch.save({"state_dict": start.state_dict()}, file)
+    settings = replace(SETTINGS, backbone=file)
+    folder = tmp_path / "run"
+    federation = Federation(data, settings, folder)
+    for name, tensor in federation.study.network().state_dict().items():
+        assert tensor.equal(start.state_dict()[name]), name
+    result = run(data, folder, settings, methods=("fedavg",))
+    assert set(result.methods) == {"pooled", "local/site-1", "local/site-2", "fedavg"}
+    assert load_study(folder / "study.toml").initialisation.sha256 == file_digest(file)
+    for shared in (folder / "settings.json", folder / "run.toml", folder / "result.json"):
+        assert PLANTED not in shared.read_text()
+    torch.save(build("convnet-small", channels=3, classes=2, seed=1).state_dict(), file)
+    with pytest.raises(SettingsError, match=r"others \(federation\.backbone"):
+        run(data, folder, replace(settings), methods=("fedavg",))
+
+
+def test_a_backbone_that_fits_nothing_is_refused(data, tmp_path):
+    with pytest.raises(StudyError, match=r"none\.pth: expected a checkpoint file"):
+        Federation(data, replace(SETTINGS, backbone=tmp_path / "none.pth"), tmp_path / "run")
+    file = tmp_path / "start.pth"
+    torch.save(build("convnet-small", channels=3, classes=2, seed=1).state_dict(), file)
+    several = replace(SETTINGS, backbone=file, networks=("convnet-small", "vgg8"))
+    with pytest.raises(StudyError, match="which fits only one"):
+        Federation(data, several, tmp_path / "run")
+    other = replace(SETTINGS, backbone=file, networks=("vgg8",))
+    with pytest.raises(StudyError, match="a checkpoint of the study's architecture"):
+        Federation(data, other, tmp_path / "run").train_sites()
 
 
 def test_methods_join_a_run_and_none_is_dropped(finished, data, tmp_path):

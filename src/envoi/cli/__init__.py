@@ -12,8 +12,8 @@ import typer
 from envoi.cli import bench, data, flare, mri, server, site, study
 from envoi.cli.demo import demo, report
 from envoi.cli.distil import distil
+from envoi.cli.evaluate import endorse, evaluations
 from envoi.cli.evaluate import evaluate as site_evaluate
-from envoi.cli.evaluate import evaluations
 from envoi.cli.guard import Guarded
 from envoi.cli.mri_demo import demo as mri_demo
 from envoi.cli.mri_draw import complete, sample
@@ -41,6 +41,7 @@ app = typer.Typer(
     help="One-shot federated learning for medical images: every hospital sends one file, once.",
 )
 server.app.command()(distil)
+server.app.command()(endorse)
 server.app.command()(evaluations)
 site.app.command("evaluate")(site_evaluate)
 for _verb in (phantom, train, sample, complete, evaluate, memory):

@@ -46,6 +46,30 @@ SplitOption = Annotated[
 NumberOption = Annotated[
     int, typer.Option("--sequence", min=0, help="Of several about one student the highest counts.")
 ]
+UnsignedOption = Annotated[
+    bool,
+    typer.Option("--unsigned", help="Take a student without its server's signature beside it."),
+]
+
+
+def endorse(
+    student_file: StudentArgument,
+    study_file: StudyOption,
+    key: Annotated[Path, typer.Option("--key", help="The server's private key file.")],
+) -> None:
+    """Sign a student before it goes back, so that nobody can swap it on its way.
+
+    Writes STUDENT.endorsement.json beside it; send both. `envoi site evaluate` checks it.
+    """
+    from envoi.files import file_digest
+    from envoi.study import load_study
+    from envoi.submission import load_key
+    from envoi.submission.endorsement import endorse as sign_student
+
+    study, private = load_study(study_file), load_key(key)
+    _check_student(student_file, study)
+    path = sign_student(student_file, study=study, key=private)
+    typer.echo(f"Signed {student_file.name}, sha256 {file_digest(student_file)}: {path}")
 
 
 def evaluate(
@@ -62,6 +86,7 @@ def evaluate(
     convert: ConvertOption = False,
     columns: ColumnsOption = None,
     sequence: NumberOption = 1,
+    unsigned: UnsignedOption = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Evaluate the study's student on your images; write signed metrics of whole classes.
@@ -83,6 +108,7 @@ def evaluate(
     where, study, private = device_called(device), load_study(study_file), load_key(key)
     _check_name(out)
     _check_student(student_file, study)
+    _check_endorsed(student_file, study, unsigned=unsigned)
     permissions = Permissions(fit=fit, convert=convert, columns=columns or ())
     images = read_images(
         data, study=study, split=split, own="test", rows=rows, permissions=permissions
@@ -151,6 +177,21 @@ def _check_student(file: Path, study: "Study") -> None:
         expected = f"a student of this study, {study.digest[:12]}..."
         remedy = "Give the study.toml and the student that belong together."
         raise StudyError(Problem(expected, f"one of {found[:12]}...", file.name, remedy))
+
+
+def _check_endorsed(file: Path, study: "Study", *, unsigned: bool) -> None:
+    """Refuse a student that the study's server has not signed, if it signs at all."""
+    from envoi.errors import CheckError, Problem
+    from envoi.submission.endorsement import check_endorsement, endorsement_of
+
+    if unsigned or study.server is None or study.server.receipts is None:
+        return
+    path = endorsement_of(file)
+    if not path.exists():
+        remedy = "Ask the coordinator for it (`envoi server endorse`), or give --unsigned."
+        raise CheckError(Problem(f"{path.name} beside the student", "none", file.name, remedy))
+    signed = check_endorsement(path, study=study, student=file)
+    typer.echo(f"The student is signed with the server's key {signed.server}.")
 
 
 def _described(evaluation: "Evaluation", study: "Study") -> list[str]:

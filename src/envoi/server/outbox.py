@@ -17,11 +17,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from envoi.errors import Problem, StorageError, StudyError
+from envoi.errors import Problem, StorageError
 from envoi.files import digest, write_bytes
 from envoi.server.inbox import NOTICE_SUFFIX
 from envoi.server.ledger import Entry, Ledger, State
 from envoi.study import Study
+from envoi.submission.by_server import check_signing_key
 from envoi.submission.keys import fingerprint, public_text
 from envoi.submission.receipt import SUFFIX, Cause, Receipt, signed_receipt
 
@@ -53,12 +54,7 @@ class Outbox:
                 expected, found = "a folder of its own for receipts", "one that is in use"
                 remedy = "Keep inbox, outbox and the server's folder apart."
                 raise StorageError(Problem(expected, found, self.folder.name, remedy))
-        wanted, given = study.server.receipts if study.server else None, public_text(self.key)
-        if wanted != given:
-            expected = f"the key {fingerprint(wanted)}" if wanted else "a study that names its key"
-            found = f"the key {fingerprint(given)}" if wanted else "one without a key for receipts"
-            remedy = "Give the server's own key, and the study.toml that names it."
-            raise StudyError(Problem(expected, found, "--key", remedy))
+        check_signing_key(study, self.key)
 
     def write(self, ledger: Ledger) -> None:
         """Write the receipt of every file, and remove those of refusals that no longer hold.

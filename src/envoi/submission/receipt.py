@@ -11,15 +11,10 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
 
-from envoi.errors import CheckError, Problem
-from envoi.files import canonical_json
-from envoi.submission import strict_json
-from envoi.submission.intake import intake
-from envoi.submission.keys import decode_signature, is_signed, sign
+from envoi.submission.by_server import ServerForm
 from envoi.submission.manifest import Digest, Sequence, SiteId
-from envoi.submission.statement import signed_text, text_of
 
 SIGNING_DOMAIN = b"envoi receipt v1\n"
 SIZE_LIMIT = 2048
@@ -102,10 +97,12 @@ class Receipt(BaseModel):
     server: Fingerprint
 
 
+_FORM = ServerForm("receipt", "a receipt", Receipt, SIGNING_DOMAIN, SIZE_LIMIT, _ASK_AGAIN)
+
+
 def signed_receipt(receipt: Receipt, key: Ed25519PrivateKey) -> bytes:
     """The content of the receipt's file; the same receipt and key give the same bytes."""
-    signature = sign(key, SIGNING_DOMAIN + text_of(receipt).encode())
-    return _content(receipt, signature)
+    return _FORM.signed(receipt, key)
 
 
 def open_receipt(path: Path, *, public_key: str) -> Receipt:
@@ -119,35 +116,7 @@ def open_receipt(path: Path, *, public_key: str) -> Receipt:
         CheckError: It is no receipt, or another key signed it.
         SubmissionError: The file cannot be read.
     """
-    with intake(path) as source:
-        where = source.where
-        if not 0 < source.size <= SIZE_LIMIT:
-            expected = f"a receipt of at most {SIZE_LIMIT} bytes"
-            raise CheckError(Problem(expected, f"{source.size} bytes", where, _ASK_AGAIN))
-        content = source.read(source.size)
-    try:
-        document = strict_json.parse(content)
-        receipt = Receipt.model_validate_json(canonical_json(document["receipt"]))
-        signature = document["signature"]
-        if not isinstance(signature, str) or _content(receipt, signature) != content:
-            raise ValueError("another spelling")  # noqa: TRY301  (told below with the others)
-    except (ValueError, TypeError, KeyError) as err:
-        found = str(err) if isinstance(err, strict_json.JsonError) else _fault_of(err)
-        raise CheckError(Problem("a receipt", found, where, _ASK_AGAIN)) from err
-    raw = decode_signature(signature)
-    if raw is None or not is_signed(SIGNING_DOMAIN + text_of(receipt).encode(), raw, public_key):
-        expected, found = "the signature of the study's server", "one that does not match"
-        remedy = "Do not rely on it: it was changed, or another server wrote it."
-        raise CheckError(Problem(expected, found, where, remedy))
-    return receipt
-
-
-def _fault_of(err: Exception) -> str:
-    return "other fields" if isinstance(err, ValidationError | KeyError) else "something else"
-
-
-def _content(receipt: Receipt, signature: str) -> bytes:
-    return signed_text("receipt", receipt, signature).encode()
+    return _FORM.opened(path, public_key=public_key)
 
 
 def told_time(time: datetime | None) -> str:

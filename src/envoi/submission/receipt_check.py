@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from envoi.errors import CheckError, EnvoiWarning, Problem, StudyError
+from envoi.errors import CheckError, EnvoiWarning, Problem
 from envoi.study import Study
 from envoi.submission import strict_json
+from envoi.submission.by_server import signing_key_of
 from envoi.submission.intake import Intake, intake
 from envoi.submission.keys import fingerprint
 from envoi.submission.kinds import BEGINNING_BYTES, LENGTH_BYTES, Kind, kind_of
@@ -93,10 +94,7 @@ def check_receipt(
         StudyError: The study names no server key.
         SubmissionError: One of the files cannot be read.
     """
-    if study.server is None or study.server.receipts is None:
-        remedy = "Ask the coordinator for the study.toml with the server's key (`[server]`)."
-        raise StudyError(Problem("a key that signs receipts", "none", "study, server", remedy))
-    public_key = study.server.receipts
+    public_key = signing_key_of(study)
     receipt, sent = open_receipt(path, public_key=public_key), sent_file(file)
     wanted = {
         "study": (study.digest, receipt.study),
