@@ -103,7 +103,7 @@ def submit(
     for line in describe(draft.manifest, study.classes, asked=study.training):
         typer.echo(f"  - {line}")
     typer.echo("\nWhat somebody could find out who has the file and an image:\n")
-    for line in told_of_audit(finished.audit):
+    for line in told_of_audit(finished, study):
         typer.echo(f"  - {line}")
     typer.echo(f"\n{named}")
     typer.echo(cost_of_format(finished, study))
