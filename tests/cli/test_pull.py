@@ -129,6 +129,7 @@ def test_progress_is_told_now_and_then(given, key, tmp_path, monkeypatch):
     monkeypatch.setattr(room, "_LINE_SECONDS", -1.0)
     given(Memory(planted.image(1)))
     lines = pull(key, tmp_path / "out").output.splitlines()
+    assert "looking for studies: 1 query answered" in lines
     assert "study 1 of 1: 1 image pulled, 0 there already" in lines
 
 

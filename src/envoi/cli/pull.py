@@ -260,10 +260,16 @@ def _following() -> "Callable[[PullCounts], None]":
             typer.echo("The PACS does not answer; waiting before the next try.", err=True)
         if time.monotonic() > last + _LINE_SECONDS:
             last = time.monotonic()
-            line = f"study {counts.studies_done + 1} of {counts.studies}: {_pulled(counts)}"
-            typer.echo(line, err=True)
+            typer.echo(_progress(counts), err=True)
 
     return tell
+
+
+def _progress(counts: "PullCounts") -> str:
+    if not counts.studies:
+        queries = "1 query" if counts.queries == 1 else f"{counts.queries} queries"
+        return f"looking for studies: {queries} answered"
+    return f"study {counts.studies_done + 1} of {counts.studies}: {_pulled(counts)}"
 
 
 def _pulled(counts: "PullCounts") -> str:

@@ -1,6 +1,7 @@
 """DIMSE against small servers that behave badly, which a good PACS does not."""
 
 import datetime as dt
+import itertools
 from contextlib import contextmanager
 from io import BytesIO
 
@@ -18,6 +19,7 @@ from envoi.data.pacs.source import InstanceRef, NotFetchedError
 from envoi.errors import PacsError
 from tests.data.pacs import planted
 from tests.data.pacs.orthanc import free_port
+from tests.data.pacs.test_pace import Clock, pace
 
 pytestmark = pytest.mark.network
 
@@ -71,6 +73,31 @@ def test_what_comes_is_read():
         image = source.fetch(WANTED)
         assert image.PixelData == ct().PixelData
         assert source.fetch(WANTED).PatientID == planted.NUMBER
+
+
+def test_every_query_has_its_turn():
+    clock, starts = Clock(), []
+
+    def find(event):
+        starts.append(clock.now)
+        wanted, answer = event.identifier, Dataset()
+        answer.StudyInstanceUID = wanted.get("StudyInstanceUID") or "1.2"
+        numbers = {"STUDY": (1,), "SERIES": (1, 2, 3), "IMAGE": (1, 2)}[wanted.QueryRetrieveLevel]
+        for number in numbers:
+            answer.AccessionNumber = wanted.get("AccessionNumber") or ""
+            answer.SeriesInstanceUID = wanted.get("SeriesInstanceUID") or f"1.2.{number}"
+            answer.SOPInstanceUID = f"{answer.SeriesInstanceUID}.{number}"
+            yield 0xFF00, answer
+
+    query = PacsQuery(accessions=("A1", "A2", "A3"), modalities=("CT", "MR"))
+    with serving(find=find) as source:
+        (found,) = source.studies(query, pace(clock, per_second=5).make)
+        assert len(starts) == 3 * 2
+        assert len(source.instances(found, query, pace(clock, per_second=5).make)) == 6
+    assert len(starts) == 6 + 1 + 3  # the series, and the images of each
+    steps = [after - before for before, after in itertools.pairwise(starts)]
+    assert steps[:5] == pytest.approx([0.2] * 5)
+    assert steps[6:] == pytest.approx([0.2] * 3)
 
 
 @pytest.mark.parametrize("images", [0, 2])

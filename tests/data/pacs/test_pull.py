@@ -12,7 +12,7 @@ from pydicom import dcmread
 
 from envoi.data.dicom.pseudonyms import Pseudonyms
 from envoi.data.pacs.deidentify import Profile, Reason
-from envoi.data.pacs.pace import Patience
+from envoi.data.pacs.pace import Pace, Patience
 from envoi.data.pacs.people import person_of
 from envoi.data.pacs.proof import problem_of
 from envoi.data.pacs.pull import PullSettings, pull
@@ -22,6 +22,7 @@ from envoi.data.pacs.source import (
     PacsGoneError,
     PacsQuery,
     StudyRef,
+    at_once,
 )
 from envoi.errors import DataError, PacsError, Problem, SettingsError, StorageError
 from tests.data.pacs import planted
@@ -42,7 +43,10 @@ class Memory:
         self.fault = lambda _: None
         self.is_down = False
 
-    def studies(self, query):
+    def studies(self, query, turn=at_once):
+        return turn(self._studies)
+
+    def _studies(self):
         found = {}
         for dataset in self.datasets:
             person = person_of(dataset)
@@ -53,7 +57,10 @@ class Memory:
             )
         return list(found.values())
 
-    def instances(self, study, query):
+    def instances(self, study, query, turn=at_once):
+        return turn(lambda: self._instances(study))
+
+    def _instances(self, study):
         if self.is_down:
             raise PacsGoneError(ODD)
         return [
@@ -197,6 +204,44 @@ def test_an_object_that_makes_the_archive_go_away_does_not_stop_the_others(tmp_p
     source.fault = fault
     counts = run(source, tmp_path)
     assert (counts.pulled, counts.failed, counts.waits) == (2, 1, 1)
+
+
+def test_an_interruption_of_one_query_of_many_repeats_that_one(tmp_path):
+    source, asked, down = three(), [], [True]
+
+    def query(number):
+        asked.append(number)
+        if number == 3 and down.pop() if down else False:
+            raise PacsGoneError(ODD)
+        return number
+
+    def studies(_, turn):
+        for number in range(1, 5):
+            turn(lambda number=number: query(number))
+        return turn(source._studies)
+
+    source.studies = studies
+    counts = run(source, tmp_path)
+    assert asked == [1, 2, 3, 3, 4]
+    assert (counts.queries, counts.waits, counts.pulled) == (6, 1, 3)
+
+
+def test_the_probe_after_an_object_that_made_the_archive_go_away_keeps_the_rate(
+    tmp_path, monkeypatch
+):
+    made = []
+    real = Pace.make_once
+    monkeypatch.setattr(
+        Pace, "make_once", lambda self, request: made.append(1) or real(self, request)
+    )
+    source = Memory(planted.image(1))
+
+    def fault(_):
+        raise PacsGoneError(ODD)
+
+    source.fault = fault
+    assert run(source, tmp_path).failed == 1
+    assert len(made) == 1 + 1 + 2 + 1  # studies, objects, two tries of one, the probe
 
 
 def test_single_faults_are_counted_and_tried_again_next_time(tmp_path):
@@ -373,7 +418,7 @@ def test_a_file_where_the_folder_should_be_is_told(tmp_path):
 def test_a_uid_that_is_no_uid_never_reaches_a_request(tmp_path):
     source = three()
     instances = source.instances
-    source.instances = lambda study, query: [
+    source.instances = lambda study, query, turn: [
         InstanceRef(study=one.study, series="../x", instance=one.instance)
         for one in instances(study, query)
     ]

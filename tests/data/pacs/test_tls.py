@@ -85,9 +85,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(pem=None, **changes):
+def serving(pem=None, handler=Empty, **changes):
     """A server on loopback, by TLS if it has a certificate."""
-    handler = type("Handler", (Empty,), changes)
+    handler = type("Handler", (handler,), changes)
     server = Server(("127.0.0.1", 0), handler)
     server.asked = []
     if pem is not None:

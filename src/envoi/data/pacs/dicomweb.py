@@ -4,6 +4,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import requests
@@ -14,7 +15,15 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from envoi.data.pacs.connect import Credentials, Dicomweb
 from envoi.data.pacs.extra import UNREADABLE, silence
 from envoi.data.pacs.people import Person
-from envoi.data.pacs.source import InstanceRef, NotFetchedError, PacsGoneError, PacsQuery, StudyRef
+from envoi.data.pacs.source import (
+    InstanceRef,
+    NotFetchedError,
+    PacsGoneError,
+    PacsQuery,
+    StudyRef,
+    Turn,
+    at_once,
+)
 from envoi.data.pacs.tls import context_of, distrusted
 from envoi.errors import PacsError, Problem
 
@@ -31,6 +40,7 @@ _STUDY_FIELDS = (
     "AccessionNumber",
     "StudyDate",
 )
+_IMAGE_FIELDS = ("Modality", "SOPClassUID", "SeriesInstanceUID")
 
 Answer = dict[str, dict[str, Any]]
 
@@ -76,11 +86,14 @@ class DicomwebSource:
         # `pull` waits and tries again itself, at its own pace.
         self._client.set_http_retry_params(retry=False)
 
-    def studies(self, query: PacsQuery) -> list[StudyRef]:
+    def studies(self, query: PacsQuery, turn: Turn = at_once) -> list[StudyRef]:
         """All studies that match."""
         found: dict[str, StudyRef] = {}
         for wanted in _filters(query):
-            for answer in self._pages(self._client.search_for_studies, wanted, _STUDY_FIELDS):
+            search = partial(
+                self._client.search_for_studies, search_filters=wanted, fields=_STUDY_FIELDS
+            )
+            for answer in self._pages(search, turn):
                 study = StudyRef(
                     study=_text(answer, "0020000D"),
                     person=_person(answer),
@@ -91,14 +104,15 @@ class DicomwebSource:
                     found.setdefault(study.study, study)
         return list(found.values())
 
-    def instances(self, study: StudyRef, query: PacsQuery) -> list[InstanceRef]:
+    def instances(
+        self, study: StudyRef, query: PacsQuery, turn: Turn = at_once
+    ) -> list[InstanceRef]:
         """All objects of a study that match."""
-
-        def search(**words: Any) -> list[Answer]:  # noqa: ANN401  (a client's keywords)
-            return self._client.search_for_instances(study.study, **words)
-
+        search = partial(
+            self._client.search_for_instances, study.study, search_filters={}, fields=_IMAGE_FIELDS
+        )
         found = []
-        for answer in self._pages(search, {}, ("Modality", "SOPClassUID", "SeriesInstanceUID")):
+        for answer in self._pages(search, turn):
             modality = _text(answer, "00080060")
             if query.takes_modality(modality):
                 instance = InstanceRef(
@@ -133,9 +147,7 @@ class DicomwebSource:
         """End the connection."""
         self._session.close()
 
-    def _pages(
-        self, search: Callable[..., list[Answer]], wanted: dict[str, str], fields: tuple[str, ...]
-    ) -> Iterator[Answer]:
+    def _pages(self, search: Callable[..., list[Answer]], turn: Turn) -> Iterator[Answer]:
         """All answers, page by page, until a page has nothing new.
 
         A page may be shorter than asked for, as archives have limits of their own; and some give
@@ -145,8 +157,7 @@ class DicomwebSource:
         offset = 0
         while True:
             try:
-                with _plain_errors():
-                    page = search(search_filters=wanted, fields=fields, limit=_PAGE, offset=offset)
+                page = turn(partial(_page, search, offset))
                 new = [answer for answer in page if _key(answer) not in seen]
             except PacsError:
                 raise
@@ -157,6 +168,12 @@ class DicomwebSource:
             seen |= {_key(answer) for answer in new}
             offset += len(page)
             yield from new
+
+
+def _page(search: Callable[..., list[Answer]], offset: int) -> list[Answer]:
+    """The answers of one request."""
+    with _plain_errors():
+        return search(limit=_PAGE, offset=offset)
 
 
 def _session(archive: Dicomweb) -> requests.Session:

@@ -7,6 +7,7 @@ has room for 128 such proposals, so it is made for the class at hand and changed
 
 import socket
 from collections.abc import Iterator
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -21,7 +22,15 @@ from envoi.data.pacs.connect import Dimse
 from envoi.data.pacs.extra import UNREADABLE, silence
 from envoi.data.pacs.kinds import SYNTAXES, classes_of
 from envoi.data.pacs.people import Person, person_of
-from envoi.data.pacs.source import InstanceRef, NotFetchedError, PacsGoneError, PacsQuery, StudyRef
+from envoi.data.pacs.source import (
+    InstanceRef,
+    NotFetchedError,
+    PacsGoneError,
+    PacsQuery,
+    StudyRef,
+    Turn,
+    at_once,
+)
 from envoi.data.pacs.tls import context_of, distrusted
 from envoi.errors import PacsError, Problem
 
@@ -59,11 +68,11 @@ class DimseSource:
         self._classes: tuple[str, ...] = ()
         self._arrived: list[bytes] = []
 
-    def studies(self, query: PacsQuery) -> list[StudyRef]:
+    def studies(self, query: PacsQuery, turn: Turn = at_once) -> list[StudyRef]:
         """All studies that match."""
         found: dict[str, StudyRef] = {}
         for wanted in _identifiers(query):
-            for answer in self._find(wanted):
+            for answer in turn(partial(self._find, wanted)):
                 study = StudyRef(
                     study=_text(answer, "StudyInstanceUID"),
                     person=_person(answer),
@@ -74,14 +83,18 @@ class DimseSource:
                     found.setdefault(study.study, study)
         return list(found.values())
 
-    def instances(self, study: StudyRef, query: PacsQuery) -> list[InstanceRef]:
+    def instances(
+        self, study: StudyRef, query: PacsQuery, turn: Turn = at_once
+    ) -> list[InstanceRef]:
         """All objects of a study that match."""
         found: list[InstanceRef] = []
-        wanted = _identifier("SERIES", StudyInstanceUID=study.study, Modality="")
-        for series in self._find(wanted | {"SeriesInstanceUID": ""}):
+        wanted = _identifier(
+            "SERIES", StudyInstanceUID=study.study, SeriesInstanceUID="", Modality=""
+        )
+        for series in turn(partial(self._find, wanted)):
             modality, uid = _text(series, "Modality"), _text(series, "SeriesInstanceUID")
             if uid and query.takes_modality(modality):
-                found += self._images(study.study, uid, modality)
+                found += self._images(study.study, uid, modality, turn)
         return found
 
     def fetch(self, instance: InstanceRef) -> FileDataset:
@@ -130,9 +143,15 @@ class DimseSource:
                 Problem("a DICOM file", "a damaged one", "PACS", remedy)
             ) from None
 
-    def _images(self, study: str, series: str, modality: str) -> Iterator[InstanceRef]:
-        wanted = _identifier("IMAGE", StudyInstanceUID=study, SeriesInstanceUID=series)
-        for answer in self._find(wanted | {"SOPInstanceUID": "", "SOPClassUID": ""}):
+    def _images(self, study: str, series: str, modality: str, turn: Turn) -> Iterator[InstanceRef]:
+        wanted = _identifier(
+            "IMAGE",
+            StudyInstanceUID=study,
+            SeriesInstanceUID=series,
+            SOPInstanceUID="",
+            SOPClassUID="",
+        )
+        for answer in turn(partial(self._find, wanted)):
             uid = _text(answer, "SOPInstanceUID")
             if uid:
                 sop_class = _text(answer, "SOPClassUID")
@@ -145,7 +164,7 @@ class DimseSource:
                 )
 
     def _find(self, wanted: dict[str, str]) -> list[Dataset]:
-        """All answers to one query; a part of them is none."""
+        """All answers to one C-FIND; a part of them is none."""
         with silence():
             if self._finding is None or not self._finding.is_established:
                 self._finding = self._associate([build_context(_FIND)])

@@ -25,6 +25,7 @@ from envoi.data.pacs.source import (
     NotFetchedError,
     PacsGoneError,
     PacsQuery,
+    Result,
     Source,
     StudyRef,
 )
@@ -59,6 +60,7 @@ class PullCounts:
     """What became of all that was found.
 
     Attributes:
+        queries: Queries that were answered; each page and series is one.
         studies: Studies that match.
         studies_done: Those that were gone through.
         pulled: Images that were fetched and written; in a dry run, those that would be fetched.
@@ -69,6 +71,7 @@ class PullCounts:
         waits: Waits for an archive that went away.
     """
 
+    queries: int = 0
     studies: int = 0
     studies_done: int = 0
     pulled: int = 0
@@ -105,7 +108,7 @@ def pull(
         folder: `PATIENT/INSTANCE.dcm` and `pull.json`, all pseudonyms.
         pseudonyms: Of the site.
         settings: How.
-        on_pull: Told after each object, and before each wait.
+        on_pull: Told after each query and each object, and before each wait.
 
     Raises:
         PacsError: The archive refuses, or did not come back. What was pulled is kept.
@@ -155,7 +158,7 @@ class _Pull:
         self._written = time.monotonic()
 
     def run(self) -> PullCounts:
-        studies = self._pace.make(lambda: self._source.studies(self._query))
+        studies = self._source.studies(self._query, self._ask)
         self._tell(replace(self._counts, studies=len(studies)))
         for study in studies:
             self._people.meet_answer(study.person)
@@ -168,8 +171,14 @@ class _Pull:
                 self._tell(replace(self._counts, studies_done=done))
         return self._counts
 
+    def _ask(self, request: Callable[[], Result]) -> Result:
+        """What one request of a query gives, in its turn."""
+        answer = self._pace.make(request)
+        self._tell(replace(self._counts, queries=self._counts.queries + 1))
+        return answer
+
     def _pull_study(self, study: StudyRef) -> None:
-        instances = self._pace.make(lambda: self._source.instances(study, self._query))
+        instances = self._source.instances(study, self._query, self._ask)
         is_refused = self._is_refused(study)
         for instance in dict.fromkeys(instances):
             if self._is_done():
@@ -232,7 +241,7 @@ class _Pull:
             return None
         except PacsGoneError as err:
             try:
-                self._source.instances(study, self._query)
+                self._source.instances(study, self._query, self._pace.make_once)
             except PacsError:
                 raise err from None
             return None

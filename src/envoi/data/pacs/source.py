@@ -1,10 +1,11 @@
 """What a PACS is asked, what it answers, and what can go wrong: the seam of both protocols."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from pydicom import FileDataset
 
@@ -17,6 +18,8 @@ _MOST_ACCESSION = 16
 # In a query these stand for any text, or for a list: a number with one would match others.
 _WILD = re.compile(r"[*?\\]|[\x00-\x1f\x7f]")
 UID = re.compile(r"[0-9.]{1,64}")
+
+Result = TypeVar("Result")
 
 
 class PacsGoneError(PacsError):
@@ -141,17 +144,36 @@ class Tls:
 
 
 @runtime_checkable
-class Source(Protocol):
-    """An archive that can be asked. Every method raises `PacsError` or one of its children."""
+class Turn(Protocol):
+    """Makes one request of the wire when its turn has come, and again if the archive went away."""
 
-    def studies(self, query: PacsQuery) -> list[StudyRef]:
+    def __call__(self, request: Callable[[], Result], /) -> Result:
+        """What the request gives."""
+
+
+def at_once(request: Callable[[], Result], /) -> Result:
+    """The turn of one who asks by hand: now, and once."""
+    return request()
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An archive that can be asked. Every method raises `PacsError` or one of its children.
+
+    A question may take many requests: one for each accession number, page or series. `turn` makes
+    each of them, so that the rate is that of the wire and an interruption repeats one of them.
+    """
+
+    def studies(self, query: PacsQuery, turn: Turn = at_once) -> list[StudyRef]:
         """All studies that match."""
 
-    def instances(self, study: StudyRef, query: PacsQuery) -> list[InstanceRef]:
+    def instances(
+        self, study: StudyRef, query: PacsQuery, turn: Turn = at_once
+    ) -> list[InstanceRef]:
         """All objects of a study that match."""
 
     def fetch(self, instance: InstanceRef) -> FileDataset:
-        """One object, as the archive has it."""
+        """One object, as the archive has it, by one request."""
 
     def close(self) -> None:
         """End the connection; the next request opens another."""

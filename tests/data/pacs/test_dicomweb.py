@@ -1,0 +1,60 @@
+"""DICOMweb against small servers: requests in their turn, and answers that are no answer."""
+
+import datetime as dt
+import itertools
+import json
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from envoi.data.pacs import Dicomweb, PacsQuery, connected, dicomweb
+from tests.data.pacs.test_pace import Clock, pace
+from tests.data.pacs.test_tls import Empty, serving
+
+pytestmark = pytest.mark.network
+
+DAYS = {"first_day": dt.date(2020, 1, 1), "last_day": dt.date(2020, 1, 31)}
+
+
+def answer(**values):
+    """DICOM JSON of an answer, by tag."""
+    return {tag[1:]: {"Value": [value]} for tag, value in values.items()}
+
+
+def asking(server):
+    port = server.server_address[1]
+    return connected(Dicomweb(f"http://127.0.0.1:{port}/dicom-web", timeout_seconds=10))
+
+
+class Pages(Empty):
+    """An archive of as many objects as `objects` says, busy for the requests of `busy`."""
+
+    objects, clock, busy = 7, None, ()
+
+    def do_GET(self):  # noqa: N802  (the name that the server calls)
+        self.starts.append(self.clock.now)
+        words = parse_qs(urlsplit(self.path).query)
+        first, most = int(words.get("offset", ["0"])[0]), int(words["limit"][0])
+        numbers = range(self.objects)[first : first + most]
+        self.status = 503 if len(self.starts) in self.busy else 200
+        answers = [answer(_0020000D=f"1.{n}", _00080018=f"1.2.{n}") for n in numbers]
+        self.raw = json.dumps(answers).encode()
+        super().do_GET()
+
+
+def test_every_page_has_its_turn_and_an_interruption_repeats_one(monkeypatch):
+    monkeypatch.setattr(dicomweb, "_PAGE", 3)
+    clock, starts, waits = Clock(), [], []
+    query = PacsQuery(**DAYS, modalities=("CT", "MR"))
+    with (
+        serving(handler=Pages, clock=clock, starts=starts, busy=(3,)) as server,
+        asking(server) as source,
+    ):
+        turn = pace(clock, waits, per_second=5, first_wait_seconds=1).make
+        studies = source.studies(query, turn)
+        assert len(studies) == 7
+        # Three pages and an empty one for each modality, and one page twice.
+        assert (len(starts), waits) == (9, [1])
+        source.instances(studies[0], query, turn)
+    assert len(starts) == 13
+    assert min(b - a for a, b in itertools.pairwise(starts)) >= 0.2 - 1e-9
