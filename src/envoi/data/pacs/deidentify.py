@@ -30,6 +30,7 @@ from envoi.data.pacs.codestreams import without_comments
 from envoi.data.pacs.extra import UNREADABLE, extra, silence
 from envoi.data.pacs.kinds import CAPTURES, IMAGES, SYNTAXES
 from envoi.data.pacs.proof import problem_of
+from envoi.data.pacs.stored_bits import sample_of, without_unused_bits
 from envoi.errors import CheckError
 
 METHOD = "Envoi: basic profile of PS3.15, then an allow-list"
@@ -158,7 +159,7 @@ def _permitted_part(dataset: Dataset, rules: Mapping[int, Rule]) -> Dataset:
 
 
 def _fit_pixels(kept: Dataset, dataset: FileDataset) -> None:
-    """Pixel data that hold the picture and nothing before, between or after.
+    """Pixel data that hold the picture and nothing before, between, beside or after.
 
     Raises:
         ValueError: They hold less than the picture.
@@ -176,7 +177,10 @@ def _fit_pixels(kept: Dataset, dataset: FileDataset) -> None:
     expected = -(-bits // 8)
     if not 0 < expected <= len(kept.PixelData):
         raise ValueError("less than a picture")
-    kept.PixelData = bytes(kept.PixelData[:expected]) + b"\0" * (expected % 2)
+    is_big_endian = syntax == known.ExplicitVRBigEndian
+    pixels = bytes(kept.PixelData[:expected])
+    pixels = without_unused_bits(pixels, sample_of(kept), is_big_endian=is_big_endian)
+    kept.PixelData = pixels + b"\0" * (expected % 2)
 
 
 @cache
