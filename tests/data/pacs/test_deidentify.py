@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom import uid as known
 from pydicom.datadict import DicomDictionary, keyword_for_tag, tag_for_keyword
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 
 from envoi.data.dicom.pseudonyms import Pseudonyms
 from envoi.data.pacs import deidentify as room
@@ -275,12 +275,42 @@ def test_a_compressed_image_keeps_its_syntax_and_every_coded_bit():
         list(generate_frames(dataset.PixelData, number_of_frames=1))
         for dataset in (original, found)
     )
-    scan = before[before.index(b"\xff\xda") : before.rindex(b"\xff\xd9") + 2]
+    scan = before[before.index(b"\xff\xda") : before.index(b"\xff\xd9") + 2]
     assert after.rstrip(b"\0").endswith(scan)
     from PIL import Image
 
     pictures = [np.asarray(Image.open(BytesIO(frame))) for frame in (before, after)]
     np.testing.assert_array_equal(*pictures)
+
+
+def test_overlays_among_compressed_pixels_are_doubtful():
+    original = planted.compressed()
+    original.add_new(0x60000100, "US", 1)
+    assert isinstance(made(original), Deidentified)
+    original.add_new(0x60020100, "US", 16)
+    assert made(original) is Reason.DOUBTFUL_PIXELS
+    read(original, Profile(allow_doubtful_pixels=True))
+    native = planted.image()
+    native.add_new(0x60020100, "US", 16)
+    assert isinstance(made(native), Deidentified)
+
+
+def test_a_compressed_frame_that_cannot_be_walked_is_damage():
+    original = planted.compressed()
+    (frame,) = generate_frames(original.PixelData, number_of_frames=1)
+    original.PixelData = encapsulate([frame[: frame.index(b"\xff\xd9")]])
+    assert made(original) is Reason.DAMAGED
+
+
+def test_the_proof_walks_compressed_frames():
+    found = read(planted.compressed())
+    assert problem_of(planted.encoded(found)) is None
+    (frame,) = generate_frames(found.PixelData, number_of_frames=1)
+    for more in (frame + b"planted\xff\xd9", frame[:2] + b"\xff\xfe\0\4xx" + frame[2:], b"x"):
+        found.PixelData = encapsulate([more])
+        problem = problem_of(planted.encoded(found))
+        assert problem is not None
+        assert problem.where == "file, compressed pixels"
 
 
 def test_run_lengths_are_kept():

@@ -1,8 +1,9 @@
 """The proof: a file that was de-identified holds what the allow-list permits, and nothing else.
 
 It reads the finished bytes, not the data set that they were made of, and shares with the making
-only the list itself. Header, data set, all items of sequences, bits beside the samples, and the end
-of the file are looked at; what the pixels show is not.
+the list itself and the walk through compressed frames. Header, data set, all items of sequences,
+bits beside the samples, compressed frames and the end of the file are looked at; what the pixels
+show is not.
 """
 
 from io import BytesIO
@@ -11,6 +12,7 @@ import numpy as np
 from pydicom import DataElement, FileDataset, dcmread
 from pydicom import uid as known
 from pydicom.datadict import tag_for_keyword
+from pydicom.encaps import encapsulate
 
 from envoi.data.pacs.allowed import (
     ALLOWED,
@@ -21,6 +23,8 @@ from envoi.data.pacs.allowed import (
     Rule,
     is_allowed,
 )
+from envoi.data.pacs.codestreams import frames_of
+from envoi.data.pacs.extra import UNREADABLE
 from envoi.data.pacs.kinds import SYNTAXES
 from envoi.errors import Problem
 
@@ -42,6 +46,7 @@ def problem_of(content: bytes) -> Problem | None:
         "header, values": not _meta_is_plain(dataset),
         "data set": not all(_is_permitted(element) for element in dataset),
         "bits beside the pixels": not _fills_samples_only(dataset),
+        "compressed pixels": not _is_bare(dataset),
         "end of the file": not _ends_with(dataset, content),
     }
     for where, is_wrong in found.items():
@@ -110,6 +115,18 @@ def _fills_samples_only(dataset: FileDataset) -> bool:
         and int(values.max()) <= most
         and not int(np.bitwise_or.reduce(values)) & below
     )
+
+
+def _is_bare(dataset: FileDataset) -> bool:
+    """Whether a walk through compressed frames finds nothing that it would cut out."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if "PixelData" not in dataset or not syntax.is_encapsulated:
+        return True
+    try:
+        bare = encapsulate(frames_of(dataset, syntax))
+    except UNREADABLE:
+        return False
+    return bool(bare == dataset.PixelData)
 
 
 def _ends_with(dataset: FileDataset, content: bytes) -> bool:
