@@ -15,7 +15,7 @@ from pynetdicom.sop_class import (
 )
 
 from envoi.data.pacs import Dimse, PacsGoneError, PacsQuery, connected
-from envoi.data.pacs.source import InstanceRef, NotFetchedError
+from envoi.data.pacs.source import DamagedObjectError, InstanceRef, NotFetchedError
 from envoi.errors import PacsError
 from tests.data.pacs import planted
 from tests.data.pacs.orthanc import free_port
@@ -185,6 +185,6 @@ def test_a_damaged_image_is_told(monkeypatch):
 
     with serving(get=get) as source:
         source._store = lambda event: source._arrived.append(b"planted") or 0
-        with pytest.raises(NotFetchedError, match="found a damaged one") as found:
+        with pytest.raises(DamagedObjectError, match="found a damaged one") as found:
             source.fetch(WANTED)
     assert "planted" not in str(found.value)

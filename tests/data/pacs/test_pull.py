@@ -17,6 +17,7 @@ from envoi.data.pacs.people import person_of
 from envoi.data.pacs.proof import problem_of
 from envoi.data.pacs.pull import PullSettings, pull
 from envoi.data.pacs.source import (
+    DamagedObjectError,
     InstanceRef,
     NotFetchedError,
     PacsGoneError,
@@ -274,6 +275,55 @@ def test_nothing_but_faults_ends_the_pull(tmp_path):
     source.fault = fault
     with pytest.raises(PacsError, match="20 one after another that cannot be had"):
         run(source, tmp_path)
+
+
+def damaged(number, **changes):
+    dataset = planted.image(number, **changes)
+    dataset.PixelData = dataset.PixelData[:2]
+    return dataset
+
+
+def test_damaged_objects_are_counted_and_the_good_study_behind_is_reached(tmp_path):
+    def source():
+        good = planted.image(99, study=2)
+        return Memory(*(damaged(number) for number in range(25)), good)
+
+    for pulled, present in ((1, 0), (0, 1)):
+        counts = run(source(), tmp_path)
+        assert (counts.failed, counts.pulled, counts.present) == (25, pulled, present)
+    assert counts.studies_done == 2
+
+
+def test_objects_of_others_and_odd_uids_do_not_end_the_pull(tmp_path):
+    source = Memory(*(planted.image(number) for number in range(25)))
+    first = source.datasets[0]
+    source.fetch = lambda _: first
+    assert run(source, tmp_path).failed == 24
+
+
+def test_objects_that_come_and_cannot_be_read_do_not_end_the_pull(tmp_path):
+    source = Memory(*(planted.image(number) for number in range(25)))
+
+    def fault(_):
+        raise DamagedObjectError(ODD)
+
+    source.fault = fault
+    assert run(source, tmp_path).failed == 25
+
+
+@pytest.mark.parametrize("between", ["damaged", "left out"])
+def test_what_was_fetched_shows_that_the_archive_gives_something(between, tmp_path):
+    images = [planted.image(number) for number in range(39)]
+    images[19] = damaged(19) if between == "damaged" else planted.report(19)
+    source = Memory(*images, answers_class=False)
+
+    def fault(instance):
+        if instance.instance != images[19].SOPInstanceUID:
+            raise NotFetchedError(ODD)
+
+    source.fault = fault
+    counts = run(source, tmp_path)
+    assert counts.failed == (39 if between == "damaged" else 38)
 
 
 def test_a_full_disk_is_one_line_and_can_be_gone_on_from(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from envoi.data.pacs.connect import Credentials, Dicomweb
 from envoi.data.pacs.extra import UNREADABLE, silence
 from envoi.data.pacs.people import Person
 from envoi.data.pacs.source import (
+    DamagedObjectError,
     InstanceRef,
     NotFetchedError,
     PacsGoneError,
@@ -138,9 +139,9 @@ class DicomwebSource:
         except PacsError:
             raise
         except Exception:  # noqa: BLE001  (pydicom's parser raises anything of a damaged file)
-            raise NotFetchedError(_odd("one DICOM file", "image")) from None
+            raise DamagedObjectError(_odd("one DICOM file", "image")) from None
         if not isinstance(dataset, FileDataset):
-            raise NotFetchedError(_odd("one DICOM file", "image"))
+            raise DamagedObjectError(_odd("one DICOM file", "image"))
         return dataset
 
     def close(self) -> None:

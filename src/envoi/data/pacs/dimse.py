@@ -23,6 +23,7 @@ from envoi.data.pacs.extra import UNREADABLE, silence
 from envoi.data.pacs.kinds import SYNTAXES, classes_of
 from envoi.data.pacs.people import Person, person_of
 from envoi.data.pacs.source import (
+    DamagedObjectError,
     InstanceRef,
     NotFetchedError,
     PacsGoneError,
@@ -139,7 +140,7 @@ class DimseSource:
             return dcmread(BytesIO(self._arrived.pop()))
         except Exception:  # noqa: BLE001  (pydicom's parser raises anything of a damaged file)
             remedy = "Check the PACS's own log; the other images are pulled."
-            raise NotFetchedError(
+            raise DamagedObjectError(
                 Problem("a DICOM file", "a damaged one", "PACS", remedy)
             ) from None
 

@@ -21,6 +21,7 @@ from envoi.data.pacs.pace import Pace, Patience
 from envoi.data.pacs.people import People, Person, person_of
 from envoi.data.pacs.shelf import Shelf, Terms, locked
 from envoi.data.pacs.source import (
+    DamagedObjectError,
     InstanceRef,
     NotFetchedError,
     PacsGoneError,
@@ -32,7 +33,7 @@ from envoi.data.pacs.source import (
 from envoi.errors import PacsError, Problem, StorageError
 
 _NOTES_SECONDS = 30.0
-_MOST_FAILED = 20
+_MOST_MISSED = 20
 _DEPENDS_ON_PROFILE = Reason.DOUBTFUL_PIXELS
 
 
@@ -154,7 +155,7 @@ class _Pull:
         )
         self._pace = Pace(settings.patience, self._waits)
         self._counts = PullCounts()
-        self._failed_in_a_row = 0
+        self._missed_in_a_row = 0
         self._written = time.monotonic()
 
     def run(self) -> PullCounts:
@@ -228,47 +229,57 @@ class _Pull:
         return None
 
     def _fetched(self, study: StudyRef, instance: InstanceRef) -> FileDataset | None:
-        """One object, or None if it is not to be had.
+        """One object, or None if it is damaged or not to be had.
 
         Raises:
             PacsGoneError: The archive is away. If it answers, it was this object that made it go.
+            PacsError: The archive gives none of many in a row. Damaged ones are no sign of that.
         """
         if not instance.is_sound:
             return None
         try:
-            return self._pace.make(lambda: self._source.fetch(instance))
+            dataset = self._pace.make(lambda: self._source.fetch(instance))
+        except DamagedObjectError:
+            dataset = None
         except NotFetchedError:
+            self._miss()
             return None
         except PacsGoneError as err:
             try:
                 self._source.instances(study, self._query, self._pace.make_once)
             except PacsError:
                 raise err from None
+            self._miss()
             return None
+        self._missed_in_a_row = 0
+        return dataset
 
     def _put(self, made: Deidentified, patient: str, person: Person) -> None:
         self._shelf.put(patient, made.instance, made.content)
         self._people.keep(person)
-        self._failed_in_a_row = 0
         self._tell(replace(self._counts, pulled=self._counts.pulled + 1))
 
     def _leave_out(self, reason: Reason, pseudonym: str = "") -> Reason:
         """Count an object that is not taken; with its pseudonym, it is not fetched again."""
         if pseudonym:
             self._shelf.notes.left_out[pseudonym] = reason
-        self._failed_in_a_row = 0
         left_out = self._counts.left_out + Counter([reason])
         self._tell(replace(self._counts, left_out=left_out))
         return reason
 
     def _fail(self) -> Reason:
-        self._failed_in_a_row += 1
+        """Count an object that is damaged; the next pull tries it again."""
         self._tell(replace(self._counts, failed=self._counts.failed + 1))
-        if self._failed_in_a_row >= _MOST_FAILED:
-            found = f"{_MOST_FAILED} one after another that cannot be had"
+        return Reason.DAMAGED
+
+    def _miss(self) -> None:
+        """Note an object that the archive does not give; an error if there are many in a row."""
+        self._missed_in_a_row += 1
+        if self._missed_in_a_row >= _MOST_MISSED:
+            self._fail()
+            found = f"{_MOST_MISSED} one after another that cannot be had"
             remedy = "Check the PACS's own log, and run the same command again."
             raise PacsError(Problem("images", found, "PACS", remedy))
-        return Reason.DAMAGED
 
     def _is_done(self) -> bool:
         limit = self._settings.limit

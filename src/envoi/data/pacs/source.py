@@ -32,6 +32,10 @@ class NotFetchedError(PacsError):
     """One image cannot be had; others may."""
 
 
+class DamagedObjectError(NotFetchedError):
+    """One image came and cannot be read: the archive gives what it has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacsQuery:
     """Which studies and series are wanted; days or accession numbers have to be given.
