@@ -362,20 +362,49 @@ def test_what_has_no_pixels_is_counted_and_not_fetched_twice(answers_class, tmp_
     assert counts.left_out == {reason: 1}
     assert len(first.fetched) == (1 if answers_class else 2)
     second = source()
-    run(second, tmp_path)
+    counts = run(second, tmp_path)
     assert second.fetched == []
+    assert (counts.pulled, counts.present, counts.left_out) == (0, 1, {reason: 1})
 
 
 def test_captures_are_fetched_again_when_they_are_permitted(tmp_path):
     capture = planted.image(sop_class="1.2.840.10008.5.1.4.1.1.7")
     assert run(Memory(capture), tmp_path).left_out == {Reason.DOUBTFUL_PIXELS: 1}
-    assert run(Memory(capture), tmp_path).present == 1
+    again = Memory(capture)
+    counts = run(again, tmp_path)
+    assert (counts.present, counts.left_out) == (0, {Reason.DOUBTFUL_PIXELS: 1})
+    assert again.fetched == []
     profile = Profile(allow_doubtful_pixels=True)
     assert run(Memory(capture), tmp_path, profile=profile).pulled == 1
 
 
 def test_an_image_without_a_patient_is_not_taken(tmp_path):
-    assert run(Memory(planted.image(number="")), tmp_path).left_out == {Reason.NO_PATIENT: 1}
+    for _ in range(2):
+        counts = run(Memory(planted.image(number="")), tmp_path)
+        assert (counts.present, counts.left_out) == (0, {Reason.NO_PATIENT: 1})
+
+
+@pytest.mark.parametrize(
+    ("keyword", "wrong", "right"),
+    [("PatientID", "", "PLANTED1"), ("BurnedInAnnotation", "YES", "NO")],
+)
+def test_what_is_corrected_in_the_archive_is_fetched(keyword, wrong, right, tmp_path):
+    dataset = planted.image()
+    setattr(dataset, keyword, wrong)
+    assert run(Memory(dataset), tmp_path).pulled == 0
+    setattr(dataset, keyword, right)
+    assert run(Memory(dataset), tmp_path).pulled == 1
+
+
+@pytest.mark.parametrize("reason", ["no-patient", "text-in-pixels"])
+def test_notes_of_earlier_versions_do_not_keep_out_what_was_corrected(reason, tmp_path):
+    run(Memory(), tmp_path)
+    notes = json.loads((tmp_path / "pull.json").read_text())
+    dataset = planted.image()
+    notes["left_out"] = {NAMES.uid(dataset.SOPInstanceUID): reason}
+    (tmp_path / "pull.json").write_text(json.dumps(notes))
+    assert run(Memory(dataset), tmp_path).pulled == 1
+    assert json.loads((tmp_path / "pull.json").read_text())["left_out"] == {}
 
 
 def shared_id(**other):

@@ -1,7 +1,8 @@
 """The pull: find, fetch, de-identify, write; one object after another.
 
-An object is fetched only if its pseudonym is not in the folder yet. So a second pull fetches what
-is new, and one that was stopped, by whatever, goes on where it was.
+An object is fetched only if its pseudonym is not in the folder yet, and was not noted there as one
+that is no image. So a second pull fetches what is new, and one that was stopped, by whatever, goes
+on where it was.
 """
 
 import time
@@ -34,7 +35,9 @@ from envoi.errors import PacsError, Problem, StorageError
 
 _NOTES_SECONDS = 30.0
 _MOST_MISSED = 20
-_DEPENDS_ON_PROFILE = Reason.DOUBTFUL_PIXELS
+# What lies in the object itself. Its attributes are corrected in archives under the same UID, so
+# who was left out for one of them is looked at again.
+_LASTING = {Reason.NO_PIXELS, Reason.OTHER_KIND, Reason.DOUBTFUL_PIXELS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +68,9 @@ class PullCounts:
         studies: Studies that match.
         studies_done: Those that were gone through.
         pulled: Images that were fetched and written; in a dry run, those that would be fetched.
-        present: Objects that were there, or were left out by an earlier pull for good.
+        present: Images that were there.
         failed: Objects that could not be fetched or were damaged; the next pull tries them again.
-        left_out: Objects that are not taken, by reason.
+        left_out: Objects that are not taken, by reason, those that an earlier pull has noted too.
         shared_ids: Patient ids that stand for more than one person.
         waits: Waits for an archive that went away.
     """
@@ -185,8 +188,11 @@ class _Pull:
             if self._is_done():
                 return
             pseudonym = self._pseudonyms.uid(instance.instance)
-            if pseudonym in self._shelf or self._was_left_out(pseudonym):
+            noted = self._noted_reason(pseudonym)
+            if pseudonym in self._shelf:
                 self._tell(replace(self._counts, present=self._counts.present + 1))
+            elif noted is not None:
+                self._leave_out(noted)
             elif is_refused:
                 self._leave_out(Reason.SHARED_ID)
             elif instance.sop_class and instance.sop_class not in IMAGES:
@@ -202,11 +208,12 @@ class _Pull:
         is_certain = bool(study.person.issuer) or self._settings.dry_run
         return is_certain and self._people.is_shared(study.person)
 
-    def _was_left_out(self, pseudonym: str) -> bool:
+    def _noted_reason(self, pseudonym: str) -> Reason | None:
+        """Why an earlier pull left an object out, if that still holds."""
         reason = self._shelf.notes.left_out.get(pseudonym)
-        if reason is _DEPENDS_ON_PROFILE and self._settings.profile.allow_doubtful_pixels:
-            return False
-        return reason is not None
+        if reason is Reason.DOUBTFUL_PIXELS and self._settings.profile.allow_doubtful_pixels:
+            return None
+        return reason if reason in _LASTING else None
 
     def _pull_instance(
         self, study: StudyRef, instance: InstanceRef, pseudonym: str
@@ -217,7 +224,7 @@ class _Pull:
         if dataset is None or person is None:
             return self._fail()
         if not person.number:
-            return self._leave_out(Reason.NO_PATIENT, pseudonym)
+            return self._leave_out(Reason.NO_PATIENT)
         self._people.meet_file(person)
         if self._people.is_shared(person):
             return self._leave_out(Reason.SHARED_ID)
@@ -257,11 +264,12 @@ class _Pull:
     def _put(self, made: Deidentified, patient: str, person: Person) -> None:
         self._shelf.put(patient, made.instance, made.content)
         self._people.keep(person)
+        self._shelf.notes.left_out.pop(made.instance, None)
         self._tell(replace(self._counts, pulled=self._counts.pulled + 1))
 
     def _leave_out(self, reason: Reason, pseudonym: str = "") -> Reason:
-        """Count an object that is not taken; with its pseudonym, it is not fetched again."""
-        if pseudonym:
+        """Count an object that is not taken; with its pseudonym, it may be noted."""
+        if pseudonym and reason in _LASTING:
             self._shelf.notes.left_out[pseudonym] = reason
         left_out = self._counts.left_out + Counter([reason])
         self._tell(replace(self._counts, left_out=left_out))
