@@ -58,3 +58,20 @@ def test_every_page_has_its_turn_and_an_interruption_repeats_one(monkeypatch):
         source.instances(studies[0], query, turn)
     assert len(starts) == 13
     assert min(b - a for a, b in itertools.pairwise(starts)) >= 0.2 - 1e-9
+
+
+def test_studies_that_were_not_asked_for_are_not_taken():
+    told = [("Knee + Hip", "A 1"), ("Knee x Hip", "A 1"), ("", "A 1"), ("knee + hip", ""),
+            ("Knee + Hip", "A-1")]  # fmt: skip
+    body = [
+        answer(_0020000D=f"1.{number}", _00081030=text, _00080050=accession)
+        for number, (text, accession) in enumerate(told)
+    ]
+    query = PacsQuery(accessions=("A 1",), description="knee + hip")
+    with serving(body=body) as server, asking(server) as source:
+        assert [study.study for study in source.studies(query)] == ["1.0"]
+        assert len(source.studies(PacsQuery(**DAYS))) == 5
+    first, *_, last = (parse_qs(urlsplit(path).query) for path, *_ in server.asked)
+    assert first["StudyDescription"] == ["*knee???hip*"]
+    assert "StudyDescription" in first["includefield"]
+    assert "StudyDescription" not in last["includefield"]

@@ -100,6 +100,28 @@ def test_every_query_has_its_turn():
     assert steps[6:] == pytest.approx([0.2] * 3)
 
 
+def test_studies_that_were_not_asked_for_are_not_taken():
+    wanted = []
+
+    def find(event):
+        wanted.append(event.identifier)
+        for number, (text, accession) in enumerate(
+            [("MR KNEE", "A1"), ("Brain", "A1"), (None, "A1"), ("Knee", ""), ("Knee", "A2")]
+        ):
+            answer = Dataset()
+            answer.StudyInstanceUID, answer.AccessionNumber = f"1.{number}", accession
+            if text is not None:
+                answer.StudyDescription = text
+            yield 0xFF00, answer
+
+    query = PacsQuery(accessions=("A1",), description="knee")
+    with serving(find=find) as source:
+        assert [study.study for study in source.studies(query)] == ["1.0"]
+        assert len(source.studies(QUERY)) == 5
+    assert wanted[0].StudyDescription == "*knee*"
+    assert "StudyDescription" not in wanted[1]
+
+
 @pytest.mark.parametrize("images", [0, 2])
 def test_none_or_two_images_for_one_are_told(images):
     def get(event):

@@ -90,16 +90,16 @@ class DicomwebSource:
     def studies(self, query: PacsQuery, turn: Turn = at_once) -> list[StudyRef]:
         """All studies that match."""
         found: dict[str, StudyRef] = {}
+        fields = (*_STUDY_FIELDS, "StudyDescription") if query.description else _STUDY_FIELDS
         for wanted in _filters(query):
-            search = partial(
-                self._client.search_for_studies, search_filters=wanted, fields=_STUDY_FIELDS
-            )
+            search = partial(self._client.search_for_studies, search_filters=wanted, fields=fields)
             for answer in self._pages(search, turn):
                 study = StudyRef(
                     study=_text(answer, "0020000D"),
                     person=_person(answer),
                     accession=_text(answer, "00080050"),
                     day=_text(answer, "00080020"),
+                    description=_text(answer, "00081030"),
                 )
                 if study.study and query.takes(study):
                     found.setdefault(study.study, study)

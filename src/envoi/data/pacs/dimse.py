@@ -79,6 +79,7 @@ class DimseSource:
                     person=_person(answer),
                     accession=_text(answer, "AccessionNumber"),
                     day=_text(answer, "StudyDate"),
+                    description=_text(answer, "StudyDescription"),
                 )
                 if study.study and query.takes(study):
                     found.setdefault(study.study, study)

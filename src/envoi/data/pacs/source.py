@@ -1,6 +1,7 @@
 """What a PACS is asked, what it answers, and what can go wrong: the seam of both protocols."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
@@ -44,7 +45,7 @@ class PacsQuery:
         modalities: Of the series, such as `MR`; none for all.
         first_day: Earliest day of the study.
         last_day: Latest day of the study.
-        description: Part of Study Description.
+        description: Part of Study Description, in any case.
         accessions: Accession numbers; none for all.
 
     Raises:
@@ -85,13 +86,15 @@ class PacsQuery:
         return f"{self.first_day:%Y%m%d}-{self.last_day:%Y%m%d}"
 
     def takes(self, study: "StudyRef") -> bool:
-        """Whether a study is what was asked for: some archives ignore a part of a query."""
+        """Whether a study is what was asked for.
+
+        Some archives ignore a part of a query. One that does not tell a number or a description
+        that was asked for has not shown that it is the one.
+        """
         first, _, last = self.days.partition("-")
         is_in_time = not self.days or not study.day or first <= study.day <= last
-        is_numbered = (
-            not self.accessions or not study.accession or study.accession in self.accessions
-        )
-        return is_in_time and is_numbered
+        is_numbered = not self.accessions or study.accession in self.accessions
+        return is_in_time and is_numbered and _plain(self.description) in _plain(study.description)
 
     def takes_modality(self, modality: str) -> bool:
         """Whether a series of this modality was asked for; one that is not told is taken."""
@@ -106,6 +109,7 @@ class StudyRef:
     person: Person
     accession: str = field(default="", repr=False)
     day: str = field(default="", repr=False)
+    description: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +205,11 @@ def read_accessions(path: Path) -> tuple[str, ...]:
         expected = "1 to 16 characters without * ? or backslash"
         raise DataError(Problem(expected, "something else" if wrong else "none", where, remedy))
     return tuple(dict.fromkeys(numbers.values()))
+
+
+def _plain(text: str) -> str:
+    """A description without what archives do not tell apart: case, and two codes of one letter."""
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def _is_accession(number: str) -> bool:
