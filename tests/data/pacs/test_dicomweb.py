@@ -8,6 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from envoi.data.pacs import Dicomweb, PacsQuery, connected, dicomweb
+from envoi.data.pacs.people import Person
+from envoi.data.pacs.source import StudyRef
+from envoi.errors import PacsError
 from tests.data.pacs.test_pace import Clock, pace
 from tests.data.pacs.test_tls import Empty, serving
 
@@ -75,3 +78,16 @@ def test_studies_that_were_not_asked_for_are_not_taken():
     assert first["StudyDescription"] == ["*knee???hip*"]
     assert "StudyDescription" in first["includefield"]
     assert "StudyDescription" not in last["includefield"]
+
+
+@pytest.mark.parametrize("values", [{}, {"_0020000D": ""}, {"_00100020": "PLANTED"}])
+def test_an_answer_without_its_uid_is_not_passed_over(values):
+    body = [answer(_0020000D="1.2", _00080018="1.2.3"), answer(**values)]
+    told = "expected answers with a UID that can be read, found one without"
+    study = StudyRef(study="1.2", person=Person(number="1"))
+    query = PacsQuery(**DAYS)
+    with serving(body=body) as server, asking(server) as source:
+        for ask in (lambda: source.studies(query), lambda: source.instances(study, query)):
+            with pytest.raises(PacsError, match=told) as found:
+                ask()
+            assert "PLANTED" not in str(found.value)

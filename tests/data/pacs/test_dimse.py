@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 from pydicom import Dataset, dcmread
-from pynetdicom import AE, evt
+from pynetdicom import AE, association, evt
 from pynetdicom.sop_class import (
     CTImageStorage,
     StudyRootQueryRetrieveInformationModelFind,
@@ -150,6 +150,36 @@ def test_a_part_of_the_answers_is_none(status):
 
     with serving(find=find) as source, pytest.raises(PacsError, match=f"found status {status:04X}"):
         source.studies(QUERY)
+
+
+@pytest.mark.parametrize("level", ["STUDY", "SERIES", "IMAGE"])
+@pytest.mark.parametrize("is_decodable", [True, False])
+def test_an_answer_that_cannot_be_read_is_not_passed_over(level, is_decodable, monkeypatch):
+    def find(event):
+        wanted, answer = event.identifier, Dataset()
+        answer.StudyInstanceUID = "1.2"
+        answer.SeriesInstanceUID, answer.SOPInstanceUID = "1.2.3", "1.2.3.4"
+        yield 0xFF00, answer
+        if wanted.QueryRetrieveLevel == level:
+            answer = Dataset()
+            answer.PatientID = "PLANTED"
+            yield 0xFF00, answer
+            asked.append(level)
+
+    real, asked = association.decode, []
+
+    def decode(stream, *words):
+        read = real(stream, *words)
+        if "QueryRetrieveLevel" not in read and "StudyInstanceUID" not in read:
+            raise ValueError("planted")
+        return read
+
+    if not is_decodable:
+        monkeypatch.setattr(association, "decode", decode)
+    told = "PACS, query: expected answers with a UID that can be read, found one without"
+    with serving(find=find) as source, pytest.raises(PacsError, match=told) as found:
+        [source.instances(one, QUERY) for one in source.studies(QUERY)]
+    assert (asked, planted.leaks(str(found.value).encode())) == ([level], [])
 
 
 def test_a_connection_that_breaks_is_worth_another_try():

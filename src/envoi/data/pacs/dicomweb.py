@@ -24,6 +24,7 @@ from envoi.data.pacs.source import (
     StudyRef,
     Turn,
     at_once,
+    unreadable_answer,
 )
 from envoi.data.pacs.tls import context_of, distrusted
 from envoi.errors import PacsError, Problem
@@ -93,7 +94,7 @@ class DicomwebSource:
         fields = (*_STUDY_FIELDS, "StudyDescription") if query.description else _STUDY_FIELDS
         for wanted in _filters(query):
             search = partial(self._client.search_for_studies, search_filters=wanted, fields=fields)
-            for answer in self._pages(search, turn):
+            for answer in self._pages(search, turn, "0020000D"):
                 study = StudyRef(
                     study=_text(answer, "0020000D"),
                     person=_person(answer),
@@ -101,7 +102,7 @@ class DicomwebSource:
                     day=_text(answer, "00080020"),
                     description=_text(answer, "00081030"),
                 )
-                if study.study and query.takes(study):
+                if query.takes(study):
                     found.setdefault(study.study, study)
         return list(found.values())
 
@@ -113,7 +114,7 @@ class DicomwebSource:
             self._client.search_for_instances, study.study, search_filters={}, fields=_IMAGE_FIELDS
         )
         found = []
-        for answer in self._pages(search, turn):
+        for answer in self._pages(search, turn, "00080018"):
             modality = _text(answer, "00080060")
             if query.takes_modality(modality):
                 instance = InstanceRef(
@@ -148,8 +149,10 @@ class DicomwebSource:
         """End the connection."""
         self._session.close()
 
-    def _pages(self, search: Callable[..., list[Answer]], turn: Turn) -> Iterator[Answer]:
-        """All answers, page by page, until a page has nothing new.
+    def _pages(
+        self, search: Callable[..., list[Answer]], turn: Turn, unique: str
+    ) -> Iterator[Answer]:
+        """All answers, page by page, until a page has nothing new; each tells its UID.
 
         A page may be shorter than asked for, as archives have limits of their own; and some give
         the first page again and again.
@@ -159,11 +162,14 @@ class DicomwebSource:
         while True:
             try:
                 page = turn(partial(_page, search, offset))
+                is_readable = all(_text(answer, unique) for answer in page)
                 new = [answer for answer in page if _key(answer) not in seen]
             except PacsError:
                 raise
             except UNREADABLE:
                 raise PacsError(_odd("DICOM JSON", "query")) from None
+            if not is_readable:
+                raise unreadable_answer()
             if not new:
                 return
             seen |= {_key(answer) for answer in new}

@@ -31,6 +31,7 @@ from envoi.data.pacs.source import (
     StudyRef,
     Turn,
     at_once,
+    unreadable_answer,
 )
 from envoi.data.pacs.tls import context_of, distrusted
 from envoi.errors import PacsError, Problem
@@ -40,6 +41,8 @@ _FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 _GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
 """Study Root Query/Retrieve Information Model - GET."""
 _PENDING = {0xFF00, 0xFF01}
+_UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
+"""What each answer has to tell, by level."""
 _TRANSIENT = 2
 _AGAIN = "Check that the PACS runs, and run the same command again; what was pulled is kept."
 # Diagnostic of a rejection by the service user (PS3.8, table 9-21).
@@ -81,7 +84,7 @@ class DimseSource:
                     day=_text(answer, "StudyDate"),
                     description=_text(answer, "StudyDescription"),
                 )
-                if study.study and query.takes(study):
+                if query.takes(study):
                     found.setdefault(study.study, study)
         return list(found.values())
 
@@ -95,7 +98,7 @@ class DimseSource:
         )
         for series in turn(partial(self._find, wanted)):
             modality, uid = _text(series, "Modality"), _text(series, "SeriesInstanceUID")
-            if uid and query.takes_modality(modality):
+            if query.takes_modality(modality):
                 found += self._images(study.study, uid, modality, turn)
         return found
 
@@ -154,27 +157,24 @@ class DimseSource:
             SOPClassUID="",
         )
         for answer in turn(partial(self._find, wanted)):
-            uid = _text(answer, "SOPInstanceUID")
-            if uid:
-                sop_class = _text(answer, "SOPClassUID")
-                yield InstanceRef(
-                    study=study,
-                    series=series,
-                    instance=uid,
-                    sop_class=sop_class,
-                    modality=modality,
-                )
+            yield InstanceRef(
+                study=study,
+                series=series,
+                instance=_text(answer, "SOPInstanceUID"),
+                sop_class=_text(answer, "SOPClassUID"),
+                modality=modality,
+            )
 
     def _find(self, wanted: dict[str, str]) -> list[Dataset]:
         """All answers to one C-FIND; a part of them is none."""
         with silence():
             if self._finding is None or not self._finding.is_established:
                 self._finding = self._associate([build_context(_FIND)])
-            answers = []
+            answers: list[Dataset | None] = []
             try:
                 for status, identifier in self._finding.send_c_find(_dataset(wanted), _FIND):
                     code = status.get("Status")
-                    if code in _PENDING and identifier is not None:
+                    if code in _PENDING:
                         answers.append(identifier)
             except (RuntimeError, ValueError):
                 code = None
@@ -185,7 +185,11 @@ class DimseSource:
                 remedy = "Ask for fewer days or accession numbers at once."
                 found = f"status {code:04X}"
                 raise PacsError(Problem("all that matches", found, "PACS, query", remedy))
-            return answers
+            unique = _UNIQUE[wanted["QueryRetrieveLevel"]]
+            readable = [one for one in answers if one is not None and _text(one, unique)]
+            if len(readable) < len(answers):
+                raise unreadable_answer()
+            return readable
 
     def _association_for(self, classes: tuple[str, ...]) -> Association:
         """An association in which images of these classes may arrive."""

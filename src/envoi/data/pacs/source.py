@@ -164,6 +164,13 @@ def at_once(request: Callable[[], Result], /) -> Result:
     return request()
 
 
+def unreadable_answer() -> PacsError:
+    """The error for an answer without a UID that can be read: a part of the answers is none."""
+    remedy = "Check the PACS's own log, or ask for other days or accession numbers."
+    expected = "answers with a UID that can be read"
+    return PacsError(Problem(expected, "one without", "PACS, query", remedy))
+
+
 @runtime_checkable
 class Source(Protocol):
     """An archive that can be asked. Every method raises `PacsError` or one of its children.
