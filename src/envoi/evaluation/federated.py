@@ -77,13 +77,7 @@ def site_evaluation(
     """
     check_answers(probabilities, labels)
     classes = probabilities.shape[1]
-    counts = _people_of_classes(labels, patients, classes)
-    told = counts >= policy.minimum_class_size
-    if not told.any():
-        who = "images" if patients is None else "patients"
-        expected = f"a class of at least {policy.minimum_class_size} {who}"
-        remedy = f"Evaluate on more {who}: of fewer nothing may be told."
-        raise DataError(Problem(expected, f"{counts.max()} at the most", "images", remedy))
+    told = _told_classes(labels, patients, classes, policy)
     kept = told[labels]
     sample = _Sample(
         probabilities[kept],
@@ -116,6 +110,27 @@ def site_evaluation(
             for index in range(classes)
         ),
     )
+
+
+def _told_classes(
+    labels: NDArray[Any], patients: NDArray[Any] | None, classes: int, policy: StatisticsPolicy
+) -> NDArray[np.bool_]:
+    """Which classes have the policy's minimum of patients, or of images where no patient is known.
+
+    Raises:
+        DataError: None has.
+    """
+    if patients is None:
+        people = np.bincount(labels, minlength=classes)
+    else:
+        people = np.array([len(np.unique(patients[labels == own])) for own in range(classes)])
+    told: NDArray[np.bool_] = people >= policy.minimum_class_size
+    if not told.any():
+        who = "images" if patients is None else "patients"
+        expected = f"a class of at least {policy.minimum_class_size} {who}"
+        remedy = f"Evaluate on more {who}: of fewer nothing may be told."
+        raise DataError(Problem(expected, f"{people.max()} at the most", "images", remedy))
+    return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +179,6 @@ def _of_class(
         auroc=None if alone else _rounded(sample.interval(area)),
         answers=tuple(share if told else None for share, told in zip(shares, cells, strict=True)),
     )
-
-
-def _people_of_classes(
-    labels: NDArray[Any], patients: NDArray[Any] | None, classes: int
-) -> NDArray[np.int64]:
-    """How many patients each class has; images, where patients are not known."""
-    if patients is None:
-        return np.bincount(labels, minlength=classes)
-    return np.array([len(np.unique(patients[labels == index])) for index in range(classes)])
 
 
 def _told_cells(answered: NDArray[np.int64], own: int, minimum: int) -> NDArray[np.bool_]:
