@@ -201,7 +201,8 @@ class TestPrepared:
         lines = [f"1.{n},{'xy'[n % 2]},train" for n in range(count)]
         reading = reading or DicomReading()
         table = labels(*lines, header="SOPInstanceUID,label,split")
-        found = scan_dicom(put(**files), table, reading)
+        folder = tmp_path / "images"
+        found = scan_dicom(folder if folder.exists() else put(**files), table, reading)
         out = tmp_path / name
         return out, write_dicom_set(out, found, reading, pictures or Pictures())
 
@@ -256,6 +257,44 @@ class TestPrepared:
         (other / "file").touch()
         with pytest.raises(StorageError, match="other files"):
             self.prepare(tmp_path, put, labels, name="other")
+
+    def test_an_unfinished_set_never_gets_the_pictures_of_other_files(self, tmp_path, put, labels):
+        made = {f"1.{n}": dicom(GREY + n, uid=f"1.{n}", PatientID=f"{n}") for n in range(4)}
+        cut = dicom(GREY, uid="1.3")
+        cut.PixelData = bytes(10)
+        table = labels(*(f"1.{n},{'wxyz'[n]}" for n in range(4)))
+        folder = put(b=made["1.1"], c=made["1.2"], d=cut, e=made["1.0"])
+        with pytest.raises(DataError, match="expected whole pixels"):
+            self.write(tmp_path, folder, table)
+        (path,) = folder.rglob("d.dcm")
+        path.unlink()
+        put(a=made["1.3"])
+        with pytest.raises(StorageError, match="set of other files or labels, or of files that"):
+            self.write(tmp_path, folder, table)
+        path.with_stem("a").rename(path)  # in its place, and whole now
+        with pytest.raises(StorageError, match="set of other files or labels, or of files that"):
+            self.write(tmp_path, folder, table)
+
+    def test_a_file_that_changed_meanwhile_is_noticed(self, tmp_path, put, labels):
+        cut = dicom(GREY, uid="1.2")
+        cut.PixelData = bytes(10)
+        folder, table = put(a=dicom(GREY, uid="1.1"), b=cut), labels("1.1,x", "1.2,y")
+        with pytest.raises(DataError, match="expected whole pixels"):
+            self.write(tmp_path, folder, table)
+        put(a=dicom(GREY + 1, uid="1.1"), b=dicom(GREY, uid="1.2"))
+        with pytest.raises(StorageError, match="or of files that have changed"):
+            self.write(tmp_path, folder, table)
+
+    def test_frames_that_are_taken_are_part_of_what_was_asked_for(self, tmp_path, put, labels):
+        folder = put(a=dicom(np.stack([GREY, GREY]), uid="1.1"), b=dicom(GREY, uid="1.2"))
+        found = scan_dicom(folder, labels("1.1,x", "1.2,y"), DicomReading(frames="all"))
+        assert len({(row.origin, row.frame) for row in found.rows}) == 3
+        assert "1.1" not in repr([row.origin for row in found.rows])
+
+    def write(self, tmp_path, folder, table):
+        return write_dicom_set(
+            tmp_path / "set", scan_dicom(folder, table), DicomReading(), Pictures()
+        )
 
     def test_pixels_that_cannot_be_shown_leave_no_table(self, tmp_path, put, labels):
         good = dicom(GREY, uid="1.1")

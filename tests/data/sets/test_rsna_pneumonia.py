@@ -195,3 +195,16 @@ def test_pixels_are_those_of_the_file(tmp_path):
 def test_choices_are_checked(tmp_path):
     with pytest.raises(SettingsError, match="target or class"):
         scan_rsna_pneumonia(tmp_path, Leniency(), labels="both")
+
+
+def test_an_unfinished_set_does_not_go_on_with_other_files(tmp_path):
+    source = rsna(tmp_path / "rsna", patient=two_each)
+    first, last = (source / "stage_2_train_images" / f"0000000{digit}.dcm" for digit in "0b")
+    whole = last.read_bytes()
+    last.write_bytes(whole[:-100])
+    with pytest.raises(DataError, match="expected whole pixels"):
+        prepared(source, tmp_path / "set")
+    first.write_bytes(first.read_bytes()[:-1] + b"\0")
+    last.write_bytes(whole)
+    with pytest.raises(StorageError, match="or of files that have changed"):
+        prepared(source, tmp_path / "set")

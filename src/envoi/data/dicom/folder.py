@@ -15,6 +15,7 @@ from envoi.data.dicom.labels import Labelled, Labels
 from envoi.data.dicom.reading import DicomReading
 from envoi.data.findings import refuse
 from envoi.errors import Problem, StorageError
+from envoi.files import digest, file_stamp
 
 _PREAMBLE, _MAGIC = 128, b"DICM"
 _ENDINGS = (".dcm", ".dicom", ".ima")
@@ -28,6 +29,7 @@ class DicomRow:
         path: Of its file.
         where: What messages call the file: its place, never its name.
         frame: Its index.
+        origin: Digest of the image's UID and of the file's size and time.
         label: As the table has it.
         patient: Number of the group of this patient's images, from 0.
         split: Part that the table puts it into, if it has that column.
@@ -37,6 +39,7 @@ class DicomRow:
     path: Path
     where: str
     frame: int
+    origin: str
     label: str
     patient: int
     split: str | None
@@ -153,8 +156,10 @@ class _Scan:
 def _rows(
     path: Path, where: str, header: Dataset, said: Labelled, patient: int, reading: DicomReading
 ) -> Iterator[DicomRow]:
+    uid = header.get("SOPInstanceUID") or ""
+    origin = digest(f"{uid}\n{file_stamp(path)}".encode())
     for frame in frames_of(header, reading):
-        yield DicomRow(path, where, frame, said.label, patient, said.split, said.site)
+        yield DicomRow(path, where, frame, origin, said.label, patient, said.split, said.site)
 
 
 def _is_annotated(header: Dataset) -> bool:

@@ -34,7 +34,7 @@ from envoi.data.prepared import Source
 from envoi.data.rows import read_columns
 from envoi.data.sets.source import Leniency, Scan, check_folder_of, match, paths_in
 from envoi.errors import DataError, EnvoiWarning, Problem, SettingsError, StorageError
-from envoi.files import read_text
+from envoi.files import file_stamp, read_text
 
 NAME = "rsna-pneumonia"
 TARGETS = "stage_2_train_labels.csv"
@@ -90,6 +90,7 @@ def scan_rsna_pneumonia(
         Source(
             partial(_picture, paths[name], frame, reading, places[name]),
             said[name],
+            f"{name}\n{frame}\n{file_stamp(paths[name])}",
             headers.patients[name],
         )
         for name, frames in headers.frames.items()
