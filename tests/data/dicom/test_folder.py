@@ -138,6 +138,21 @@ class TestHeaders:
                 "BurnedInAnnotation NO",
                 {"allow_burned_in": True},
             ),
+            (
+                {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.2"},
+                "BurnedInAnnotation NO",
+                {"allow_burned_in": True},
+            ),
+            (
+                {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.6", "Modality": "SM"},
+                "BurnedInAnnotation NO",
+                {"allow_burned_in": True},
+            ),
+            (
+                {"SpecimenLabelInImage": "YES", "BurnedInAnnotation": "NO"},
+                "without annotations",
+                {"allow_burned_in": True},
+            ),
             ({"PatientOrientation": ["R", "F"]}, "lies as it is read", {"orientation": "stored"}),
         ],
     )
@@ -150,6 +165,12 @@ class TestHeaders:
 
     def test_ultrasound_that_says_it_is_clean_is_taken(self, put, labels):
         folder = put(a=dicom(GREY, uid="1.1", Modality="US", BurnedInAnnotation="NO"))
+        assert scan_dicom(folder, labels("1.1,x")).annotated == 0
+
+    @pytest.mark.parametrize("kind", ["77.1.1", "77.1.4", "77.1.5.1", "77.1.5.4", "77.1.7"])
+    def test_photographs_are_no_captures_of_a_screen(self, kind, put, labels):
+        uid = f"1.2.840.10008.5.1.4.1.1.{kind}"
+        folder = put(a=dicom(GREY, uid="1.1", SOPClassUID=uid, Modality="XC"))
         assert scan_dicom(folder, labels("1.1,x")).annotated == 0
 
     def test_files_without_pixels_and_of_odd_kinds_are_refused(self, put, labels):

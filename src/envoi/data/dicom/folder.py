@@ -10,7 +10,13 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from envoi.data.dicom.header import TAGS, frames_of, is_often_annotated, problems_of_header
+from envoi.data.dicom.header import (
+    TAGS,
+    annotation_of,
+    frames_of,
+    is_often_annotated,
+    problems_of_header,
+)
 from envoi.data.dicom.labels import Labelled, Labels
 from envoi.data.dicom.reading import DicomReading
 from envoi.data.findings import refuse
@@ -163,7 +169,7 @@ def _rows(
 
 
 def _is_annotated(header: Dataset) -> bool:
-    told = str(header.get("BurnedInAnnotation") or "").upper()
+    told = annotation_of(header)
     return told == "YES" or (told != "NO" and is_often_annotated(header))
 
 

@@ -23,6 +23,7 @@ COLOUR = (
 # Whose pixels hold names as a rule, where the file does not say that they do not.
 _OFTEN_ANNOTATED = ("US", "IVUS", "OT")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _GROUPS = ("FrameVOILUTSequence", "PixelValueTransformationSequence", "PlaneOrientationSequence")
 
 TAGS = (
@@ -45,6 +46,7 @@ TAGS = (
     "SOPInstanceUID",
     "SeriesInstanceUID",
     "SharedFunctionalGroupsSequence",
+    "SpecimenLabelInImage",
     "StudyInstanceUID",
 )
 """All that is read of a header before its pixels are."""
@@ -130,22 +132,39 @@ def _problems_of_annotation(
     """Of pixels that hold text, by the file's word or by what is usual."""
     if reading.allow_burned_in:
         return
-    told = str(header.get("BurnedInAnnotation") or "").upper()
+    told = annotation_of(header)
     remedy = (
         "Look at the images, black the text out, or permit it with --allow-burned-in-annotation "
         "(in Python: allow_burned_in=True)."
     )
     if told == "YES":
-        yield Problem("pixels without annotations", "BurnedInAnnotation YES", where, remedy)
+        found = "BurnedInAnnotation or SpecimenLabelInImage YES"
+        yield Problem("pixels without annotations", found, where, remedy)
     elif told != "NO" and is_often_annotated(header):
-        found = "an ultrasound or a secondary capture that does not say"
+        found = "an ultrasound, a secondary capture or a whole slide that does not say"
         yield Problem("BurnedInAnnotation NO", found, where, remedy)
 
 
+def annotation_of(header: Dataset) -> str:
+    """What a file says of text in its pixels: `YES`, `NO`, nothing, or whatever it says.
+
+    The label of a slide bears names as well (PS3.3, C.8.12.4).
+    """
+    if str(header.get("SpecimenLabelInImage") or "").upper() == "YES":
+        return "YES"
+    return str(header.get("BurnedInAnnotation") or "").upper()
+
+
 def is_often_annotated(header: Dataset) -> bool:
-    """Whether such images have text in them as a rule: ultrasound, and captures of a screen."""
-    capture = str(header.get("SOPClassUID") or "").startswith(_SECONDARY_CAPTURE)
-    return capture or str(header.get("Modality") or "") in _OFTEN_ANNOTATED
+    """Whether such images have text in them as a rule: ultrasound, captures of a screen, slides.
+
+    Photographs (endoscopy, skin, eyes) are no captures, though their UIDs begin alike: the
+    first is `...1.1.7`, or below it; theirs are below `...1.1.77`.
+    """
+    uid = str(header.get("SOPClassUID") or "")
+    capture = uid == _SECONDARY_CAPTURE or uid.startswith(f"{_SECONDARY_CAPTURE}.")
+    modality = str(header.get("Modality") or "")
+    return capture or uid == _WHOLE_SLIDE or modality in _OFTEN_ANNOTATED
 
 
 def _problems_of_orientation(

@@ -24,7 +24,7 @@ class DicomReading:
             of the image is the patient's right, feet are below); `standard` turns them; `stored`
             takes all as they are.
         allow_burned_in: Take images whose pixels hold annotations, by their own word, and
-            ultrasound and secondary captures that do not say.
+            ultrasound, secondary captures and whole slides that do not say.
     """
 
     window: str = "file"

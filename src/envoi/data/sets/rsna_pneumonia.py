@@ -27,7 +27,7 @@ from pydicom import Dataset
 
 from envoi.data.dicom import DicomReading, frame_picture
 from envoi.data.dicom.folder import read_header
-from envoi.data.dicom.header import frames_of, problems_of_header
+from envoi.data.dicom.header import annotation_of, frames_of, problems_of_header
 from envoi.data.dicom.pixels import opened
 from envoi.data.findings import refuse
 from envoi.data.prepared import Source
@@ -123,8 +123,9 @@ class _Headers:
             remedy = "Get the file again; it is damaged or of another kind."
             self.damaged.append(Problem("a DICOM file", "another", where, remedy))
             return
-        told = str(header.get("BurnedInAnnotation") or "").upper()
-        silent = replace(self.reading, allow_burned_in=True) if told != "YES" else self.reading
+        silent = self.reading
+        if annotation_of(header) != "YES":
+            silent = replace(self.reading, allow_burned_in=True)
         self.problems += problems_of_header(header, silent, where)
         self._check_once(header, where)
         key = self._patient(name, header, where)
