@@ -99,13 +99,23 @@ class TestLabels:
 class TestPatients:
     def test_a_number_and_its_issuer_tell_patients_apart(self, put, labels):
         folder = put(
-            a=dicom(GREY, uid="1.1", PatientID="17"),
+            a=dicom(GREY, uid="1.1", PatientID="17", IssuerOfPatientID="one"),
             b=dicom(GREY, uid="1.2", PatientID="18"),
-            c=dicom(GREY, uid="1.3", PatientID="17 "),
+            c=dicom(GREY, uid="1.3", PatientID="17 ", IssuerOfPatientID=" one"),
             d=dicom(GREY, uid="1.4", PatientID="17", IssuerOfPatientID="other"),
         )
         found = scan_dicom(folder, labels(*(f"1.{n},x" for n in range(1, 5))))
         assert [row.patient for row in found.rows] == [0, 1, 0, 2]
+
+    @pytest.mark.parametrize("issuers", [("", SECRET, ""), (SECRET, "", SECRET), (SECRET, "x", "")])
+    def test_a_number_with_and_without_an_issuer_is_refused(self, issuers, put, labels):
+        files = {
+            f"f{n}": dicom(GREY, uid=f"1.{n}", IssuerOfPatientID=issuer)
+            for n, issuer in enumerate(issuers)
+        }
+        message = refused(put(**files), labels(*(f"1.{n},x" for n in range(3))))
+        assert "one person under a patient's number, found a number with an issuer in" in message
+        assert message.count("name order") == 1
 
     def test_a_file_of_nobody_is_refused(self, put, labels):
         assert "expected a patient's number" in refused(

@@ -57,12 +57,23 @@ def test_the_patient_is_the_files_and_not_its_name(tmp_path):
 
 def test_issuers_tell_patients_of_equal_numbers_apart(tmp_path):
     source = rsna(tmp_path / "rsna", 4, patient=lambda _: "1")
-    path = source / "stage_2_train_images" / "00000003.dcm"
-    file = dcmread(path)
-    file.IssuerOfPatientID = "elsewhere"
-    file.save_as(path)
+    for number, issuer in enumerate(("here", "here", "here", "elsewhere")):
+        issued(source, number, issuer)
     _, rows = prepared(source, tmp_path / "set")
     assert [row["patient"] for row in rows] == ["0", "0", "0", "1"]
+
+
+def issued(source, number, issuer):
+    path = source / "stage_2_train_images" / f"{number:08x}.dcm"
+    file = dcmread(path)
+    file.IssuerOfPatientID = issuer
+    file.save_as(path)
+
+
+def test_a_number_with_and_without_an_issuer_is_refused(tmp_path):
+    source = rsna(tmp_path / "rsna", 4, patient=lambda _: "1")
+    issued(source, 2, SECRET)
+    assert "file 3 in name order: expected one person under" in refused(source)
 
 
 def test_rsnas_mapping_tells_the_patients_of_nih(tmp_path):

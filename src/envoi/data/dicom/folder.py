@@ -18,6 +18,7 @@ from envoi.data.dicom.header import (
     problems_of_header,
 )
 from envoi.data.dicom.labels import Labelled, Labels
+from envoi.data.dicom.patients import Patients
 from envoi.data.dicom.reading import DicomReading
 from envoi.data.findings import refuse
 from envoi.errors import Problem, StorageError
@@ -81,7 +82,7 @@ def scan_dicom(folder: Path, labels: Labels, reading: DicomReading | None = None
     Raises:
         StorageError: The folder cannot be read, or holds no DICOM file.
         DataError: A file is wrong, is there twice, or needs a permission; a patient's number is
-            of two patients; or the table names what is not there; all at once.
+            of two patients, or may be; or the table names what is not there; all at once.
     """
     scan = _Scan(labels, reading or DicomReading())
     for where, path in _files(folder):
@@ -102,8 +103,7 @@ class _Scan:
     annotated: int = 0
     found: set[str] = field(default_factory=set)
     images: set[str] = field(default_factory=set)
-    patients: dict[tuple[str, str], int] = field(default_factory=dict)
-    persons: dict[tuple[int, str], str] = field(default_factory=dict)
+    patients: Patients = field(default_factory=Patients)
 
     def add(self, path: Path, where: str) -> None:
         header = read_header(path)
@@ -117,12 +117,15 @@ class _Scan:
             self.unlabelled += 1
             return
         self.found.add(name)
-        problems = [*problems_of_header(header, self.reading, where), *self._twice(header, where)]
-        patient = self._patient(header)
-        problems += self._other_person(header, patient, where)
+        problems = [
+            *problems_of_header(header, self.reading, where),
+            *self._twice(header, where),
+            *self.patients.meet(header, where),
+        ]
         self.problems += problems
         if not problems:
             self.annotated += _is_annotated(header)
+            patient = self.patients.group(header)
             self.rows += _rows(path, where, header, said, patient, self.reading)
 
     def missing(self) -> Iterator[Problem]:
@@ -141,22 +144,6 @@ class _Scan:
             remedy = "Remove one of the files, or an image may train and test at once."
             yield Problem("each image once", "one that was there before", where, remedy)
         self.images.add(uid)
-
-    def _patient(self, header: Dataset) -> int:
-        key = tuple(
-            str(header.get(tag) or "").strip() for tag in ("PatientID", "IssuerOfPatientID")
-        )
-        return self.patients.setdefault((key[0], key[1]), len(self.patients))
-
-    def _other_person(self, header: Dataset, patient: int, where: str) -> Iterator[Problem]:
-        """Two people under one number, as far as birth dates and sexes tell."""
-        for tag in ("PatientBirthDate", "PatientSex"):
-            told = str(header.get(tag) or "").strip()
-            if told and self.persons.setdefault((patient, tag), told) != told:
-                remedy = "Give each patient a number of his own (PatientID, IssuerOfPatientID)."
-                found = "two people, by birth date or sex"
-                yield Problem("one person under a patient's number", found, where, remedy)
-                return
 
 
 def _rows(

@@ -28,6 +28,7 @@ from pydicom import Dataset
 from envoi.data.dicom import DicomReading, frame_picture
 from envoi.data.dicom.folder import read_header
 from envoi.data.dicom.header import annotation_of, frames_of, problems_of_header
+from envoi.data.dicom.patients import Patients
 from envoi.data.dicom.pixels import opened
 from envoi.data.findings import refuse
 from envoi.data.prepared import Source
@@ -110,7 +111,8 @@ class _Headers:
         self.damaged: list[Problem] = []
         self.patients: dict[str, int] = {}
         self.frames: dict[str, range] = {}
-        self._codes: dict[tuple[str, ...], int] = {}
+        self._patients = Patients()
+        self._mapped: dict[str, int] = {}
         self._images: set[str] = set()
 
     @property
@@ -128,13 +130,12 @@ class _Headers:
             silent = replace(self.reading, allow_burned_in=True)
         self.problems += problems_of_header(header, silent, where)
         self._check_once(header, where)
-        key = self._patient(name, header, where)
-        self.patients[name] = self._codes.setdefault(key, len(self._codes))
+        self.patients[name] = self._patient(name, header, where)
         self.frames[name] = frames_of(header, self.reading)
 
     def warn(self) -> None:
         """Say so if nothing tells which images are of one patient."""
-        if self.mapping is None and len(self._codes) == len(self.patients) > 1:
+        if self.mapping is None and len(set(self.patients.values())) == len(self.patients) > 1:
             warnings.warn(
                 f"Each of {len(self.patients)} images has a PatientID of its own, so images of one "
                 f"patient may be in training and test at once. RSNA's {MAPPING} tells the "
@@ -151,14 +152,14 @@ class _Headers:
             self.problems.append(Problem("each image once", found, where, remedy))
         self._images.add(uid)
 
-    def _patient(self, name: str, header: Dataset, where: str) -> tuple[str, ...]:
+    def _patient(self, name: str, header: Dataset, where: str) -> int:
         if self.mapping is None:
-            tags = ("PatientID", "IssuerOfPatientID")
-            return tuple(str(header.get(tag) or "").strip() for tag in tags)
+            self.problems += self._patients.meet(header, where)
+            return self._patients.group(header)
         if name not in self.mapping:
             remedy = f"Take {MAPPING} out of the folder, or get it again."
             self.problems.append(Problem("an image that the mapping names", "none", where, remedy))
-        return (self.mapping.get(name, ""),)
+        return self._mapped.setdefault(self.mapping.get(name, ""), len(self._mapped))
 
 
 def _labels(source: Path, labels: str) -> tuple[dict[str, str], dict[str, int], str]:
