@@ -14,7 +14,7 @@ from envoi.data.dicom.set import write_dicom_set
 from envoi.data.prepared import Pictures
 from envoi.errors import DataError, SettingsError, StorageError
 from envoi.types import ImageSpec
-from tests.data.dicom.files import SECRET, dicom
+from tests.data.dicom.files import SECRET, dicom, item
 
 GREY = np.full((8, 8), 100, np.uint8)
 
@@ -200,6 +200,26 @@ class TestHeaders:
         assert "expected one frame, found 3" in refused(folder, table)
         found = scan_dicom(folder, table, DicomReading(frames=frames))
         assert [row.frame for row in found.rows] == wanted
+
+    def test_each_frame_that_is_taken_lies_as_it_is_read(self, put, labels):
+        cosines = (["1", "0", "0", "0", "1", "0"], ["-1", "0", "0", "0", "1", "0"])
+        groups = [
+            item(PlaneOrientationSequence=[item(ImageOrientationPatient=cosines[way])])
+            for way in (0, 0, 1, 1)
+        ]
+        file = dicom(np.stack([GREY] * 4), uid="1.1", PerFrameFunctionalGroupsSequence=groups)
+        folder, table = put(a=file), labels("1.1,x")
+        message = refused(folder, table, DicomReading(frames="all"))
+        assert "expected an image that lies as it is read, found rows to R and columns" in message
+        assert message.count("rows to") == 1
+        assert "rows to R" in refused(folder, table, DicomReading(frames="middle"))
+        for turned in ("standard", "stored"):
+            reading = DicomReading(frames="all", orientation=turned)
+            assert len(scan_dicom(folder, table, reading).rows) == 4
+
+    def test_frames_of_which_nothing_is_told_lie_as_the_file_says(self, put, labels):
+        file = dicom(np.stack([GREY] * 3), uid="1.1", PatientOrientation=["R", "F"])
+        assert "rows to R" in refused(put(a=file), labels("1.1,x"), DicomReading(frames="all"))
 
     def test_damaged_files_are_refused_and_others_passed_over(self, put, labels, tmp_path):
         folder = put(a=dicom(GREY, uid="1.1"))

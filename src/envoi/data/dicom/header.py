@@ -170,11 +170,17 @@ def is_often_annotated(header: Dataset) -> bool:
 def _problems_of_orientation(
     header: Dataset, reading: DicomReading, where: str
 ) -> Iterator[Problem]:
-    lying = letters(of_frame(header, frames_of(header, reading)[0]))
-    if reading.orientation == "check" and lying is not None and not is_usual(lying):
-        remedy = (
-            "--orientation standard turns it, --orientation stored takes it as it is (in Python: "
-            "orientation=...)."
-        )
-        found = "rows to {} and columns to {}".format(*lying)
-        yield Problem("an image that lies as it is read", found, where, remedy)
+    """Of each frame that is taken: enhanced files may turn them one by one."""
+    if reading.orientation != "check":
+        return
+    remedy = (
+        "--orientation standard turns it, --orientation stored takes it as it is (in Python: "
+        "orientation=...)."
+    )
+    told = len(header.get("PerFrameFunctionalGroupsSequence") or ())
+    # Frames past those of which the file tells apart all lie the same way.
+    apart = sorted({min(frame, told) for frame in frames_of(header, reading)})
+    for lying in dict.fromkeys(letters(of_frame(header, frame)) for frame in apart):
+        if lying is not None and not is_usual(lying):
+            found = "rows to {} and columns to {}".format(*lying)
+            yield Problem("an image that lies as it is read", found, where, remedy)
