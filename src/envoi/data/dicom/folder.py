@@ -16,6 +16,7 @@ from envoi.data.dicom.header import (
     frames_of,
     is_often_annotated,
     problems_of_header,
+    quietly,
 )
 from envoi.data.dicom.labels import Labelled, Labels
 from envoi.data.dicom.patients import Patients
@@ -194,9 +195,10 @@ def _is_dicom(path: Path) -> bool:
 def read_header(path: Path) -> Dataset | None:
     """What is needed of a header (`TAGS`); None if the file is damaged, or not DICOM."""
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-        for tag in TAGS:  # pydicom parses a value when it is asked for
-            header.get(tag)
+        with quietly():
+            header = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+            for tag in TAGS:  # pydicom parses a value when it is asked for
+                header.get(tag)
     except Exception:  # noqa: BLE001  (damaged files raise whatever their bytes lead to)
         return None
     return header

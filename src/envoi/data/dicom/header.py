@@ -1,6 +1,8 @@
 """What a DICOM header must say before a pixel is read, in words that name nobody."""
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydicom import Dataset
@@ -24,6 +26,8 @@ COLOUR = (
 _OFTEN_ANNOTATED = ("US", "IVUS", "OT")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+MOST_FRAMES = 100_000
+"""Of a file; where there are more, the header is damaged."""
 _GROUPS = ("FrameVOILUTSequence", "PixelValueTransformationSequence", "PlaneOrientationSequence")
 
 TAGS = (
@@ -52,7 +56,15 @@ TAGS = (
 """All that is read of a header before its pixels are."""
 
 
-def problems_of_header(header: Dataset, reading: DicomReading, where: str) -> Iterator[Problem]:
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without warnings: pydicom's quote the values that it takes amiss, and those name patients."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def problems_of_header(header: Dataset, reading: DicomReading, where: str) -> list[Problem]:
     """All that keeps an image from being taken.
 
     Args:
@@ -60,10 +72,24 @@ def problems_of_header(header: Dataset, reading: DicomReading, where: str) -> It
         reading: What may be done.
         where: What messages call the file.
     """
+    try:
+        with quietly():
+            return list(_problems(header, reading, where))
+    except Exception:  # noqa: BLE001  (values raise whatever their bytes lead to, and quote them)
+        remedy = "Export the file again: a value of its header is damaged."
+        return [Problem("a header whose values can be read", "another", where, remedy)]
+
+
+def _problems(header: Dataset, reading: DicomReading, where: str) -> Iterator[Problem]:
     rows, columns = number(header, "Rows"), number(header, "Columns")
     if not rows or not columns:
         remedy = "Take files without an image out of the folder (reports, waveforms, structures)."
         yield Problem("an image", "no pixels", where, remedy)
+        return
+    frames = number(header, "NumberOfFrames")
+    if frames < 0 or frames > MOST_FRAMES:
+        remedy = "Export the file again, in parts if it has so many frames; no option permits it."
+        yield Problem(f"0 to {MOST_FRAMES} frames", "another number", where, remedy)
         return
     if rows * columns > MOST_PIXELS:
         remedy = "Scale the image down before; no option permits this."

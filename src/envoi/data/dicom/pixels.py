@@ -5,8 +5,6 @@ where 0 is white (MONOCHROME1). Palettes are looked up, YBR becomes RGB. By PS3.
 C.11.2; tables and windows are pydicom's.
 """
 
-import struct
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import (
     apply_color_lut,
@@ -24,15 +21,14 @@ from pydicom.pixels.processing import (
 )
 from pydicom.pixels.utils import pixel_array
 
-from envoi.data.dicom.header import GREY, of_frame
+from envoi.data.dicom.header import GREY, of_frame, quietly
 from envoi.data.dicom.orientation import letters, turning
 from envoi.data.dicom.reading import DicomReading
 from envoi.errors import DataError, Problem
 
 Grey = Float[NDArray[np.float64], "row column"]
 Range = tuple[float, float]
-# What pydicom raises of values that are missing or make no sense.
-_DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
+_VOI_BITS = (8, *range(10, 17))  # PS3.3, C.8.11.3.1.5
 
 
 def frame_picture(file: Dataset, frame: int, reading: DicomReading, where: str) -> Image.Image:
@@ -49,10 +45,11 @@ def frame_picture(file: Dataset, frame: int, reading: DicomReading, where: str) 
     """
     stored = _decoded(file, frame, where)
     try:
-        pixels = _pixels(stored, of_frame(file, frame), reading, where)
+        with quietly():
+            pixels = _pixels(stored, of_frame(file, frame), reading, where)
     except DataError:
         raise
-    except _DAMAGED:
+    except Exception:  # noqa: BLE001  (values raise whatever their bytes lead to, and quote them)
         remedy = "Export the file again: its window, tables or scale are damaged."
         expected = "a header that says how to show its pixels"
         raise DataError(Problem(expected, "another", where, remedy)) from None
@@ -69,10 +66,8 @@ def _pixels(
         pixels = np.round(255 - levels if _is_inverted(file) else levels).astype(np.uint8)
     else:
         pixels = _colours(stored, file)
-    lying = letters(file)
-    if reading.orientation == "standard" and lying is not None:
-        return turning(lying)(pixels)
-    return pixels
+    lying = letters(file) if reading.orientation == "standard" else None
+    return pixels if lying is None else turning(lying)(pixels)
 
 
 def opened(path: Path, where: str) -> Dataset:
@@ -82,8 +77,9 @@ def opened(path: Path, where: str) -> Dataset:
         DataError: It is not DICOM, or damaged.
     """
     try:
-        return dcmread(path)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError):
+        with quietly():
+            return dcmread(path)
+    except Exception:  # noqa: BLE001  (damaged files raise whatever their bytes lead to)
         remedy = "Export the file again; it is damaged or of another kind."
         raise DataError(Problem("a DICOM file", "another", where, remedy)) from None
 
@@ -91,9 +87,7 @@ def opened(path: Path, where: str) -> Dataset:
 def _decoded(file: Dataset, frame: int, where: str) -> NDArray[np.generic]:
     """Stored values of a frame; YBR as RGB."""
     try:
-        with warnings.catch_warnings():
-            # Of padding and of lengths that headers get wrong; what is too short is an error.
-            warnings.simplefilter("ignore")
+        with quietly():  # of padding and wrong lengths, too; what is too short is an error
             return pixel_array(file, index=frame)
     except (RuntimeError, NotImplementedError):
         name = file.file_meta.TransferSyntaxUID.name
@@ -104,7 +98,7 @@ def _decoded(file: Dataset, frame: int, where: str) -> NDArray[np.generic]:
         raise DataError(
             Problem("pixels that can be decoded", f"the transfer syntax {name}", where, remedy)
         ) from None
-    except (*_DAMAGED, MemoryError):
+    except Exception:  # noqa: BLE001  (as above)
         remedy = "Export the file again: its pixels are missing, damaged or cut off."
         raise DataError(Problem("whole pixels", "others", where, remedy)) from None
 
@@ -113,7 +107,13 @@ def _rescaled(stored: NDArray[np.generic], file: Dataset, where: str) -> Grey:
     if stored.ndim != 2:
         remedy = "Export the file again."
         raise DataError(Problem("one value a pixel", "several", where, remedy))
-    return apply_modality_lut(stored, file).astype(np.float64)
+    if ("RescaleSlope" in file) != ("RescaleIntercept" in file):
+        remedy = "Export the file again: it has one of RescaleSlope and RescaleIntercept."
+        raise DataError(Problem("both numbers of a rescale, or none", "one", where, remedy))
+    values = apply_modality_lut(stored, file).astype(np.float64)
+    if not np.isfinite(values).all() or file.get("RescaleSlope") == 0:
+        raise ValueError
+    return values
 
 
 def _shown(values: Grey, file: Dataset, reading: DicomReading, where: str) -> tuple[Grey, Range]:
@@ -143,8 +143,7 @@ def _as_file_says(values: Grey, file: Dataset, whole: Range, where: str) -> tupl
     if len(tables) + len(centres) > 1:
         found = f"{len(tables) + len(centres)}"
     elif tables:
-        bits = tables[0].LUTDescriptor[2]
-        return apply_voi(values.astype(np.int64), file).astype(np.float64), (0, 2**bits - 1)
+        return _looked_up(values, tables[0], file)
     elif centres and len(widths := _numbers(file, "WindowWidth")) == 1 and widths[0] >= 1:
         function = str(file.get("VOILUTFunction") or "LINEAR").upper()
         return _windowed(values, centres[0], widths[0], function)
@@ -154,6 +153,20 @@ def _as_file_says(values: Grey, file: Dataset, whole: Range, where: str) -> tupl
         found = "none"
     remedy = "Choose --window CENTRE,WIDTH, or --window stored or content (in Python: window=...)."
     raise DataError(Problem("one window or VOI table in the file", found, where, remedy))
+
+
+def _looked_up(values: Grey, table: Dataset, file: Dataset) -> tuple[Grey, Range]:
+    """By a VOI table (PS3.3, C.11.2.1.1)."""
+    entries, first, bits = table.LUTDescriptor
+    if bits not in _VOI_BITS:
+        raise ValueError
+    # pydicom counts entries in as many bits as an entry has: 4096 entries of 8 bits need more.
+    wide, told = Dataset(), Dataset()
+    wide["LUTData"] = table["LUTData"]
+    wide.add_new("LUTDescriptor", table["LUTDescriptor"].VR, [entries, first, 16])
+    told.file_meta, told.VOILUTSequence = file.file_meta, [wide]
+    inside = np.clip(values, first, first + 2**16 - 1).astype(np.int64)
+    return apply_voi(inside, told).astype(np.float64), (0, 2**bits - 1)
 
 
 def _numbers(file: Dataset, keyword: str) -> list[float]:
