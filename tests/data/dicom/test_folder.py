@@ -236,7 +236,15 @@ class TestHeaders:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"window": "bright"}, {"window": "1,0"}, {"frames": "2"}, {"orientation": "up"}]
+    "wrong",
+    [
+        {"window": "bright"},
+        {"window": "1,0"},
+        {"window": "nan,5"},
+        {"window": "5,inf"},
+        {"frames": "2"},
+        {"orientation": "up"},
+    ],
 )
 def test_settings_are_checked(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):

@@ -53,6 +53,40 @@ class TestGrey:
         wanted = [0, 0, *(round(255 * share) for share in between), 255, 255]
         assert shown(file)[0].tolist() == wanted
 
+    @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+    def test_a_window_applies_whatever_the_depth(self, kind):
+        values = np.array([[0, 99, 100, 101, 200]], kind)
+        exact = {"WindowCenter": "100", "VOILUTFunction": "LINEAR_EXACT"}
+        # PS3.3, C.11.2.1.3.2: x <= c - w / 2 is black, x > c + w / 2 white.
+        narrow = dicom(values, WindowWidth="0.5", **exact)
+        assert shown(narrow).tolist() == [[0, 0, 128, 255, 255]]
+        wide = dicom(values, WindowWidth="4", **exact)
+        assert shown(wide).tolist() == [[0, 64, 128, 191, 255]]
+        # C.11.2.1.3.1: 1 / (1 + exp(-4 (x - c) / w))
+        sigmoid = dicom(values, WindowCenter="100", WindowWidth="0.1", VOILUTFunction="SIGMOID")
+        assert shown(sigmoid).tolist() == [[0, 0, 128, 255, 255]]
+        linear = dicom(values, WindowCenter="100.5", WindowWidth="1")
+        assert shown(linear).tolist() == [[0, 0, 0, 255, 255]]
+
+    @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+    @pytest.mark.parametrize(
+        "window",
+        [
+            {"WindowCenter": "100", "WindowWidth": "0.5"},
+            {"WindowCenter": "100", "WindowWidth": "0", "VOILUTFunction": "LINEAR_EXACT"},
+            {"WindowCenter": "100", "WindowWidth": "-1", "VOILUTFunction": "SIGMOID"},
+            {"WindowCenter": "100", "WindowWidth": "9", "VOILUTFunction": "CUBIC"},
+            {"WindowCenter": "100"},
+            {"WindowWidth": "9"},
+            {"WindowCenter": "100", "WindowWidth": ["9", "10"]},
+        ],
+    )
+    def test_a_window_that_makes_no_sense_is_told(self, kind, window):
+        file = dicom(RAMP.astype(kind), **window)
+        message = refused(file)
+        assert "found a window that makes no sense" in message
+        assert shown(file, window="content").max() == 255
+
     def test_windows_are_in_units_after_rescaling(self):
         # Hounsfield units -1024..; the window of lungs from -1350 to 150.
         values = np.array([[0, 174, 424, 1174, 2000]], np.int16)

@@ -134,25 +134,37 @@ def _windowed(values: Grey, centre: float, width: float, function: str) -> tuple
     window.PhotometricInterpretation, window.PixelRepresentation = "MONOCHROME2", 0
     window.BitsStored, window.VOILUTFunction = 16, function
     window.WindowCenter, window.WindowWidth = centre, width
-    return apply_windowing(values, window), (0, 2**16 - 1)
+    with np.errstate(over="ignore"):  # far below a narrow sigmoid is black
+        return apply_windowing(values, window), (0, 2**16 - 1)
 
 
 def _as_file_says(values: Grey, file: Dataset, whole: Range, where: str) -> tuple[Grey, Range]:
     """By the one window or VOI table of a file; 8 bits without either are taken whole."""
     tables, centres = file.get("VOILUTSequence") or (), _numbers(file, "WindowCenter")
+    widths = _numbers(file, "WindowWidth")
     if len(tables) + len(centres) > 1:
         found = f"{len(tables) + len(centres)}"
     elif tables:
         return _looked_up(values, tables[0], file)
-    elif centres and len(widths := _numbers(file, "WindowWidth")) == 1 and widths[0] >= 1:
+    elif centres or widths:
         function = str(file.get("VOILUTFunction") or "LINEAR").upper()
-        return _windowed(values, centres[0], widths[0], function)
+        if _makes_sense(centres, widths, function):
+            return _windowed(values, centres[0], widths[0], function)
+        found = "a window that makes no sense"
     elif file.BitsStored <= 8:
         return values, whole
     else:
         found = "none"
     remedy = "Choose --window CENTRE,WIDTH, or --window stored or content (in Python: window=...)."
     raise DataError(Problem("one window or VOI table in the file", found, where, remedy))
+
+
+def _makes_sense(centres: list[float], widths: list[float], function: str) -> bool:
+    """Whether this is one window, of a width of 1 or more if linear (C.11.2.1.2), else above 0."""
+    if len(centres) != 1 or len(widths) != 1 or not np.isfinite([*centres, *widths]).all():
+        return False
+    exact = function in {"LINEAR_EXACT", "SIGMOID"}
+    return widths[0] > 0 if exact else function == "LINEAR" and widths[0] >= 1
 
 
 def _looked_up(values: Grey, table: Dataset, file: Dataset) -> tuple[Grey, Range]:

@@ -1,5 +1,6 @@
 """What a reader of DICOM files may do; each choice that a file leaves open is a setting."""
 
+import math
 from dataclasses import dataclass
 
 from envoi.errors import Problem, SettingsError
@@ -15,7 +16,7 @@ class DicomReading:
 
     Attributes:
         window: How values become grey from black to white. `file` by the file's own window or VOI
-            table, of which there must be one unless values have 8 bits already; `stored` by all
+            table; values of 8 bits are taken whole if there is neither; `stored` by all
             that the stored bits can hold; `content` by the darkest and brightest value of each
             image; or `CENTRE,WIDTH` in the units after rescaling (Hounsfield units of CT).
         frames: Of a file of several: `one` refuses it, `middle` takes the middle one, `all` takes
@@ -51,7 +52,7 @@ class DicomReading:
             centre, width = map(float, self.window.split(","))
         except ValueError:
             width = centre = 0.0
-        if not width >= 1:
+        if not (width >= 1 and math.isfinite(width) and math.isfinite(centre)):
             expected = f"one of {', '.join(WINDOWS)}, or CENTRE,WIDTH with a width of 1 or more"
             remedy = "Write for instance -600,1500 for lungs in CT."
             raise SettingsError(Problem(expected, repr(self.window)[:40], "window", remedy))
