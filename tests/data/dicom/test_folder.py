@@ -163,6 +163,11 @@ class TestHeaders:
                 "without annotations",
                 {"allow_burned_in": True},
             ),
+            (
+                {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "IDENTITY"},
+                "found IDENTITY with MONOCHROME1",
+                {"polarity": "photometric"},
+            ),
             ({"PatientOrientation": ["R", "F"]}, "lies as it is read", {"orientation": "stored"}),
         ],
     )
@@ -244,6 +249,7 @@ class TestHeaders:
         {"window": "5,inf"},
         {"frames": "2"},
         {"orientation": "up"},
+        {"polarity": "x"},
     ],
 )
 def test_settings_are_checked(wrong):

@@ -39,11 +39,36 @@ class TestGrey:
     def test_zero_is_white_in_monochrome1(self):
         inverted = shown(dicom(RAMP, PhotometricInterpretation="MONOCHROME1"))
         assert np.array_equal(inverted, 255 - RAMP)
-        # What the presentation says is said once, and counts.
-        for shape, wanted in (("INVERSE", 255 - RAMP), ("IDENTITY", RAMP)):
-            for kind in ("MONOCHROME1", "MONOCHROME2"):
-                file = dicom(RAMP, PhotometricInterpretation=kind, PresentationLUTShape=shape)
-                assert np.array_equal(shown(file), wanted)
+
+    @pytest.mark.parametrize(
+        ("kind", "shape", "wanted"),
+        [("MONOCHROME1", "INVERSE", 255 - RAMP), ("MONOCHROME2", "IDENTITY", RAMP)],
+    )
+    @pytest.mark.parametrize("polarity", ["check", "photometric", "presentation"])
+    def test_a_shape_that_agrees_changes_nothing(self, kind, shape, wanted, polarity):
+        file = dicom(RAMP, PhotometricInterpretation=kind, PresentationLUTShape=shape)
+        assert np.array_equal(shown(file, polarity=polarity), wanted)
+
+    @pytest.mark.parametrize(
+        ("kind", "shape", "inverted"),
+        [("MONOCHROME1", "IDENTITY", False), ("MONOCHROME2", "INVERSE", True)],
+    )
+    def test_a_shape_that_contradicts_is_a_choice(self, kind, shape, inverted):
+        file = dicom(RAMP, PhotometricInterpretation=kind, PresentationLUTShape=shape)
+        message = refused(file)
+        assert f"found {shape} with {kind}" in message
+        assert "--polarity photometric or --polarity presentation" in message
+        by_shape = 255 - RAMP if inverted else RAMP
+        assert np.array_equal(shown(file, polarity="presentation"), by_shape)
+        assert np.array_equal(shown(file, polarity="photometric"), 255 - by_shape)
+
+    def test_a_shape_that_is_none_is_not_believed_or_quoted(self):
+        file = dicom(RAMP, PresentationLUTShape=SECRET.upper())
+        for polarity in ("check", "presentation"):
+            message = refused(file, polarity=polarity)
+            assert "found another with MONOCHROME2" in message
+            assert SECRET.upper() not in message
+        assert np.array_equal(shown(file, polarity="photometric"), RAMP)
 
     def test_a_window_is_that_of_the_standard(self):
         # PS3.3, C.11.2.1.2.1: x <= c - 0.5 - (w - 1) / 2 is black, x > c - 0.5 + (w - 1) / 2 white.

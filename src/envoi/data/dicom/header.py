@@ -8,6 +8,7 @@ from typing import Any
 from pydicom import Dataset
 
 from envoi.data.dicom.orientation import is_usual, letters
+from envoi.data.dicom.polarity import problems_of_polarity
 from envoi.data.dicom.reading import DicomReading
 from envoi.data.pictures import MOST_PIXELS
 from envoi.errors import Problem
@@ -45,6 +46,7 @@ TAGS = (
     "PatientSex",
     "PerFrameFunctionalGroupsSequence",
     "PhotometricInterpretation",
+    "PresentationLUTShape",
     "Rows",
     "SOPClassUID",
     "SOPInstanceUID",
@@ -102,6 +104,7 @@ def _problems(header: Dataset, reading: DicomReading, where: str) -> Iterator[Pr
     yield from _problems_of_frames(header, reading, where)
     yield from _problems_of_annotation(header, reading, where)
     yield from _problems_of_orientation(header, reading, where)
+    yield from problems_of_polarity(header, reading, where)
     if not str(header.get("PatientID") or "").strip():
         remedy = "Fill PatientID in: images of one patient must not train and test at once."
         yield Problem("a patient's number", "none", where, remedy)

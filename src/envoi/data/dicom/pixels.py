@@ -23,7 +23,9 @@ from pydicom.pixels.utils import pixel_array
 
 from envoi.data.dicom.header import GREY, of_frame, quietly
 from envoi.data.dicom.orientation import letters, turning
+from envoi.data.dicom.polarity import is_inverted, problems_of_polarity
 from envoi.data.dicom.reading import DicomReading
+from envoi.data.findings import refuse
 from envoi.errors import DataError, Problem
 
 Grey = Float[NDArray[np.float64], "row column"]
@@ -61,9 +63,10 @@ def _pixels(
 ) -> NDArray[np.uint8]:
     """Grey `(row, column)` or colour `(row, column, 3)`."""
     if file.PhotometricInterpretation in GREY:
+        refuse(problems_of_polarity(file, reading, where))
         values, (low, high) = _shown(_rescaled(stored, file, where), file, reading, where)
         levels = 255 * np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-        pixels = np.round(255 - levels if _is_inverted(file) else levels).astype(np.uint8)
+        pixels = np.round(255 - levels if is_inverted(file, reading) else levels).astype(np.uint8)
     else:
         pixels = _colours(stored, file)
     lying = letters(file) if reading.orientation == "standard" else None
@@ -199,14 +202,6 @@ def _whole_range(file: Dataset) -> Range:
     if slope is not None and intercept is not None:
         ends = ends * float(slope) + float(intercept)
     return float(ends.min()), float(ends.max())
-
-
-def _is_inverted(file: Dataset) -> bool:
-    """Whether 0 is white: as the presentation says, or else the photometric interpretation."""
-    shape = str(file.get("PresentationLUTShape") or "")
-    if shape:
-        return shape == "INVERSE"
-    return bool(file.PhotometricInterpretation == "MONOCHROME1")
 
 
 def _colours(stored: NDArray[np.generic], file: Dataset) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from envoi.errors import Problem, SettingsError
 
 FRAMES = ("one", "middle", "all")
 ORIENTATIONS = ("check", "stored", "standard")
+POLARITIES = ("check", "photometric", "presentation")
 WINDOWS = ("file", "stored", "content")
 
 
@@ -24,6 +25,8 @@ class DicomReading:
         orientation: `check` refuses images that say they lie otherwise than they are read (left
             of the image is the patient's right, feet are below); `standard` turns them; `stored`
             takes all as they are.
+        polarity: Where PhotometricInterpretation and PresentationLUTShape contradict each other on
+            whether low values are black: `check` refuses, or the one that is named counts.
         allow_burned_in: Take images whose pixels hold annotations, by their own word, and
             ultrasound, secondary captures and whole slides that do not say.
     """
@@ -31,11 +34,13 @@ class DicomReading:
     window: str = "file"
     frames: str = "one"
     orientation: str = "check"
+    polarity: str = "check"
     allow_burned_in: bool = False
 
     def __post_init__(self) -> None:
         _check("frames", self.frames, FRAMES)
         _check("orientation", self.orientation, ORIENTATIONS)
+        _check("polarity", self.polarity, POLARITIES)
         if self.window not in WINDOWS:
             _ = self.centre_and_width
 
