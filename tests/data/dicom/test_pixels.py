@@ -162,6 +162,57 @@ class TestGrey:
         assert "--window" in message
 
 
+class TestPadding:
+    # Of CT: outside the circle of reconstruction, far below air.
+    SIGNED = np.array([[-2000, -1000, 0, 1000, -2000]], np.int16)
+
+    @pytest.mark.parametrize("told", [-2000, 63536])
+    def test_content_is_what_is_beside_it(self, told):
+        file = dicom(self.SIGNED)
+        file.add_new("PixelPaddingValue", "SS" if told < 0 else "US", told)
+        assert shown(file, window="content").tolist() == [[0, 0, 128, 255, 0]]
+
+    def test_unsigned_values_told_with_a_sign(self):
+        file = dicom(np.array([[65535, 10, 30]], np.uint16))
+        file.add_new("PixelPaddingValue", "SS", -1)
+        assert shown(file, window="content").tolist() == [[0, 0, 255]]
+
+    @pytest.mark.parametrize("ends", [(0, 9), (9, 0)])
+    def test_a_range_counts_both_ends(self, ends):
+        file = dicom(np.array([[0, 5, 9, 10, 20, 30]], np.uint16))
+        file.add_new("PixelPaddingValue", "US", ends[0])
+        file.add_new("PixelPaddingRangeLimit", "US", ends[1])
+        assert shown(file, window="content").tolist() == [[0, 0, 0, 0, 128, 255]]
+
+    @pytest.mark.parametrize("window", ["file", "stored", "content", "50,100"])
+    def test_it_is_black_where_low_values_are_white(self, window):
+        values = np.array([[0, 100, 255, 255]], np.uint8)
+        file = dicom(values, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=0)
+        assert shown(file, window=window)[0, 0] == 0
+        file = dicom(values, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=255)
+        made = shown(file, window=window)[0]
+        assert made[0] == 255
+        assert made[1] < 255
+        assert made[2:].tolist() == [0, 0]
+
+    def test_it_is_that_of_stored_values(self):
+        scale = {"RescaleSlope": "1", "RescaleIntercept": "-1024"}
+        values = np.array([[0, 1024, 2024]], np.uint16)
+        file = dicom(values, BitsStored=12, PixelPaddingValue=0, **scale)
+        assert shown(file, window="content").tolist() == [[0, 0, 255]]
+        assert shown(file, window="500,1001").tolist() == [[0, 0, 255]]
+
+    def test_an_image_of_nothing_else_has_no_content(self):
+        file = dicom(np.full((2, 2), 7, np.uint8), PixelPaddingValue=7)
+        assert "expected pixels beside the padding" in refused(file, window="content")
+        assert not shown(file).any()
+
+    def test_words_in_place_of_it_are_told(self):
+        file = dicom(RAMP)
+        file.add_new("PixelPaddingValue", "LO", SECRET)
+        assert "a header that says how to show its pixels" in refused(file)
+
+
 class TestFrames:
     def test_each_frame_is_an_image(self):
         frames = np.stack([RAMP, 255 - RAMP])

@@ -1,8 +1,8 @@
 """One frame of a DICOM file as an 8-bit picture: every step that its header asks for, in order.
 
 Stored values, modality rescale or table, window or VOI table, grey from black to white, inverted
-where 0 is white (MONOCHROME1). Palettes are looked up, YBR becomes RGB. By PS3.3, C.11.1 and
-C.11.2; tables and windows are pydicom's.
+where 0 is white (MONOCHROME1); padding is black in the end. Palettes are looked up, YBR
+becomes RGB. By PS3.3, C.11.1 and C.11.2; tables and windows are pydicom's.
 """
 
 from pathlib import Path
@@ -23,6 +23,7 @@ from pydicom.pixels.utils import pixel_array
 
 from envoi.data.dicom.header import GREY, of_frame, quietly
 from envoi.data.dicom.orientation import letters, turning
+from envoi.data.dicom.padding import padding
 from envoi.data.dicom.polarity import is_inverted, problems_of_polarity
 from envoi.data.dicom.reading import DicomReading
 from envoi.data.findings import refuse
@@ -64,9 +65,11 @@ def _pixels(
     """Grey `(row, column)` or colour `(row, column, 3)`."""
     if file.PhotometricInterpretation in GREY:
         refuse(problems_of_polarity(file, reading, where))
-        values, (low, high) = _shown(_rescaled(stored, file, where), file, reading, where)
+        rescaled, padded = _rescaled(stored, file, where), padding(stored, file)
+        values, (low, high) = _shown(rescaled, ~padded, file, reading, where)
         levels = 255 * np.clip((values - low) / max(high - low, 1e-12), 0, 1)
         pixels = np.round(255 - levels if is_inverted(file, reading) else levels).astype(np.uint8)
+        pixels[padded] = 0
     else:
         pixels = _colours(stored, file)
     lying = letters(file) if reading.orientation == "standard" else None
@@ -119,11 +122,16 @@ def _rescaled(stored: NDArray[np.generic], file: Dataset, where: str) -> Grey:
     return values
 
 
-def _shown(values: Grey, file: Dataset, reading: DicomReading, where: str) -> tuple[Grey, Range]:
-    """Values, and which of them are black and white."""
+def _shown(
+    values: Grey, seen: NDArray[np.bool_], file: Dataset, reading: DicomReading, where: str
+) -> tuple[Grey, Range]:
+    """Values, and which of them are black and white; those that are not `seen` are padding."""
     whole = _whole_range(file)
     if reading.window == "content":
-        return values, (float(values.min()), float(values.max()))
+        if not seen.any():
+            remedy = "Take the image out of the folder, or choose another --window."
+            raise DataError(Problem("pixels beside the padding", "none", where, remedy))
+        return values, (float(values[seen].min()), float(values[seen].max()))
     if reading.window == "stored":
         return values, whole
     if (told := reading.centre_and_width) is not None:

@@ -17,9 +17,10 @@ class DicomReading:
 
     Attributes:
         window: How values become grey from black to white. `file` by the file's own window or VOI
-            table; values of 8 bits are taken whole if there is neither; `stored` by all
-            that the stored bits can hold; `content` by the darkest and brightest value of each
-            image; or `CENTRE,WIDTH` in the units after rescaling (Hounsfield units of CT).
+            table; values of 8 bits are taken whole if there is neither; `stored` by all that the
+            stored bits can hold; `content` by the darkest and brightest value of each image,
+            padding left out; or `CENTRE,WIDTH` in the units after rescaling (Hounsfield units of
+            CT).
         frames: Of a file of several: `one` refuses it, `middle` takes the middle one, `all` takes
             each as an image of its own, with the file's label and patient.
         orientation: `check` refuses images that say they lie otherwise than they are read (left
