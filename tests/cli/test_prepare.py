@@ -61,6 +61,7 @@ def test_what_is_missing_is_said_and_nothing_is_written(place):
     assert "expected one window or VOI table in the file, found none" in refused.output
     assert "--window CENTRE,WIDTH" in refused.output
     assert not (place / "set" / "labels.csv").exists()
-    odd = prepared("dicom", "images", "--labels", "labels.csv", "--out", "x", "--frames", "2")
-    assert odd.exit_code == 2
+    for option in ("--frames", "--polarity"):
+        odd = prepared("dicom", "images", "--labels", "labels.csv", "--out", "x", option, "2")
+        assert odd.exit_code == 2
     assert not (place / "x").exists()

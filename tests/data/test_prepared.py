@@ -1,5 +1,7 @@
 """Prepared sets: what is left out by permission, and what is not."""
 
+from dataclasses import replace
+
 import pytest
 from PIL import Image
 
@@ -13,14 +15,14 @@ def broken():
 
 def sources():
     return [
-        Source(lambda: Image.new("L", (4, 4), 1), "a"),
-        Source(broken, "b"),
-        Source(lambda: Image.new("L", (4, 4), 3), "b"),
+        Source(lambda: Image.new("L", (4, 4), 1), "a", "1"),
+        Source(broken, "b", "2"),
+        Source(lambda: Image.new("L", (4, 4), 3), "b", "3"),
     ]
 
 
 def written(out, **options):
-    return write_prepared(out, sources(), 3, pictures=Pictures(), request={}, **options)
+    return write_prepared(out, sources(), pictures=Pictures(), request={}, **options)
 
 
 def test_a_picture_that_cannot_be_read_keeps_the_table_from_being_written(tmp_path):
@@ -42,12 +44,36 @@ def test_the_permission_is_part_of_the_request(tmp_path):
         written(tmp_path / "set", leave_out=True)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"origin": "1"},
+        {"label": "c"},
+        {"patient": 1},
+        {"split": "test"},
+        {"site": "s"},
+    ],
+)
+def test_an_unfinished_set_goes_on_only_with_the_same_sources(tmp_path, other):
+    with pytest.raises(DataError):
+        written(tmp_path / "set")
+    with pytest.raises(DataError):  # the same sources, and what is wrong with them
+        written(tmp_path / "set")
+    first, second, third = sources()
+    for changed in (
+        [first, second, replace(third, **other)],
+        [first, third, second],
+        [first, second],
+    ):
+        with pytest.raises(StorageError, match="set of other files or labels, or of files that"):
+            write_prepared(tmp_path / "set", changed, pictures=Pictures(), request={})
+
+
 def test_a_set_of_nothing_is_none(tmp_path):
     with pytest.raises(DataError, match="at least one picture"):
         write_prepared(
             tmp_path / "set",
-            [Source(broken, "b")],
-            1,
+            [Source(broken, "b", "2")],
             pictures=Pictures(),
             request={},
             leave_out=True,

@@ -41,6 +41,13 @@ WindowOption = Annotated[
 OrientationOption = Annotated[
     str, typer.Option(help="check, standard (turn images) or stored (take them as they are).")
 ]
+PolarityOption = Annotated[
+    str,
+    typer.Option(
+        help="check, or which attribute tells whether low values are black: photometric or "
+        "presentation."
+    ),
+]
 BurnedInOption = Annotated[
     bool,
     typer.Option(
@@ -63,6 +70,7 @@ def dicom(
     window: WindowOption = "file",
     frames: Annotated[str, typer.Option(help="Of files of several: one, middle or all.")] = "one",
     orientation: OrientationOption = "check",
+    polarity: PolarityOption = "check",
     allow_burned_in: BurnedInOption = False,
 ) -> None:
     """Prepare a folder of DICOM files; nothing identifying is in the set.
@@ -77,7 +85,11 @@ def dicom(
     from envoi.data.prepared import Pictures
 
     reading = DicomReading(
-        window=window, frames=frames, orientation=orientation, allow_burned_in=allow_burned_in
+        window=window,
+        frames=frames,
+        orientation=orientation,
+        polarity=polarity,
+        allow_burned_in=allow_burned_in,
     )
     wanted = Pictures(size_px=size, fit=fit, channels=channels)
     hidden = None if pseudonyms is None else hidden_by(load_pseudonym_key(pseudonyms))

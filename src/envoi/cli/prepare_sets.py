@@ -11,6 +11,7 @@ from envoi.cli.prepare import (
     FitOption,
     OrientationOption,
     OutOption,
+    PolarityOption,
     WindowOption,
 )
 
@@ -66,6 +67,7 @@ def rsna_pneumonia(
     channels: ChannelsOption = None,
     window: WindowOption = "file",
     orientation: OrientationOption = "check",
+    polarity: PolarityOption = "check",
     allow_burned_in: BurnedInOption = False,
     allow_missing: MissingOption = False,
     leave_out_unreadable: UnreadableOption = False,
@@ -79,7 +81,9 @@ def rsna_pneumonia(
     from envoi.data.sets.rsna_pneumonia import scan_rsna_pneumonia
     from envoi.data.sets.source import Leniency
 
-    reading = DicomReading(window=window, orientation=orientation, allow_burned_in=allow_burned_in)
+    reading = DicomReading(
+        window=window, orientation=orientation, polarity=polarity, allow_burned_in=allow_burned_in
+    )
     wanted = Pictures(size_px=size, fit=fit, channels=channels)
     leniency = Leniency(allow_missing=allow_missing, leave_out_unreadable=leave_out_unreadable)
     scan = scan_rsna_pneumonia(source, leniency, labels=labels, reading=reading)

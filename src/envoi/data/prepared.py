@@ -2,7 +2,7 @@
 
     OUT/images/0000001.png, ...      numbered in the order of the set; no name of a file survives
     OUT/labels.csv                   path, label and, where they are known, patient, split, site
-    OUT/prepared.json                what was asked for
+    OUT/prepared.json                what was asked for, and a digest of what it was made of
 
 The table comes last, so a set that was not finished is none. `patient` is the number of a group.
 """
@@ -10,8 +10,8 @@ The table comes last, so a set that was not finished is none. `patient` is the n
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,11 +20,12 @@ from PIL import Image
 from envoi.data.findings import refuse
 from envoi.data.pictures import Fit, fitted
 from envoi.errors import DataError, Problem, SettingsError, StorageError
-from envoi.files import canonical_json, read_text, write_json, write_text, writing
+from envoi.files import canonical_json, digest, read_text, write_json, write_text, writing
 from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
 
 TABLE, REQUEST = "labels.csv", "prepared.json"
+_COUNT, _SOURCES = "images", "sources"
 _OPTIONAL = ("patient", "split", "site")
 
 
@@ -35,6 +36,8 @@ class Source:
     Attributes:
         picture: Reads it, 8-bit grey or RGB; raises `DataError` if it cannot be.
         label: Its class.
+        origin: What tells its file and frame from any other, in any state of the file. Only a
+            digest of all of them is kept.
         patient: Number of its patient's group, or None.
         split: `train`, `val` or `test`, or None.
         site: Hospital, or None.
@@ -42,6 +45,7 @@ class Source:
 
     picture: Callable[[], Image.Image]
     label: str
+    origin: str = field(repr=False)
     patient: int | None = None
     split: str | None = None
     site: str | None = None
@@ -78,8 +82,7 @@ class Pictures:
 
 def write_prepared(
     out: Path,
-    sources: Iterable[Source],
-    count: int,
+    sources: Sequence[Source],
     *,
     pictures: Pictures,
     request: Mapping[str, Any],
@@ -88,12 +91,13 @@ def write_prepared(
 ) -> int:
     """Write a set; one that was interrupted goes on where it was.
 
+    It goes on only with the same sources: a picture that is there is known by its number alone.
+
     Memory: one picture.
 
     Args:
         out: Its folder.
         sources: In the order of the set.
-        count: How many there are, for `on_step`.
         pictures: What they are to look like.
         request: Anything else that decides the result, for `prepared.json`.
         leave_out: Leave pictures that cannot be read out of the set, in place of refusing it.
@@ -103,11 +107,12 @@ def write_prepared(
         How many pictures the set has.
 
     Raises:
-        StorageError: The folder holds another set, or cannot be written.
+        StorageError: The folder holds another set, or one of other sources, or cannot be written.
         DataError: Pictures cannot be read; all problems at once, and no table is written.
     """
     permitted = {"leave_out": True} if leave_out else {}
-    _begin(out, {**request, **asdict(pictures), **permitted})
+    made_of = {_COUNT: len(sources), _SOURCES: _digest_of(sources)}
+    _begin(out, {**request, **asdict(pictures), **permitted, **made_of})
     lines: list[dict[str, Any]] = []
     problems: list[Problem] = []
     for number, source in enumerate(sources, start=1):
@@ -116,7 +121,7 @@ def write_prepared(
         if not found or not leave_out:
             problems += found
             lines.append({"path": path, "label": source.label, **_known(source)})
-        on_step(StepInfo("pictures", number, count, {}))
+        on_step(StepInfo("pictures", number, len(sources), {}))
     if not lines:
         remedy = "Look at what the table of labels names."
         raise DataError(Problem("at least one picture", "none", "set", remedy))
@@ -137,8 +142,18 @@ def _begin(out: Path, request: Mapping[str, Any]) -> None:
     kept = json.loads(read_text(file, what="a request", remedy="Give another --out."))
     if (out / TABLE).exists():
         raise _taken(out, "a finished set")
-    if kept != json.loads(canonical_json(request)):
-        raise _taken(out, "an unfinished set of other settings")
+    wanted = json.loads(canonical_json(request))
+    if kept != wanted:
+        made_of = {key: wanted[key] for key in (_COUNT, _SOURCES)}
+        same = isinstance(kept, dict) and {**kept, **made_of} == wanted
+        what = "files or labels, or of files that have changed" if same else "settings"
+        raise _taken(out, f"an unfinished set of other {what}")
+
+
+def _digest_of(sources: Sequence[Source]) -> str:
+    """What tells these sources, in this order, from any others; it names nobody."""
+    rows = [[source.origin, source.label, _known(source)] for source in sources]
+    return digest(canonical_json(rows).encode())
 
 
 def _taken(out: Path, found: str) -> StorageError:

@@ -14,7 +14,7 @@ from envoi.data.dicom.set import write_dicom_set
 from envoi.data.prepared import Pictures
 from envoi.errors import DataError, SettingsError, StorageError
 from envoi.types import ImageSpec
-from tests.data.dicom.files import SECRET, dicom
+from tests.data.dicom.files import SECRET, dicom, item
 
 GREY = np.full((8, 8), 100, np.uint8)
 
@@ -99,13 +99,23 @@ class TestLabels:
 class TestPatients:
     def test_a_number_and_its_issuer_tell_patients_apart(self, put, labels):
         folder = put(
-            a=dicom(GREY, uid="1.1", PatientID="17"),
+            a=dicom(GREY, uid="1.1", PatientID="17", IssuerOfPatientID="one"),
             b=dicom(GREY, uid="1.2", PatientID="18"),
-            c=dicom(GREY, uid="1.3", PatientID="17 "),
+            c=dicom(GREY, uid="1.3", PatientID="17 ", IssuerOfPatientID=" one"),
             d=dicom(GREY, uid="1.4", PatientID="17", IssuerOfPatientID="other"),
         )
         found = scan_dicom(folder, labels(*(f"1.{n},x" for n in range(1, 5))))
         assert [row.patient for row in found.rows] == [0, 1, 0, 2]
+
+    @pytest.mark.parametrize("issuers", [("", SECRET, ""), (SECRET, "", SECRET), (SECRET, "x", "")])
+    def test_a_number_with_and_without_an_issuer_is_refused(self, issuers, put, labels):
+        files = {
+            f"f{n}": dicom(GREY, uid=f"1.{n}", IssuerOfPatientID=issuer)
+            for n, issuer in enumerate(issuers)
+        }
+        message = refused(put(**files), labels(*(f"1.{n},x" for n in range(3))))
+        assert "one person under a patient's number, found a number with an issuer in" in message
+        assert message.count("name order") == 1
 
     def test_a_file_of_nobody_is_refused(self, put, labels):
         assert "expected a patient's number" in refused(
@@ -138,6 +148,26 @@ class TestHeaders:
                 "BurnedInAnnotation NO",
                 {"allow_burned_in": True},
             ),
+            (
+                {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.2"},
+                "BurnedInAnnotation NO",
+                {"allow_burned_in": True},
+            ),
+            (
+                {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.6", "Modality": "SM"},
+                "BurnedInAnnotation NO",
+                {"allow_burned_in": True},
+            ),
+            (
+                {"SpecimenLabelInImage": "YES", "BurnedInAnnotation": "NO"},
+                "without annotations",
+                {"allow_burned_in": True},
+            ),
+            (
+                {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "IDENTITY"},
+                "found IDENTITY with MONOCHROME1",
+                {"polarity": "photometric"},
+            ),
             ({"PatientOrientation": ["R", "F"]}, "lies as it is read", {"orientation": "stored"}),
         ],
     )
@@ -150,6 +180,12 @@ class TestHeaders:
 
     def test_ultrasound_that_says_it_is_clean_is_taken(self, put, labels):
         folder = put(a=dicom(GREY, uid="1.1", Modality="US", BurnedInAnnotation="NO"))
+        assert scan_dicom(folder, labels("1.1,x")).annotated == 0
+
+    @pytest.mark.parametrize("kind", ["77.1.1", "77.1.4", "77.1.5.1", "77.1.5.4", "77.1.7"])
+    def test_photographs_are_no_captures_of_a_screen(self, kind, put, labels):
+        uid = f"1.2.840.10008.5.1.4.1.1.{kind}"
+        folder = put(a=dicom(GREY, uid="1.1", SOPClassUID=uid, Modality="XC"))
         assert scan_dicom(folder, labels("1.1,x")).annotated == 0
 
     def test_files_without_pixels_and_of_odd_kinds_are_refused(self, put, labels):
@@ -170,6 +206,26 @@ class TestHeaders:
         found = scan_dicom(folder, table, DicomReading(frames=frames))
         assert [row.frame for row in found.rows] == wanted
 
+    def test_each_frame_that_is_taken_lies_as_it_is_read(self, put, labels):
+        cosines = (["1", "0", "0", "0", "1", "0"], ["-1", "0", "0", "0", "1", "0"])
+        groups = [
+            item(PlaneOrientationSequence=[item(ImageOrientationPatient=cosines[way])])
+            for way in (0, 0, 1, 1)
+        ]
+        file = dicom(np.stack([GREY] * 4), uid="1.1", PerFrameFunctionalGroupsSequence=groups)
+        folder, table = put(a=file), labels("1.1,x")
+        message = refused(folder, table, DicomReading(frames="all"))
+        assert "expected an image that lies as it is read, found rows to R and columns" in message
+        assert message.count("rows to") == 1
+        assert "rows to R" in refused(folder, table, DicomReading(frames="middle"))
+        for turned in ("standard", "stored"):
+            reading = DicomReading(frames="all", orientation=turned)
+            assert len(scan_dicom(folder, table, reading).rows) == 4
+
+    def test_frames_of_which_nothing_is_told_lie_as_the_file_says(self, put, labels):
+        file = dicom(np.stack([GREY] * 3), uid="1.1", PatientOrientation=["R", "F"])
+        assert "rows to R" in refused(put(a=file), labels("1.1,x"), DicomReading(frames="all"))
+
     def test_damaged_files_are_refused_and_others_passed_over(self, put, labels, tmp_path):
         folder = put(a=dicom(GREY, uid="1.1"))
         (folder / "notes.txt").write_text("no image")
@@ -185,7 +241,16 @@ class TestHeaders:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"window": "bright"}, {"window": "1,0"}, {"frames": "2"}, {"orientation": "up"}]
+    "wrong",
+    [
+        {"window": "bright"},
+        {"window": "1,0"},
+        {"window": "nan,5"},
+        {"window": "5,inf"},
+        {"frames": "2"},
+        {"orientation": "up"},
+        {"polarity": "x"},
+    ],
 )
 def test_settings_are_checked(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):
@@ -201,7 +266,8 @@ class TestPrepared:
         lines = [f"1.{n},{'xy'[n % 2]},train" for n in range(count)]
         reading = reading or DicomReading()
         table = labels(*lines, header="SOPInstanceUID,label,split")
-        found = scan_dicom(put(**files), table, reading)
+        folder = tmp_path / "images"
+        found = scan_dicom(folder if folder.exists() else put(**files), table, reading)
         out = tmp_path / name
         return out, write_dicom_set(out, found, reading, pictures or Pictures())
 
@@ -256,6 +322,44 @@ class TestPrepared:
         (other / "file").touch()
         with pytest.raises(StorageError, match="other files"):
             self.prepare(tmp_path, put, labels, name="other")
+
+    def test_an_unfinished_set_never_gets_the_pictures_of_other_files(self, tmp_path, put, labels):
+        made = {f"1.{n}": dicom(GREY + n, uid=f"1.{n}", PatientID=f"{n}") for n in range(4)}
+        cut = dicom(GREY, uid="1.3")
+        cut.PixelData = bytes(10)
+        table = labels(*(f"1.{n},{'wxyz'[n]}" for n in range(4)))
+        folder = put(b=made["1.1"], c=made["1.2"], d=cut, e=made["1.0"])
+        with pytest.raises(DataError, match="expected whole pixels"):
+            self.write(tmp_path, folder, table)
+        (path,) = folder.rglob("d.dcm")
+        path.unlink()
+        put(a=made["1.3"])
+        with pytest.raises(StorageError, match="set of other files or labels, or of files that"):
+            self.write(tmp_path, folder, table)
+        path.with_stem("a").rename(path)  # in its place, and whole now
+        with pytest.raises(StorageError, match="set of other files or labels, or of files that"):
+            self.write(tmp_path, folder, table)
+
+    def test_a_file_that_changed_meanwhile_is_noticed(self, tmp_path, put, labels):
+        cut = dicom(GREY, uid="1.2")
+        cut.PixelData = bytes(10)
+        folder, table = put(a=dicom(GREY, uid="1.1"), b=cut), labels("1.1,x", "1.2,y")
+        with pytest.raises(DataError, match="expected whole pixels"):
+            self.write(tmp_path, folder, table)
+        put(a=dicom(GREY + 1, uid="1.1"), b=dicom(GREY, uid="1.2"))
+        with pytest.raises(StorageError, match="or of files that have changed"):
+            self.write(tmp_path, folder, table)
+
+    def test_frames_that_are_taken_are_part_of_what_was_asked_for(self, tmp_path, put, labels):
+        folder = put(a=dicom(np.stack([GREY, GREY]), uid="1.1"), b=dicom(GREY, uid="1.2"))
+        found = scan_dicom(folder, labels("1.1,x", "1.2,y"), DicomReading(frames="all"))
+        assert len({(row.origin, row.frame) for row in found.rows}) == 3
+        assert "1.1" not in repr([row.origin for row in found.rows])
+
+    def write(self, tmp_path, folder, table):
+        return write_dicom_set(
+            tmp_path / "set", scan_dicom(folder, table), DicomReading(), Pictures()
+        )
 
     def test_pixels_that_cannot_be_shown_leave_no_table(self, tmp_path, put, labels):
         good = dicom(GREY, uid="1.1")

@@ -39,11 +39,36 @@ class TestGrey:
     def test_zero_is_white_in_monochrome1(self):
         inverted = shown(dicom(RAMP, PhotometricInterpretation="MONOCHROME1"))
         assert np.array_equal(inverted, 255 - RAMP)
-        # What the presentation says is said once, and counts.
-        for shape, wanted in (("INVERSE", 255 - RAMP), ("IDENTITY", RAMP)):
-            for kind in ("MONOCHROME1", "MONOCHROME2"):
-                file = dicom(RAMP, PhotometricInterpretation=kind, PresentationLUTShape=shape)
-                assert np.array_equal(shown(file), wanted)
+
+    @pytest.mark.parametrize(
+        ("kind", "shape", "wanted"),
+        [("MONOCHROME1", "INVERSE", 255 - RAMP), ("MONOCHROME2", "IDENTITY", RAMP)],
+    )
+    @pytest.mark.parametrize("polarity", ["check", "photometric", "presentation"])
+    def test_a_shape_that_agrees_changes_nothing(self, kind, shape, wanted, polarity):
+        file = dicom(RAMP, PhotometricInterpretation=kind, PresentationLUTShape=shape)
+        assert np.array_equal(shown(file, polarity=polarity), wanted)
+
+    @pytest.mark.parametrize(
+        ("kind", "shape", "inverted"),
+        [("MONOCHROME1", "IDENTITY", False), ("MONOCHROME2", "INVERSE", True)],
+    )
+    def test_a_shape_that_contradicts_is_a_choice(self, kind, shape, inverted):
+        file = dicom(RAMP, PhotometricInterpretation=kind, PresentationLUTShape=shape)
+        message = refused(file)
+        assert f"found {shape} with {kind}" in message
+        assert "--polarity photometric or --polarity presentation" in message
+        by_shape = 255 - RAMP if inverted else RAMP
+        assert np.array_equal(shown(file, polarity="presentation"), by_shape)
+        assert np.array_equal(shown(file, polarity="photometric"), 255 - by_shape)
+
+    def test_a_shape_that_is_none_is_not_believed_or_quoted(self):
+        file = dicom(RAMP, PresentationLUTShape=SECRET.upper())
+        for polarity in ("check", "presentation"):
+            message = refused(file, polarity=polarity)
+            assert "found another with MONOCHROME2" in message
+            assert SECRET.upper() not in message
+        assert np.array_equal(shown(file, polarity="photometric"), RAMP)
 
     def test_a_window_is_that_of_the_standard(self):
         # PS3.3, C.11.2.1.2.1: x <= c - 0.5 - (w - 1) / 2 is black, x > c - 0.5 + (w - 1) / 2 white.
@@ -52,6 +77,40 @@ class TestGrey:
         between = [(value - 2047.5) / 2048 + 0.5 for value in (1024, 2047, 3071)]
         wanted = [0, 0, *(round(255 * share) for share in between), 255, 255]
         assert shown(file)[0].tolist() == wanted
+
+    @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+    def test_a_window_applies_whatever_the_depth(self, kind):
+        values = np.array([[0, 99, 100, 101, 200]], kind)
+        exact = {"WindowCenter": "100", "VOILUTFunction": "LINEAR_EXACT"}
+        # PS3.3, C.11.2.1.3.2: x <= c - w / 2 is black, x > c + w / 2 white.
+        narrow = dicom(values, WindowWidth="0.5", **exact)
+        assert shown(narrow).tolist() == [[0, 0, 128, 255, 255]]
+        wide = dicom(values, WindowWidth="4", **exact)
+        assert shown(wide).tolist() == [[0, 64, 128, 191, 255]]
+        # C.11.2.1.3.1: 1 / (1 + exp(-4 (x - c) / w))
+        sigmoid = dicom(values, WindowCenter="100", WindowWidth="0.1", VOILUTFunction="SIGMOID")
+        assert shown(sigmoid).tolist() == [[0, 0, 128, 255, 255]]
+        linear = dicom(values, WindowCenter="100.5", WindowWidth="1")
+        assert shown(linear).tolist() == [[0, 0, 0, 255, 255]]
+
+    @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+    @pytest.mark.parametrize(
+        "window",
+        [
+            {"WindowCenter": "100", "WindowWidth": "0.5"},
+            {"WindowCenter": "100", "WindowWidth": "0", "VOILUTFunction": "LINEAR_EXACT"},
+            {"WindowCenter": "100", "WindowWidth": "-1", "VOILUTFunction": "SIGMOID"},
+            {"WindowCenter": "100", "WindowWidth": "9", "VOILUTFunction": "CUBIC"},
+            {"WindowCenter": "100"},
+            {"WindowWidth": "9"},
+            {"WindowCenter": "100", "WindowWidth": ["9", "10"]},
+        ],
+    )
+    def test_a_window_that_makes_no_sense_is_told(self, kind, window):
+        file = dicom(RAMP.astype(kind), **window)
+        message = refused(file)
+        assert "found a window that makes no sense" in message
+        assert shown(file, window="content").max() == 255
 
     def test_windows_are_in_units_after_rescaling(self):
         # Hounsfield units -1024..; the window of lungs from -1350 to 150.
@@ -101,6 +160,57 @@ class TestGrey:
         message = refused(dicom(RAMP.astype(np.uint16), BitsStored=12, **windows))
         assert "expected one window or VOI table" in message
         assert "--window" in message
+
+
+class TestPadding:
+    # Of CT: outside the circle of reconstruction, far below air.
+    SIGNED = np.array([[-2000, -1000, 0, 1000, -2000]], np.int16)
+
+    @pytest.mark.parametrize("told", [-2000, 63536])
+    def test_content_is_what_is_beside_it(self, told):
+        file = dicom(self.SIGNED)
+        file.add_new("PixelPaddingValue", "SS" if told < 0 else "US", told)
+        assert shown(file, window="content").tolist() == [[0, 0, 128, 255, 0]]
+
+    def test_unsigned_values_told_with_a_sign(self):
+        file = dicom(np.array([[65535, 10, 30]], np.uint16))
+        file.add_new("PixelPaddingValue", "SS", -1)
+        assert shown(file, window="content").tolist() == [[0, 0, 255]]
+
+    @pytest.mark.parametrize("ends", [(0, 9), (9, 0)])
+    def test_a_range_counts_both_ends(self, ends):
+        file = dicom(np.array([[0, 5, 9, 10, 20, 30]], np.uint16))
+        file.add_new("PixelPaddingValue", "US", ends[0])
+        file.add_new("PixelPaddingRangeLimit", "US", ends[1])
+        assert shown(file, window="content").tolist() == [[0, 0, 0, 0, 128, 255]]
+
+    @pytest.mark.parametrize("window", ["file", "stored", "content", "50,100"])
+    def test_it_is_black_where_low_values_are_white(self, window):
+        values = np.array([[0, 100, 255, 255]], np.uint8)
+        file = dicom(values, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=0)
+        assert shown(file, window=window)[0, 0] == 0
+        file = dicom(values, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=255)
+        made = shown(file, window=window)[0]
+        assert made[0] == 255
+        assert made[1] < 255
+        assert made[2:].tolist() == [0, 0]
+
+    def test_it_is_that_of_stored_values(self):
+        scale = {"RescaleSlope": "1", "RescaleIntercept": "-1024"}
+        values = np.array([[0, 1024, 2024]], np.uint16)
+        file = dicom(values, BitsStored=12, PixelPaddingValue=0, **scale)
+        assert shown(file, window="content").tolist() == [[0, 0, 255]]
+        assert shown(file, window="500,1001").tolist() == [[0, 0, 255]]
+
+    def test_an_image_of_nothing_else_has_no_content(self):
+        file = dicom(np.full((2, 2), 7, np.uint8), PixelPaddingValue=7)
+        assert "expected pixels beside the padding" in refused(file, window="content")
+        assert not shown(file).any()
+
+    def test_words_in_place_of_it_are_told(self):
+        file = dicom(RAMP)
+        file.add_new("PixelPaddingValue", "LO", SECRET)
+        assert "a header that says how to show its pixels" in refused(file)
 
 
 class TestFrames:

@@ -61,7 +61,7 @@ def test_patients_are_told_apart_by_their_number_alone(tmp_path_factory, photogr
     source = tmp_path_factory.mktemp("kaggle")
     names = sorted(f"{patient}_{eye}" for patient, eye in photographs)
     (source / TABLE).write_text("\n".join(["image,level", *(f"{name},0" for name in names)]))
-    files = Files("photographs", lambda *_: Image.new("L", (1, 1)), tuple(names))
+    files = Files("photographs", lambda *_: Image.new("L", (1, 1)), tuple(names), str)
     sources = scan_diabetic_retinopathy(source, files, Leniency()).sources
     by_number = {}
     for name, row in zip(names, sources, strict=True):
@@ -133,3 +133,14 @@ def test_photographs_may_lie_beside_the_table_and_must_be_somewhere(tmp_path):
     assert "expected each name once, found 1 that come twice" in refused(source, tmp_path / "x")
     (source / TABLE).unlink()
     assert f"no {TABLE}" in refused(source, tmp_path / "other", StorageError)
+
+
+def test_an_unfinished_set_does_not_go_on_with_other_photographs(tmp_path):
+    source = eyes(tmp_path / "eyes")
+    (source / "train" / "13_left.jpeg").write_bytes(b"")
+    refused(source, tmp_path / "set")
+    assert "expected a whole PNG" in refused(source, tmp_path / "set")  # the same, again
+    (source / "train" / "10_right.jpeg").replace(source / "train" / "10_left.jpeg")
+    edit(source / TABLE, "10_right,1\n", "")
+    message = refused(source, tmp_path / "set", StorageError)
+    assert "an unfinished set of other files or labels" in message

@@ -262,7 +262,7 @@ def test_an_interrupted_set_goes_on_and_another_folder_is_noticed(tmp_path):
     for table in ("ISIC_2019_Training_Metadata.csv", "HAM10000_metadata"):
         text = (source / table).read_text().replace("ISIC_0000001", "ISIC_7000001")
         (source / table).write_text(text.replace("ISIC_0000002", "ISIC_7000002"))
-    with pytest.raises(StorageError, match="an unfinished set of other settings"):
+    with pytest.raises(StorageError, match="an unfinished set of other files or labels"):
         prepared(source, tmp_path / "set")
 
 

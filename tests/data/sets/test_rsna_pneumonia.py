@@ -57,12 +57,23 @@ def test_the_patient_is_the_files_and_not_its_name(tmp_path):
 
 def test_issuers_tell_patients_of_equal_numbers_apart(tmp_path):
     source = rsna(tmp_path / "rsna", 4, patient=lambda _: "1")
-    path = source / "stage_2_train_images" / "00000003.dcm"
-    file = dcmread(path)
-    file.IssuerOfPatientID = "elsewhere"
-    file.save_as(path)
+    for number, issuer in enumerate(("here", "here", "here", "elsewhere")):
+        issued(source, number, issuer)
     _, rows = prepared(source, tmp_path / "set")
     assert [row["patient"] for row in rows] == ["0", "0", "0", "1"]
+
+
+def issued(source, number, issuer):
+    path = source / "stage_2_train_images" / f"{number:08x}.dcm"
+    file = dcmread(path)
+    file.IssuerOfPatientID = issuer
+    file.save_as(path)
+
+
+def test_a_number_with_and_without_an_issuer_is_refused(tmp_path):
+    source = rsna(tmp_path / "rsna", 4, patient=lambda _: "1")
+    issued(source, 2, SECRET)
+    assert "file 3 in name order: expected one person under" in refused(source)
 
 
 def test_rsnas_mapping_tells_the_patients_of_nih(tmp_path):
@@ -170,7 +181,7 @@ def test_damaged_files_are_counted_and_not_named(tmp_path):
 
 def test_captures_that_say_nothing_of_text_are_taken_and_others_are_not(tmp_path):
     source = rsna(tmp_path / "rsna", patient=two_each, BurnedInAnnotation="YES")
-    assert "found BurnedInAnnotation YES" in refused(source)
+    assert "found BurnedInAnnotation or SpecimenLabelInImage YES" in refused(source)
     reading = DicomReading(allow_burned_in=True)
     assert len(scan_rsna_pneumonia(source, Leniency(), reading=reading).sources) == 12
 
@@ -195,3 +206,16 @@ def test_pixels_are_those_of_the_file(tmp_path):
 def test_choices_are_checked(tmp_path):
     with pytest.raises(SettingsError, match="target or class"):
         scan_rsna_pneumonia(tmp_path, Leniency(), labels="both")
+
+
+def test_an_unfinished_set_does_not_go_on_with_other_files(tmp_path):
+    source = rsna(tmp_path / "rsna", patient=two_each)
+    first, last = (source / "stage_2_train_images" / f"0000000{digit}.dcm" for digit in "0b")
+    whole = last.read_bytes()
+    last.write_bytes(whole[:-100])
+    with pytest.raises(DataError, match="expected whole pixels"):
+        prepared(source, tmp_path / "set")
+    first.write_bytes(first.read_bytes()[:-1] + b"\0")
+    last.write_bytes(whole)
+    with pytest.raises(StorageError, match="or of files that have changed"):
+        prepared(source, tmp_path / "set")

@@ -10,11 +10,20 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from envoi.data.dicom.header import TAGS, frames_of, is_often_annotated, problems_of_header
+from envoi.data.dicom.header import (
+    TAGS,
+    annotation_of,
+    frames_of,
+    is_often_annotated,
+    problems_of_header,
+    quietly,
+)
 from envoi.data.dicom.labels import Labelled, Labels
+from envoi.data.dicom.patients import Patients
 from envoi.data.dicom.reading import DicomReading
 from envoi.data.findings import refuse
 from envoi.errors import Problem, StorageError
+from envoi.files import digest, file_stamp
 
 _PREAMBLE, _MAGIC = 128, b"DICM"
 _ENDINGS = (".dcm", ".dicom", ".ima")
@@ -28,6 +37,7 @@ class DicomRow:
         path: Of its file.
         where: What messages call the file: its place, never its name.
         frame: Its index.
+        origin: Digest of the image's UID and of the file's size and time.
         label: As the table has it.
         patient: Number of the group of this patient's images, from 0.
         split: Part that the table puts it into, if it has that column.
@@ -37,6 +47,7 @@ class DicomRow:
     path: Path
     where: str
     frame: int
+    origin: str
     label: str
     patient: int
     split: str | None
@@ -72,7 +83,7 @@ def scan_dicom(folder: Path, labels: Labels, reading: DicomReading | None = None
     Raises:
         StorageError: The folder cannot be read, or holds no DICOM file.
         DataError: A file is wrong, is there twice, or needs a permission; a patient's number is
-            of two patients; or the table names what is not there; all at once.
+            of two patients, or may be; or the table names what is not there; all at once.
     """
     scan = _Scan(labels, reading or DicomReading())
     for where, path in _files(folder):
@@ -93,8 +104,7 @@ class _Scan:
     annotated: int = 0
     found: set[str] = field(default_factory=set)
     images: set[str] = field(default_factory=set)
-    patients: dict[tuple[str, str], int] = field(default_factory=dict)
-    persons: dict[tuple[int, str], str] = field(default_factory=dict)
+    patients: Patients = field(default_factory=Patients)
 
     def add(self, path: Path, where: str) -> None:
         header = read_header(path)
@@ -108,12 +118,15 @@ class _Scan:
             self.unlabelled += 1
             return
         self.found.add(name)
-        problems = [*problems_of_header(header, self.reading, where), *self._twice(header, where)]
-        patient = self._patient(header)
-        problems += self._other_person(header, patient, where)
+        problems = [
+            *problems_of_header(header, self.reading, where),
+            *self._twice(header, where),
+            *self.patients.meet(header, where),
+        ]
         self.problems += problems
         if not problems:
             self.annotated += _is_annotated(header)
+            patient = self.patients.group(header)
             self.rows += _rows(path, where, header, said, patient, self.reading)
 
     def missing(self) -> Iterator[Problem]:
@@ -133,32 +146,18 @@ class _Scan:
             yield Problem("each image once", "one that was there before", where, remedy)
         self.images.add(uid)
 
-    def _patient(self, header: Dataset) -> int:
-        key = tuple(
-            str(header.get(tag) or "").strip() for tag in ("PatientID", "IssuerOfPatientID")
-        )
-        return self.patients.setdefault((key[0], key[1]), len(self.patients))
-
-    def _other_person(self, header: Dataset, patient: int, where: str) -> Iterator[Problem]:
-        """Two people under one number, as far as birth dates and sexes tell."""
-        for tag in ("PatientBirthDate", "PatientSex"):
-            told = str(header.get(tag) or "").strip()
-            if told and self.persons.setdefault((patient, tag), told) != told:
-                remedy = "Give each patient a number of his own (PatientID, IssuerOfPatientID)."
-                found = "two people, by birth date or sex"
-                yield Problem("one person under a patient's number", found, where, remedy)
-                return
-
 
 def _rows(
     path: Path, where: str, header: Dataset, said: Labelled, patient: int, reading: DicomReading
 ) -> Iterator[DicomRow]:
+    uid = header.get("SOPInstanceUID") or ""
+    origin = digest(f"{uid}\n{file_stamp(path)}".encode())
     for frame in frames_of(header, reading):
-        yield DicomRow(path, where, frame, said.label, patient, said.split, said.site)
+        yield DicomRow(path, where, frame, origin, said.label, patient, said.split, said.site)
 
 
 def _is_annotated(header: Dataset) -> bool:
-    told = str(header.get("BurnedInAnnotation") or "").upper()
+    told = annotation_of(header)
     return told == "YES" or (told != "NO" and is_often_annotated(header))
 
 
@@ -196,9 +195,10 @@ def _is_dicom(path: Path) -> bool:
 def read_header(path: Path) -> Dataset | None:
     """What is needed of a header (`TAGS`); None if the file is damaged, or not DICOM."""
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-        for tag in TAGS:  # pydicom parses a value when it is asked for
-            header.get(tag)
+        with quietly():
+            header = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+            for tag in TAGS:  # pydicom parses a value when it is asked for
+                header.get(tag)
     except Exception:  # noqa: BLE001  (damaged files raise whatever their bytes lead to)
         return None
     return header

@@ -1,11 +1,14 @@
 """What a DICOM header must say before a pixel is read, in words that name nobody."""
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydicom import Dataset
 
 from envoi.data.dicom.orientation import is_usual, letters
+from envoi.data.dicom.polarity import problems_of_polarity
 from envoi.data.dicom.reading import DicomReading
 from envoi.data.pictures import MOST_PIXELS
 from envoi.errors import Problem
@@ -23,6 +26,9 @@ COLOUR = (
 # Whose pixels hold names as a rule, where the file does not say that they do not.
 _OFTEN_ANNOTATED = ("US", "IVUS", "OT")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+MOST_FRAMES = 100_000
+"""Of a file; where there are more, the header is damaged."""
 _GROUPS = ("FrameVOILUTSequence", "PixelValueTransformationSequence", "PlaneOrientationSequence")
 
 TAGS = (
@@ -40,17 +46,27 @@ TAGS = (
     "PatientSex",
     "PerFrameFunctionalGroupsSequence",
     "PhotometricInterpretation",
+    "PresentationLUTShape",
     "Rows",
     "SOPClassUID",
     "SOPInstanceUID",
     "SeriesInstanceUID",
     "SharedFunctionalGroupsSequence",
+    "SpecimenLabelInImage",
     "StudyInstanceUID",
 )
 """All that is read of a header before its pixels are."""
 
 
-def problems_of_header(header: Dataset, reading: DicomReading, where: str) -> Iterator[Problem]:
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without warnings: pydicom's quote the values that it takes amiss, and those name patients."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def problems_of_header(header: Dataset, reading: DicomReading, where: str) -> list[Problem]:
     """All that keeps an image from being taken.
 
     Args:
@@ -58,10 +74,24 @@ def problems_of_header(header: Dataset, reading: DicomReading, where: str) -> It
         reading: What may be done.
         where: What messages call the file.
     """
+    try:
+        with quietly():
+            return list(_problems(header, reading, where))
+    except Exception:  # noqa: BLE001  (values raise whatever their bytes lead to, and quote them)
+        remedy = "Export the file again: a value of its header is damaged."
+        return [Problem("a header whose values can be read", "another", where, remedy)]
+
+
+def _problems(header: Dataset, reading: DicomReading, where: str) -> Iterator[Problem]:
     rows, columns = number(header, "Rows"), number(header, "Columns")
     if not rows or not columns:
         remedy = "Take files without an image out of the folder (reports, waveforms, structures)."
         yield Problem("an image", "no pixels", where, remedy)
+        return
+    frames = number(header, "NumberOfFrames")
+    if frames < 0 or frames > MOST_FRAMES:
+        remedy = "Export the file again, in parts if it has so many frames; no option permits it."
+        yield Problem(f"0 to {MOST_FRAMES} frames", "another number", where, remedy)
         return
     if rows * columns > MOST_PIXELS:
         remedy = "Scale the image down before; no option permits this."
@@ -74,6 +104,7 @@ def problems_of_header(header: Dataset, reading: DicomReading, where: str) -> It
     yield from _problems_of_frames(header, reading, where)
     yield from _problems_of_annotation(header, reading, where)
     yield from _problems_of_orientation(header, reading, where)
+    yield from problems_of_polarity(header, reading, where)
     if not str(header.get("PatientID") or "").strip():
         remedy = "Fill PatientID in: images of one patient must not train and test at once."
         yield Problem("a patient's number", "none", where, remedy)
@@ -130,32 +161,55 @@ def _problems_of_annotation(
     """Of pixels that hold text, by the file's word or by what is usual."""
     if reading.allow_burned_in:
         return
-    told = str(header.get("BurnedInAnnotation") or "").upper()
+    told = annotation_of(header)
     remedy = (
         "Look at the images, black the text out, or permit it with --allow-burned-in-annotation "
         "(in Python: allow_burned_in=True)."
     )
     if told == "YES":
-        yield Problem("pixels without annotations", "BurnedInAnnotation YES", where, remedy)
+        found = "BurnedInAnnotation or SpecimenLabelInImage YES"
+        yield Problem("pixels without annotations", found, where, remedy)
     elif told != "NO" and is_often_annotated(header):
-        found = "an ultrasound or a secondary capture that does not say"
+        found = "an ultrasound, a secondary capture or a whole slide that does not say"
         yield Problem("BurnedInAnnotation NO", found, where, remedy)
 
 
+def annotation_of(header: Dataset) -> str:
+    """What a file says of text in its pixels: `YES`, `NO`, nothing, or whatever it says.
+
+    The label of a slide bears names as well (PS3.3, C.8.12.4).
+    """
+    if str(header.get("SpecimenLabelInImage") or "").upper() == "YES":
+        return "YES"
+    return str(header.get("BurnedInAnnotation") or "").upper()
+
+
 def is_often_annotated(header: Dataset) -> bool:
-    """Whether such images have text in them as a rule: ultrasound, and captures of a screen."""
-    capture = str(header.get("SOPClassUID") or "").startswith(_SECONDARY_CAPTURE)
-    return capture or str(header.get("Modality") or "") in _OFTEN_ANNOTATED
+    """Whether such images have text in them as a rule: ultrasound, captures of a screen, slides.
+
+    Photographs (endoscopy, skin, eyes) are no captures, though their UIDs begin alike: the
+    first is `...1.1.7`, or below it; theirs are below `...1.1.77`.
+    """
+    uid = str(header.get("SOPClassUID") or "")
+    capture = uid == _SECONDARY_CAPTURE or uid.startswith(f"{_SECONDARY_CAPTURE}.")
+    modality = str(header.get("Modality") or "")
+    return capture or uid == _WHOLE_SLIDE or modality in _OFTEN_ANNOTATED
 
 
 def _problems_of_orientation(
     header: Dataset, reading: DicomReading, where: str
 ) -> Iterator[Problem]:
-    lying = letters(of_frame(header, frames_of(header, reading)[0]))
-    if reading.orientation == "check" and lying is not None and not is_usual(lying):
-        remedy = (
-            "--orientation standard turns it, --orientation stored takes it as it is (in Python: "
-            "orientation=...)."
-        )
-        found = "rows to {} and columns to {}".format(*lying)
-        yield Problem("an image that lies as it is read", found, where, remedy)
+    """Of each frame that is taken: enhanced files may turn them one by one."""
+    if reading.orientation != "check":
+        return
+    remedy = (
+        "--orientation standard turns it, --orientation stored takes it as it is (in Python: "
+        "orientation=...)."
+    )
+    told = len(header.get("PerFrameFunctionalGroupsSequence") or ())
+    # Frames past those of which the file tells apart all lie the same way.
+    apart = sorted({min(frame, told) for frame in frames_of(header, reading)})
+    for lying in dict.fromkeys(letters(of_frame(header, frame)) for frame in apart):
+        if lying is not None and not is_usual(lying):
+            found = "rows to {} and columns to {}".format(*lying)
+            yield Problem("an image that lies as it is read", found, where, remedy)

@@ -23,14 +23,20 @@ Pixels = NDArray[np.uint8]
 
 
 def letters(header: Dataset) -> tuple[str, str] | None:
-    """Where rows and columns run to, by their nearest axes; None where the file does not say."""
+    """Where rows and columns run to, by their nearest axes; None where the file does not say.
+
+    Raises:
+        ValueError: It says it in other than six numbers.
+    """
     told = header.get("PatientOrientation")
     if told and len(told) == 2 and all(str(one)[:1] in _AXES for one in told):
         rows, columns = (str(one)[0] for one in told)
         return (rows, columns) if _AXES[rows] != _AXES[columns] else None
     cosines = header.get("ImageOrientationPatient")
-    if cosines is None or len(cosines) != 6:
+    if not cosines:
         return None
+    if isinstance(cosines, str | float) or len(cosines) != 6:
+        raise ValueError
     rows_to, columns_to = _nearest(cosines[:3]), _nearest(cosines[3:])
     if rows_to is None or columns_to is None or _AXES[rows_to] == _AXES[columns_to]:
         return None
@@ -65,6 +71,8 @@ def _ways(where: tuple[str, str]) -> Iterator[tuple[bool, bool, bool]]:
 def _nearest(cosines: list[float]) -> str | None:
     """The axis that a direction is nearest to, unless it is oblique."""
     values = np.array([float(value) for value in cosines])
+    if not np.isfinite(values).all():
+        raise ValueError
     axis = int(np.abs(values).argmax())
     if np.sort(np.abs(values))[1] > _TILT:
         return None

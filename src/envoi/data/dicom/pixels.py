@@ -1,12 +1,10 @@
 """One frame of a DICOM file as an 8-bit picture: every step that its header asks for, in order.
 
 Stored values, modality rescale or table, window or VOI table, grey from black to white, inverted
-where 0 is white (MONOCHROME1). Palettes are looked up, YBR becomes RGB. By PS3.3, C.11.1 and
-C.11.2; tables and windows are pydicom's.
+where 0 is white (MONOCHROME1); padding is black in the end. Palettes are looked up, YBR
+becomes RGB. By PS3.3, C.11.1 and C.11.2; tables and windows are pydicom's.
 """
 
-import struct
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import (
     apply_color_lut,
@@ -24,15 +21,17 @@ from pydicom.pixels.processing import (
 )
 from pydicom.pixels.utils import pixel_array
 
-from envoi.data.dicom.header import GREY, of_frame
+from envoi.data.dicom.header import GREY, of_frame, quietly
 from envoi.data.dicom.orientation import letters, turning
+from envoi.data.dicom.padding import padding
+from envoi.data.dicom.polarity import is_inverted, problems_of_polarity
 from envoi.data.dicom.reading import DicomReading
+from envoi.data.findings import refuse
 from envoi.errors import DataError, Problem
 
 Grey = Float[NDArray[np.float64], "row column"]
 Range = tuple[float, float]
-# What pydicom raises of values that are missing or make no sense.
-_DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
+_VOI_BITS = (8, *range(10, 17))  # PS3.3, C.8.11.3.1.5
 
 
 def frame_picture(file: Dataset, frame: int, reading: DicomReading, where: str) -> Image.Image:
@@ -49,10 +48,11 @@ def frame_picture(file: Dataset, frame: int, reading: DicomReading, where: str) 
     """
     stored = _decoded(file, frame, where)
     try:
-        pixels = _pixels(stored, of_frame(file, frame), reading, where)
+        with quietly():
+            pixels = _pixels(stored, of_frame(file, frame), reading, where)
     except DataError:
         raise
-    except _DAMAGED:
+    except Exception:  # noqa: BLE001  (values raise whatever their bytes lead to, and quote them)
         remedy = "Export the file again: its window, tables or scale are damaged."
         expected = "a header that says how to show its pixels"
         raise DataError(Problem(expected, "another", where, remedy)) from None
@@ -64,15 +64,16 @@ def _pixels(
 ) -> NDArray[np.uint8]:
     """Grey `(row, column)` or colour `(row, column, 3)`."""
     if file.PhotometricInterpretation in GREY:
-        values, (low, high) = _shown(_rescaled(stored, file, where), file, reading, where)
+        refuse(problems_of_polarity(file, reading, where))
+        rescaled, padded = _rescaled(stored, file, where), padding(stored, file)
+        values, (low, high) = _shown(rescaled, ~padded, file, reading, where)
         levels = 255 * np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-        pixels = np.round(255 - levels if _is_inverted(file) else levels).astype(np.uint8)
+        pixels = np.round(255 - levels if is_inverted(file, reading) else levels).astype(np.uint8)
+        pixels[padded] = 0
     else:
         pixels = _colours(stored, file)
-    lying = letters(file)
-    if reading.orientation == "standard" and lying is not None:
-        return turning(lying)(pixels)
-    return pixels
+    lying = letters(file) if reading.orientation == "standard" else None
+    return pixels if lying is None else turning(lying)(pixels)
 
 
 def opened(path: Path, where: str) -> Dataset:
@@ -82,8 +83,9 @@ def opened(path: Path, where: str) -> Dataset:
         DataError: It is not DICOM, or damaged.
     """
     try:
-        return dcmread(path)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError):
+        with quietly():
+            return dcmread(path)
+    except Exception:  # noqa: BLE001  (damaged files raise whatever their bytes lead to)
         remedy = "Export the file again; it is damaged or of another kind."
         raise DataError(Problem("a DICOM file", "another", where, remedy)) from None
 
@@ -91,9 +93,7 @@ def opened(path: Path, where: str) -> Dataset:
 def _decoded(file: Dataset, frame: int, where: str) -> NDArray[np.generic]:
     """Stored values of a frame; YBR as RGB."""
     try:
-        with warnings.catch_warnings():
-            # Of padding and of lengths that headers get wrong; what is too short is an error.
-            warnings.simplefilter("ignore")
+        with quietly():  # of padding and wrong lengths, too; what is too short is an error
             return pixel_array(file, index=frame)
     except (RuntimeError, NotImplementedError):
         name = file.file_meta.TransferSyntaxUID.name
@@ -104,7 +104,7 @@ def _decoded(file: Dataset, frame: int, where: str) -> NDArray[np.generic]:
         raise DataError(
             Problem("pixels that can be decoded", f"the transfer syntax {name}", where, remedy)
         ) from None
-    except (*_DAMAGED, MemoryError):
+    except Exception:  # noqa: BLE001  (as above)
         remedy = "Export the file again: its pixels are missing, damaged or cut off."
         raise DataError(Problem("whole pixels", "others", where, remedy)) from None
 
@@ -113,14 +113,25 @@ def _rescaled(stored: NDArray[np.generic], file: Dataset, where: str) -> Grey:
     if stored.ndim != 2:
         remedy = "Export the file again."
         raise DataError(Problem("one value a pixel", "several", where, remedy))
-    return apply_modality_lut(stored, file).astype(np.float64)
+    if ("RescaleSlope" in file) != ("RescaleIntercept" in file):
+        remedy = "Export the file again: it has one of RescaleSlope and RescaleIntercept."
+        raise DataError(Problem("both numbers of a rescale, or none", "one", where, remedy))
+    values = apply_modality_lut(stored, file).astype(np.float64)
+    if not np.isfinite(values).all() or file.get("RescaleSlope") == 0:
+        raise ValueError
+    return values
 
 
-def _shown(values: Grey, file: Dataset, reading: DicomReading, where: str) -> tuple[Grey, Range]:
-    """Values, and which of them are black and white."""
+def _shown(
+    values: Grey, seen: NDArray[np.bool_], file: Dataset, reading: DicomReading, where: str
+) -> tuple[Grey, Range]:
+    """Values, and which of them are black and white; those that are not `seen` are padding."""
     whole = _whole_range(file)
     if reading.window == "content":
-        return values, (float(values.min()), float(values.max()))
+        if not seen.any():
+            remedy = "Take the image out of the folder, or choose another --window."
+            raise DataError(Problem("pixels beside the padding", "none", where, remedy))
+        return values, (float(values[seen].min()), float(values[seen].max()))
     if reading.window == "stored":
         return values, whole
     if (told := reading.centre_and_width) is not None:
@@ -134,26 +145,51 @@ def _windowed(values: Grey, centre: float, width: float, function: str) -> tuple
     window.PhotometricInterpretation, window.PixelRepresentation = "MONOCHROME2", 0
     window.BitsStored, window.VOILUTFunction = 16, function
     window.WindowCenter, window.WindowWidth = centre, width
-    return apply_windowing(values, window), (0, 2**16 - 1)
+    with np.errstate(over="ignore"):  # far below a narrow sigmoid is black
+        return apply_windowing(values, window), (0, 2**16 - 1)
 
 
 def _as_file_says(values: Grey, file: Dataset, whole: Range, where: str) -> tuple[Grey, Range]:
     """By the one window or VOI table of a file; 8 bits without either are taken whole."""
     tables, centres = file.get("VOILUTSequence") or (), _numbers(file, "WindowCenter")
+    widths = _numbers(file, "WindowWidth")
     if len(tables) + len(centres) > 1:
         found = f"{len(tables) + len(centres)}"
     elif tables:
-        bits = tables[0].LUTDescriptor[2]
-        return apply_voi(values.astype(np.int64), file).astype(np.float64), (0, 2**bits - 1)
-    elif centres and len(widths := _numbers(file, "WindowWidth")) == 1 and widths[0] >= 1:
+        return _looked_up(values, tables[0], file)
+    elif centres or widths:
         function = str(file.get("VOILUTFunction") or "LINEAR").upper()
-        return _windowed(values, centres[0], widths[0], function)
+        if _makes_sense(centres, widths, function):
+            return _windowed(values, centres[0], widths[0], function)
+        found = "a window that makes no sense"
     elif file.BitsStored <= 8:
         return values, whole
     else:
         found = "none"
     remedy = "Choose --window CENTRE,WIDTH, or --window stored or content (in Python: window=...)."
     raise DataError(Problem("one window or VOI table in the file", found, where, remedy))
+
+
+def _makes_sense(centres: list[float], widths: list[float], function: str) -> bool:
+    """Whether this is one window, of a width of 1 or more if linear (C.11.2.1.2), else above 0."""
+    if len(centres) != 1 or len(widths) != 1 or not np.isfinite([*centres, *widths]).all():
+        return False
+    exact = function in {"LINEAR_EXACT", "SIGMOID"}
+    return widths[0] > 0 if exact else function == "LINEAR" and widths[0] >= 1
+
+
+def _looked_up(values: Grey, table: Dataset, file: Dataset) -> tuple[Grey, Range]:
+    """By a VOI table (PS3.3, C.11.2.1.1)."""
+    entries, first, bits = table.LUTDescriptor
+    if bits not in _VOI_BITS:
+        raise ValueError
+    # pydicom counts entries in as many bits as an entry has: 4096 entries of 8 bits need more.
+    wide, told = Dataset(), Dataset()
+    wide["LUTData"] = table["LUTData"]
+    wide.add_new("LUTDescriptor", table["LUTDescriptor"].VR, [entries, first, 16])
+    told.file_meta, told.VOILUTSequence = file.file_meta, [wide]
+    inside = np.clip(values, first, first + 2**16 - 1).astype(np.int64)
+    return apply_voi(inside, told).astype(np.float64), (0, 2**bits - 1)
 
 
 def _numbers(file: Dataset, keyword: str) -> list[float]:
@@ -174,14 +210,6 @@ def _whole_range(file: Dataset) -> Range:
     if slope is not None and intercept is not None:
         ends = ends * float(slope) + float(intercept)
     return float(ends.min()), float(ends.max())
-
-
-def _is_inverted(file: Dataset) -> bool:
-    """Whether 0 is white: as the presentation says, or else the photometric interpretation."""
-    shape = str(file.get("PresentationLUTShape") or "")
-    if shape:
-        return shape == "INVERSE"
-    return bool(file.PhotometricInterpretation == "MONOCHROME1")
 
 
 def _colours(stored: NDArray[np.generic], file: Dataset) -> NDArray[np.uint8]:

@@ -1,11 +1,13 @@
 """What a reader of DICOM files may do; each choice that a file leaves open is a setting."""
 
+import math
 from dataclasses import dataclass
 
 from envoi.errors import Problem, SettingsError
 
 FRAMES = ("one", "middle", "all")
 ORIENTATIONS = ("check", "stored", "standard")
+POLARITIES = ("check", "photometric", "presentation")
 WINDOWS = ("file", "stored", "content")
 
 
@@ -15,26 +17,31 @@ class DicomReading:
 
     Attributes:
         window: How values become grey from black to white. `file` by the file's own window or VOI
-            table, of which there must be one unless values have 8 bits already; `stored` by all
-            that the stored bits can hold; `content` by the darkest and brightest value of each
-            image; or `CENTRE,WIDTH` in the units after rescaling (Hounsfield units of CT).
+            table; values of 8 bits are taken whole if there is neither; `stored` by all that the
+            stored bits can hold; `content` by the darkest and brightest value of each image,
+            padding left out; or `CENTRE,WIDTH` in the units after rescaling (Hounsfield units of
+            CT).
         frames: Of a file of several: `one` refuses it, `middle` takes the middle one, `all` takes
             each as an image of its own, with the file's label and patient.
         orientation: `check` refuses images that say they lie otherwise than they are read (left
             of the image is the patient's right, feet are below); `standard` turns them; `stored`
             takes all as they are.
+        polarity: Where PhotometricInterpretation and PresentationLUTShape contradict each other on
+            whether low values are black: `check` refuses, or the one that is named counts.
         allow_burned_in: Take images whose pixels hold annotations, by their own word, and
-            ultrasound and secondary captures that do not say.
+            ultrasound, secondary captures and whole slides that do not say.
     """
 
     window: str = "file"
     frames: str = "one"
     orientation: str = "check"
+    polarity: str = "check"
     allow_burned_in: bool = False
 
     def __post_init__(self) -> None:
         _check("frames", self.frames, FRAMES)
         _check("orientation", self.orientation, ORIENTATIONS)
+        _check("polarity", self.polarity, POLARITIES)
         if self.window not in WINDOWS:
             _ = self.centre_and_width
 
@@ -51,7 +58,7 @@ class DicomReading:
             centre, width = map(float, self.window.split(","))
         except ValueError:
             width = centre = 0.0
-        if not width >= 1:
+        if not (width >= 1 and math.isfinite(width) and math.isfinite(centre)):
             expected = f"one of {', '.join(WINDOWS)}, or CENTRE,WIDTH with a width of 1 or more"
             remedy = "Write for instance -600,1500 for lungs in CT."
             raise SettingsError(Problem(expected, repr(self.window)[:40], "window", remedy))

@@ -29,13 +29,11 @@ def write_dicom_set(
         StorageError: The folder holds another set, or cannot be written.
         DataError: Pixels cannot be read or shown; all problems at once.
     """
-    request = {"kind": "dicom", "images": len(found.rows), **asdict(reading)}
     return write_prepared(
         out,
-        _sources(found, reading),
-        len(found.rows),
+        tuple(_sources(found, reading)),
         pictures=pictures,
-        request=request,
+        request={"kind": "dicom", **asdict(reading)},
         on_step=on_step,
     )
 
@@ -45,7 +43,8 @@ def _sources(found: DicomSet, reading: DicomReading) -> Iterator[Source]:
     read = lru_cache(maxsize=1)(opened)
     for row in found.rows:
         picture = partial(_picture, row, reading, read)
-        yield Source(picture, row.label, row.patient, row.split, row.site)
+        origin = f"{row.origin}\n{row.frame}"
+        yield Source(picture, row.label, origin, row.patient, row.split, row.site)
 
 
 def _picture(

@@ -69,6 +69,7 @@ def scan_diabetic_retinopathy(
         Source(
             partial(_picture, files, name, places[name], crop_borders=crop_borders),
             f"grade {levels[name]}",
+            files.origin(name),
             patients.setdefault(name.rpartition("_")[0], len(patients)),
         )
         for name in matched.names

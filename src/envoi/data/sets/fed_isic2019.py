@@ -118,6 +118,7 @@ def scan_fed_isic2019(
         Source(
             partial(_picture, files, name, places[name], plan),
             CLASSES[known.targets[name]],
+            files.origin(name),
             None if divided else lesions[name],
             parts[name],
             CENTRES[known.centres[name]],

@@ -27,14 +27,15 @@ from pydicom import Dataset
 
 from envoi.data.dicom import DicomReading, frame_picture
 from envoi.data.dicom.folder import read_header
-from envoi.data.dicom.header import frames_of, problems_of_header
+from envoi.data.dicom.header import annotation_of, frames_of, problems_of_header
+from envoi.data.dicom.patients import Patients
 from envoi.data.dicom.pixels import opened
 from envoi.data.findings import refuse
 from envoi.data.prepared import Source
 from envoi.data.rows import read_columns
 from envoi.data.sets.source import Leniency, Scan, check_folder_of, match, paths_in
 from envoi.errors import DataError, EnvoiWarning, Problem, SettingsError, StorageError
-from envoi.files import read_text
+from envoi.files import file_stamp, read_text
 
 NAME = "rsna-pneumonia"
 TARGETS = "stage_2_train_labels.csv"
@@ -90,6 +91,7 @@ def scan_rsna_pneumonia(
         Source(
             partial(_picture, paths[name], frame, reading, places[name]),
             said[name],
+            f"{name}\n{frame}\n{file_stamp(paths[name])}",
             headers.patients[name],
         )
         for name, frames in headers.frames.items()
@@ -109,7 +111,8 @@ class _Headers:
         self.damaged: list[Problem] = []
         self.patients: dict[str, int] = {}
         self.frames: dict[str, range] = {}
-        self._codes: dict[tuple[str, ...], int] = {}
+        self._patients = Patients()
+        self._mapped: dict[str, int] = {}
         self._images: set[str] = set()
 
     @property
@@ -122,17 +125,17 @@ class _Headers:
             remedy = "Get the file again; it is damaged or of another kind."
             self.damaged.append(Problem("a DICOM file", "another", where, remedy))
             return
-        told = str(header.get("BurnedInAnnotation") or "").upper()
-        silent = replace(self.reading, allow_burned_in=True) if told != "YES" else self.reading
+        silent = self.reading
+        if annotation_of(header) != "YES":
+            silent = replace(self.reading, allow_burned_in=True)
         self.problems += problems_of_header(header, silent, where)
         self._check_once(header, where)
-        key = self._patient(name, header, where)
-        self.patients[name] = self._codes.setdefault(key, len(self._codes))
+        self.patients[name] = self._patient(name, header, where)
         self.frames[name] = frames_of(header, self.reading)
 
     def warn(self) -> None:
         """Say so if nothing tells which images are of one patient."""
-        if self.mapping is None and len(self._codes) == len(self.patients) > 1:
+        if self.mapping is None and len(set(self.patients.values())) == len(self.patients) > 1:
             warnings.warn(
                 f"Each of {len(self.patients)} images has a PatientID of its own, so images of one "
                 f"patient may be in training and test at once. RSNA's {MAPPING} tells the "
@@ -149,14 +152,14 @@ class _Headers:
             self.problems.append(Problem("each image once", found, where, remedy))
         self._images.add(uid)
 
-    def _patient(self, name: str, header: Dataset, where: str) -> tuple[str, ...]:
+    def _patient(self, name: str, header: Dataset, where: str) -> int:
         if self.mapping is None:
-            tags = ("PatientID", "IssuerOfPatientID")
-            return tuple(str(header.get(tag) or "").strip() for tag in tags)
+            self.problems += self._patients.meet(header, where)
+            return self._patients.group(header)
         if name not in self.mapping:
             remedy = f"Take {MAPPING} out of the folder, or get it again."
             self.problems.append(Problem("an image that the mapping names", "none", where, remedy))
-        return (self.mapping.get(name, ""),)
+        return self._mapped.setdefault(self.mapping.get(name, ""), len(self._mapped))
 
 
 def _labels(source: Path, labels: str) -> tuple[dict[str, str], dict[str, int], str]:

@@ -14,7 +14,7 @@ from envoi.data.findings import refuse
 from envoi.data.pictures import whole_picture
 from envoi.data.prepared import Pictures, Source, write_prepared
 from envoi.errors import DataError, Problem, StorageError
-from envoi.files import digest
+from envoi.files import file_stamp
 from envoi.progress import OnStep, ignore_step
 
 _MOST_BYTES = 1 << 28
@@ -75,11 +75,13 @@ class Files:
         what: What messages call them; each is told by its place in name order.
         read: A picture of a name, and of what messages call it.
         names: All, in order.
+        stamp: What tells the file of a name from what it was in another state.
     """
 
     what: str
     read: Callable[[str, str], Image.Image]
     names: tuple[str, ...]
+    stamp: Callable[[str], str]
 
     def places(self) -> dict[str, str]:
         """What messages call each: its place, never its name."""
@@ -87,6 +89,10 @@ class Files:
             name: f"{self.what}, file {number} in name order"
             for number, name in enumerate(self.names, start=1)
         }
+
+    def origin(self, name: str) -> str:
+        """Of the picture of a name, for `Source`."""
+        return f"{name}\n{self.stamp(name)}"
 
 
 def paths_in(folder: Path, endings: Collection[str], *, what: str, remedy: str) -> dict[str, Path]:
@@ -127,7 +133,12 @@ def pictures_in(
     """
     if place.suffix.lower() != ".zip":
         paths = paths_in(place, endings, what=what, remedy=remedy)
-        yield Files(what, lambda name, where: whole_picture(paths[name], where), tuple(paths))
+        yield Files(
+            what,
+            lambda name, where: whole_picture(paths[name], where),
+            tuple(paths),
+            lambda name: file_stamp(paths[name]),
+        )
         return
     try:
         archive = zipfile.ZipFile(place)
@@ -143,7 +154,12 @@ def pictures_in(
         by_stem = _by_stem(members, what)
         if not by_stem:
             raise StorageError(Problem("pictures in the zip file", "none", what, remedy))
-        yield Files(what, lambda name, at: _member(archive, by_stem[name], at), tuple(by_stem))
+        yield Files(
+            what,
+            lambda name, at: _member(archive, by_stem[name], at),
+            tuple(by_stem),
+            lambda name: f"{by_stem[name].file_size} {by_stem[name].CRC}",
+        )
 
 
 def match(
@@ -190,15 +206,11 @@ def write_scan(
         StorageError: The folder holds another set, or cannot be written.
         DataError: Pictures cannot be read; all problems at once.
     """
-    # The digest of all names tells a resumed set from that of another folder, and names nobody.
-    names = digest("\n".join(scan.matched.names).encode())[:16]
-    request = {"kind": scan.kind, "images": len(scan.sources), "names": names, **scan.settings}
     return write_prepared(
         out,
         scan.sources,
-        len(scan.sources),
         pictures=pictures,
-        request=request,
+        request={"kind": scan.kind, **scan.settings},
         leave_out=leniency.leave_out_unreadable,
         on_step=on_step,
     )
