@@ -107,12 +107,15 @@ class ThroughPlane:
         jumps: For each axis, the Kolmogorov-Smirnov distance of |difference of neighbours|.
         seams: Mean jump at window borders over the mean jump near them; 1 is no seam.
         reference_seams: The same for real volumes at the same borders.
+        seams_anywhere: Mean over volumes of the worst comb of steps in any plane, in standard
+            deviations of real people (`envoi.evaluation.seams`); about 2 is no seam.
         spectrum: From coarse to fine.
     """
 
     jumps: dict[Axis, float]
     seams: float
     reference_seams: float
+    seams_anywhere: float
     spectrum: tuple[Band, ...]
 
     @property

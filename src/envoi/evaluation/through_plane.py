@@ -1,8 +1,9 @@
 """How slices follow one another: what models that see slices get wrong first.
 
-Three views. Jumps: the distribution of |x[z] - x[z+1]| within the brain, for each axis, against
+Four views. Jumps: the distribution of |x[z] - x[z+1]| within the brain, for each axis, against
 that of real volumes (two-sample Kolmogorov-Smirnov distance). Seams: whether jumps are larger at
-the borders of the windows in which a model made the volume. Spectrum: energy along the depth
+the borders of the windows in which a model made the volume, where these are known, and anywhere
+(`envoi.evaluation.seams`). Spectrum: energy along the depth
 against that in the plane, band by band. A model that treats all axes alike differs from real
 volumes equally along each.
 """
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from envoi.errors import Problem, SettingsError
 from envoi.evaluation.arrays import Volumes, check_same_shape
 from envoi.evaluation.scores import AXES, Axis, Band, ThroughPlane
+from envoi.evaluation.seams import RealSteps, seams_anywhere
 
 JUMP_BINS = 4096
 NEAR_SLICES = 3
@@ -27,7 +29,7 @@ Histogram = Float[NDArray[np.float64], " _bin"]
 
 
 def through_plane(
-    volumes: Volumes, reference: Volumes, *, borders: tuple[int, ...]
+    volumes: Volumes, reference: Volumes, *, borders: tuple[int, ...], steps: RealSteps
 ) -> ThroughPlane:
     """Jumps, seams and spectrum of a set against real volumes.
 
@@ -35,6 +37,7 @@ def through_plane(
         volumes: The set.
         reference: Real volumes of the same shape.
         borders: Slices at which a window begins, as `seam_index` takes them.
+        steps: Of the real volumes, against which seams are sought anywhere.
 
     Raises:
         ShapeError: Shapes differ.
@@ -47,6 +50,7 @@ def through_plane(
         {axis: jump_distance(volumes, reference, axis) for axis in AXES},
         seam_index(volumes, borders),
         seam_index(reference, borders),
+        seams_anywhere(volumes, steps),
         tuple(
             Band(low, high, our, their)
             for (low, high), our, their in zip(edges, ours, theirs, strict=True)

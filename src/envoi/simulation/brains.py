@@ -136,7 +136,8 @@ def summary(result: BrainDemoResult) -> dict[str, Any]:
         "ventricles_ml": _spread(ventricles.millilitres),
         "ventricles_ml_made_brains": _spread(ventricles.reference_millilitres),
         "effects": {one.region: one.effect.value for one in ours.anatomy},
-        "seams": ours.through_plane.seams,
+        "seams_anywhere": ours.through_plane.seams_anywhere,
+        "seams_anywhere_held_out": real.through_plane.seams_anywhere,
         "copies": ours.copied,
     }
 
@@ -159,7 +160,10 @@ def verdict(result: BrainDemoResult) -> list[str]:
             f"Frechet distance, {extractor}: {found['frechet'][extractor]:.1f}; "
             f"made brains that were held out: {found['frechet_held_out'][extractor]:.1f}."
         ),
-        f"Seams {found['seams']:.2f} (1 is none), copies {found['copies']}.",
+        (
+            f"Seams anywhere {found['seams_anywhere']:.1f} deviations; made brains that were held "
+            f"out: {found['seams_anywhere_held_out']:.1f}. Copies {found['copies']}."
+        ),
     ]
 
 
