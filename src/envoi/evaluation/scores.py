@@ -234,6 +234,11 @@ class SetScores:
         """Copies, by the space that finds more of them."""
         return max(one.copied for one in self.copies)
 
+    @property
+    def near(self) -> int:
+        """Volumes nearer to one in training than 19 in 20 held-out ones are, by the same rule."""
+        return max(one.near for one in self.copies)
+
     def distances(self, extractor: str) -> dict[Plane, float]:
         """Frechet distances on one extractor, by plane."""
         return {one.plane: one.distance for one in self.frechet if one.extractor == extractor}
