@@ -47,8 +47,9 @@ def test_volumes_without_a_brain_are_counted_and_told(benchmark, tmp_path):
     assert few.words == "3 volumes are too few to score, 20 WITHOUT A BRAIN left out"
 
 
-def test_a_model_that_draws_hardly_any_brain_keeps_a_row(benchmark, tmp_path):
+def test_a_model_that_draws_hardly_any_brain_keeps_a_row(benchmark, tmp_path, monkeypatch):
     quality = benchmark("mri_quality")
+    monkeypatch.setattr(quality, "predicted_bytes", lambda plan, use: 6)
     drawn(tmp_path / "joint", 3, 20)
     cost = {"parameters": 1, "train_seconds": 2.0, "steps": 3, "sample_seconds": 4.0}
     environment = {"device": "a machine"}

@@ -45,8 +45,9 @@ class RealSteps:
 
     Attributes:
         mean: Over people; NaN where fewer than half of them have brain.
-        deviation: Standard deviation over people, and half of what is usual, as squares added: of
-            a few people some deviation is almost 0 by chance.
+        deviation: Of one more person: the standard deviation over people, widened where the mean
+            is of few, and half of what is usual, as squares added: of a few people some deviation
+            is almost 0 by chance.
     """
 
     mean: Profile
@@ -71,7 +72,8 @@ def real_steps(readings: Readings) -> RealSteps:
     enough = people >= max(2, len(readings) / 2)
     mean = _over(np.where(known, readings, 0).sum(axis=0), np.where(enough, people, 0))
     apart = np.where(known, readings - mean, 0)
-    variance = _over(np.square(apart).sum(axis=0), np.where(enough, people, 0))
+    variance = _over(np.square(apart).sum(axis=0), np.where(enough, people - 1, 0))
+    variance *= 1 + 1 / np.maximum(people, 1)
     usual = [[_median(line) for line in axis] for axis in variance]
     return RealSteps(mean, np.sqrt(variance + np.array(usual)[..., None] / 4))
 
