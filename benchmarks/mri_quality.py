@@ -7,14 +7,20 @@ number of held-out volumes. Cohen's d of tissue volumes is against held-out peop
 against those in training. Writes `table.csv` and `scores.json`, in which models without volumes
 in `--work` stay as they were, and, with `--controls`, `controls.json`: the same scores of held-out
 volumes made wrong on purpose, and what chance alone makes of the jumps and seams of 12 real people
-beside 48 others. Peaks of memory are predicted ones of tensors (`envoi.mri.memory`).
+beside 48 others. `through_plane_ks` is that of the worst axis, beside those between axial, coronal
+and sagittal slices; `seam_index` looks at fixed slices, where windows of `paper` meet;
+`seam_anywhere` at all (`envoi.evaluation.seams`). `near` counts volumes nearer to somebody in
+training than the 5th percentile of people held out, `copies` those of them that are near to one
+person alone. Volumes without a brain cannot be scored: they are counted (`empty`), not in
+`samples`; of a model with fewer than 12 others there are costs and counts alone. Peaks of memory
+are predicted ones of tensors (`envoi.mri.memory`).
 """
 
 import argparse
 import csv
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -25,8 +31,9 @@ from mri_models import CASES, HELD_OUT, SHAPE, SPACING_MM, recall, subjects_of
 
 from envoi.evaluation.anatomy import effect_interval
 from envoi.evaluation.arrays import Volumes
-from envoi.evaluation.scores import SetScores
-from envoi.evaluation.through_plane import jump_distance, seam_index
+from envoi.evaluation.scores import AXES, PLANES, SetScores
+from envoi.evaluation.seams import real_steps, seam_scores, step_readings
+from envoi.evaluation.through_plane import distance_of_counts, jump_counts, seam_index
 from envoi.evaluation.volumes import (
     EvaluationSettings,
     Reference,
@@ -38,7 +45,7 @@ from envoi.mri.memory import Use, predicted_bytes
 from envoi.mri.modes import plan_of
 from envoi.mri.windows import sampling_borders
 from envoi.seeding import numpy_generator
-from envoi.volumes import stacked
+from envoi.volumes import Voxels, stacked
 
 REGIONS = ("grey", "white", "csf", "ventricles")
 _CHANCES = 200
@@ -46,9 +53,32 @@ COSTS = ("parameters", "train_seconds", "steps", "train_peak_bytes", "sample_pea
 COLUMNS = (
     *("model", "size", "device", *COSTS, "sample_seconds", "sample_flop"),
     *("frechet_axial", "frechet_coronal", "frechet_sagittal", "extractor", "ms_ssim", "mmd_rbf"),
-    *("through_plane_ks", "seam_index", "effect_grey", "effect_white", "effect_csf"),
-    *("effect_ventricles", "copies", "samples"),
+    *("through_plane_ks", *(f"through_plane_ks_{plane}" for plane in PLANES)),
+    *("seam_index", "seam_anywhere", "effect_grey", "effect_white", "effect_csf"),
+    *("effect_ventricles", "copies", "near", "samples", "empty"),
 )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """What a model drew: volumes that hold a brain, and how many hold none."""
+
+    volumes: list[Voxels]
+    empty: int
+
+    @classmethod
+    def of(cls, folder: Path) -> "Drawn":
+        """The volumes that `mri_models.py` wrote into a folder."""
+        every = [np.load(file) for file in sorted(folder.glob("volume-*[0-9].npy"))]
+        brains = [volume for volume in every if volume.any()]
+        return cls(brains, len(every) - len(brains))
+
+    @property
+    def words(self) -> str:
+        """For the terminal: empty volumes are never left out in silence."""
+        scored = len(self.volumes) >= HELD_OUT
+        told = f"{len(self.volumes)} volumes {'scored' if scored else 'are too few to score'}"
+        return told + (f", {self.empty} WITHOUT A BRAIN left out" if self.empty else "")
 
 
 def main() -> None:
@@ -64,42 +94,63 @@ def main() -> None:
     training, held_out = (stacked(side) for side in subjects_of(options.brains, options.seed))
     settings = EvaluationSettings(spacing_mm=(SPACING_MM,) * 3, seed=options.seed)
     reference = prepare_reference(training, held_out, settings)
-    found = {"real": reference.score("real", held_out, group_volumes=HELD_OUT)}
-    costs: dict[str, dict[str, Any]] = {"real": {}}
-    for mode in CASES:
-        files = sorted((options.work / mode).glob("volume-*[0-9].npy"))
-        if len(files) < HELD_OUT:
-            continue
-        volumes = [volume for volume in map(np.load, files) if volume.any()]
-        # Windows of `paper` alone meet at slices that stay.
-        borders = sampling_borders(SHAPE[0]) if mode == "paper" else reference.borders
-        looked_at = replace(reference, borders=borders)
-        found[mode] = looked_at.score(mode, np.stack(volumes), group_volumes=HELD_OUT)
-        costs[mode] = _costs(mode, options.work / mode)
-        print(mode, len(volumes), "volumes scored", flush=True)
+    real = reference.score("real", held_out, group_volumes=HELD_OUT)
+    found, about = score_models(reference, options.work)
+    found, about = {"real": real, **found}, {"real": {"samples": HELD_OUT, "empty": 0}, **about}
     before, told = _before(options.out)
-    for name, scores in found.items():
-        told[name] = asdict(scores)
-        told[name]["effects_on_held_out"] = _effects(told[name], told["real"], options.seed)
+    for name in about.keys() - found.keys():
+        told.pop(name, None)  # of another model's volumes
+    told |= {name: {**asdict(one), "empty": about[name]["empty"]} for name, one in found.items()}
+    for one in told.values():
+        one["effects_on_held_out"] = _effects(one, told["real"], options.seed)
+    rows = [row for name in ("real", *CASES) for row in _rows(name, found, about, before, told)]
     text = StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
-    for name in ("real", *CASES):
-        if name in found:
-            rows = [{"model": name, **costs[name], **row} for row in _rows(found[name])]
-        else:
-            rows = [row for row in before if row["model"] == name]
-        if name != "real" and rows:
-            told[name]["effects_on_held_out"] = _effects(told[name], told["real"], options.seed)
-            effects = told[name]["effects_on_held_out"]
-            rows = [
-                row | {f"effect_{key}": value[0] for key, value in effects.items()} for row in rows
-            ]
-        table.writerows(rows)
+    table.writerows(rows)
     write_text(options.out / "table.csv", text.getvalue())
     write_json(options.out / "scores.json", told)
     if options.controls:
         write_json(options.out / "controls.json", _controls(reference, training, held_out))
+
+
+def score_models(
+    reference: Reference, folder: Path
+) -> tuple[dict[str, SetScores], dict[str, dict[str, Any]]]:
+    """Scores of each model that drew enough brains, and costs and counts of each that drew."""
+    found, about = {}, {}
+    for mode in CASES:
+        drawn = Drawn.of(folder / mode)
+        if len(drawn.volumes) + drawn.empty < HELD_OUT:
+            continue
+        about[mode] = _about(mode, folder / mode, drawn)
+        if len(drawn.volumes) >= HELD_OUT:
+            # Windows of `paper` alone meet at slices that stay.
+            borders = sampling_borders(SHAPE[0]) if mode == "paper" else reference.borders
+            looked_at = replace(reference, borders=borders)
+            found[mode] = looked_at.score(mode, np.stack(drawn.volumes), group_volumes=HELD_OUT)
+        print(f"{mode}: {drawn.words}", flush=True)
+    return found, about
+
+
+def _rows(
+    name: str,
+    found: dict[str, SetScores],
+    about: dict[str, dict[str, Any]],
+    before: list[dict[str, Any]],
+    told: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Of one model: new ones, costs and counts alone, or those of an earlier call."""
+    if name in found:
+        rows = [{"model": name, **about[name], **row} for row in rows_of(found[name])]
+    elif name in about:
+        return [{"model": name, **about[name]}]
+    else:
+        rows = [row for row in before if row["model"] == name]
+    if name == "real" or name not in told:
+        return rows
+    effects = {f"effect_{key}": one[0] for key, one in told[name]["effects_on_held_out"].items()}
+    return [row | effects for row in rows]
 
 
 def _effects(scores: dict[str, Any], held_out: dict[str, Any], seed: int) -> dict[str, list[float]]:
@@ -115,23 +166,43 @@ def _effects(scores: dict[str, Any], held_out: dict[str, Any], seed: int) -> dic
 
 
 def _controls(reference: Reference, training: Volumes, held_out: Volumes) -> dict[str, Any]:
-    """Scores of each control, and 95 % intervals of what 12 people score beside 48 others."""
+    """Scores of each control, and 95 % intervals of what chance does to real people."""
     made = control_sets(training, held_out, reference.borders, reference.settings.seed)
     scored = {
         name: asdict(reference.score(name, volumes, group_volumes=HELD_OUT))
         for name, volumes in made.items()
     }
-    draws, jumps, seams = numpy_generator(reference.settings.seed, "chance"), [], []
+    draws = numpy_generator(reference.settings.seed, "chance")
+    chance = real_against_real(training, reference.borders, draws)
+    return {"real_against_real": chance, "draws": _CHANCES, "controls": scored}
+
+
+def real_against_real(
+    training: Volumes, borders: tuple[int, ...], draws: np.random.Generator
+) -> dict[str, list[float]]:
+    """95 % intervals of what 12 people's jumps and seams score beside all others'."""
+    counts = {axis: np.stack([jump_counts(one[None], axis) for one in training]) for axis in AXES}
+    readings = step_readings(training)
+    chance: dict[str, list[float]] = {}
     for _ in range(_CHANCES):
         order = draws.permutation(len(training))
-        some, others = training[order[:HELD_OUT]], training[order[HELD_OUT:]]
-        jumps.append(jump_distance(some, others, "depth"))
-        seams.append(seam_index(some, reference.borders))
-    chance = {"through_plane_ks": jumps, "seam_index": seams}
-    intervals = {
-        name: np.percentile(values, (2.5, 97.5)).tolist() for name, values in chance.items()
-    }
-    return {"real_against_real": intervals, "draws": _CHANCES, "controls": scored}
+        some, others = order[:HELD_OUT], order[HELD_OUT:]
+        by_plane = [
+            distance_of_counts(own[some].sum(axis=0), own[others].sum(axis=0))
+            for own in counts.values()
+        ]
+        told = _jumps(by_plane)
+        told["seam_index"] = seam_index(training[some], borders)
+        told["seam_anywhere"] = seam_scores(readings[some], real_steps(readings[others])).mean()
+        for name, value in told.items():
+            chance.setdefault(name, []).append(value)
+    return {name: np.percentile(values, (2.5, 97.5)).tolist() for name, values in chance.items()}
+
+
+def _jumps(by_plane: Iterable[float]) -> dict[str, float]:
+    """Of the worst axis, and between the slices of each plane."""
+    named = dict(zip((f"through_plane_ks_{plane}" for plane in PLANES), by_plane, strict=True))
+    return {"through_plane_ks": max(named.values()), **named}
 
 
 def _before(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -141,7 +212,8 @@ def _before(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return rows, json.loads(scores.read_text()) if scores.exists() else {}
 
 
-def _costs(mode: str, work: Path) -> dict[str, Any]:
+def _about(mode: str, work: Path, drawn: Drawn) -> dict[str, Any]:
+    """What a model cost, and how many of its volumes hold a brain."""
     told, plan = recall(work), plan_of(mode, SHAPE, CASES[mode].changes)
     kept = ("parameters", "train_seconds", "steps", "sample_seconds", "sample_flop")
     return {
@@ -149,10 +221,13 @@ def _costs(mode: str, work: Path) -> dict[str, Any]:
         **{name: told[name] for name in kept},
         "train_peak_bytes": predicted_bytes(plan, Use("train", CASES[mode].batch)),
         "sample_peak_bytes": predicted_bytes(plan, Use("sample")),
+        "size": "x".join(map(str, SHAPE)),
+        "samples": len(drawn.volumes),
+        "empty": drawn.empty,
     }
 
 
-def _rows(scores: SetScores) -> Iterator[dict[str, Any]]:
+def rows_of(scores: SetScores) -> Iterator[dict[str, Any]]:
     """One for each extractor."""
     through = scores.through_plane
     effects = {one.region: round(one.effect.value, 3) for one in scores.anatomy}
@@ -164,11 +239,15 @@ def _rows(scores: SetScores) -> Iterator[dict[str, Any]]:
             "extractor": extractor,
             "ms_ssim": round(scores.similarity.mean, 4),
             "mmd_rbf": round(scores.discrepancy().squared, 5),
-            "through_plane_ks": round(through.jumps["depth"], 4),
+            **{
+                name: round(value, 4)
+                for name, value in _jumps(through.jumps[axis] for axis in AXES).items()
+            },
             "seam_index": round(through.seams, 4),
+            "seam_anywhere": round(through.seams_anywhere, 3),
             **{f"effect_{name}": effects[name] for name in REGIONS},
             "copies": scores.copied,
-            "samples": scores.volumes,
+            "near": scores.near,
         }
 
 

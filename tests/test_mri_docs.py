@@ -1,6 +1,7 @@
 """docs/mri.md: its Python lines work as printed, and its tables are those of the result files."""
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -90,9 +91,129 @@ def test_goals_that_are_met_are_met_by_the_file():
     assert (
         f"{sagittal[0]:.2f} by `random_conv`, missed by `self_trained`: {sagittal[1]:.2f}" in goals
     )
-    assert f"missed: {float(random['through_plane_ks']):.3f}" in goals
-    assert f"met: {float(random['seam_index']):.3f}" in goals
+    longer = next(row for row in rows_of("longer/table.csv") if row["model"] == "joint")
+    worst = [f"missed: {float(row['through_plane_ks']):.3f}" for row in (random, longer)]
+    assert f"| {worst[0]} | {worst[1]} |" in goals
+    (seams,) = re.findall(r"^\| seams anywhere .*\|$", goals, flags=re.MULTILINE)
+    for row, told in zip((random, longer), seams.split("|")[2:4], strict=True):
+        anywhere = row["seam_anywhere"]
+        assert (f": {float(anywhere):.1f}" if anywhere else "not measured yet") in told
     assert f"{random['copies']} of {random['samples']};" in goals
+    near = (
+        f"{longer['copies']} of {longer['samples']} by features ({longer['near']} near, by chance"
+    )
+    assert near in goals
+
+
+def test_the_goal_of_memory_is_told_at_equal_parameters_too():
+    found = {
+        (row["model"], row["phase"]): int(row["predicted_bytes"])
+        for row in rows_of("memory.csv")
+        if (row["size"], row["precision"]) == ("128", "fp32")
+    }
+
+    def times(model):
+        phases = ("sample", "train")
+        return [found[model, phase] / found["joint", phase] for phase in phases]
+
+    (goal,) = re.findall(r"^\| memory at 128 .*$", section("Goals, met and missed"), re.MULTILINE)
+    own, equal = goal.split("at equal parameters")
+    told = [*times("full3d"), *times("paper")]
+    assert "{:.0f} and {:.0f} times, {:.0f} and {:.0f} times".format(*told) in own
+    assert "full 3D takes {:.0f} and {:.0f} times as much".format(*times("full3d-small")) in equal
+    sampling, training = times("paper-small")
+    assert f"`paper` {sampling:.1f} times in sampling (missed) and {training:.1f} in" in equal
+    assert sampling < 5 < training
+
+
+def test_measured_memory_is_as_far_from_the_prediction_as_told():
+    apart = [
+        int(row["measured_bytes"]) / int(row["predicted_bytes"]) - 1
+        for row in rows_of("memory.csv")
+        if row["measured_bytes"] and row["precision"] == "fp32" and "-small" not in row["model"]
+    ]
+    told = (
+        f"between {-100 * min(apart):.0f} % less and {100 * max(apart):.0f} % more than predicted"
+    )
+    assert told in section("Memory, predicted and measured")
+    assert max(map(abs, apart)) < 0.15
+
+
+@pytest.mark.parametrize("model", ["real", "joint"])
+def test_the_table_of_longer_training_is_that_of_the_file(model):
+    _, _, after = section("Measured: equal training time").partition("**Longer training.**")
+    random, trained = (row for row in rows_of("longer/table.csv") if row["model"] == model)
+    first = "real" if model == "real" else f"`{model}`"
+    steps, *scores = cells_of(first, after)  # the only row of its name
+    assert steps == ([random["steps"]] if random["steps"] else [])
+    wanted = [
+        [random[name] for name in FRECHET],
+        [trained[name] for name in FRECHET],
+        [random["ms_ssim"]],
+        [random["through_plane_ks"]],
+        [random[name] for name in EFFECTS],
+        [random["near"], random["samples"]],
+        [random["copies"], random["samples"]],
+    ]
+    for told, values in zip(scores, wanted, strict=True):
+        assert all(map(is_rounded, told, map(float, values)))
+        assert len(told) == len(values)
+
+
+def test_near_volumes_of_the_longer_training_are_told_beside_copies():
+    scores = json.loads((RESULTS / "longer" / "scores.json").read_text())
+    voxels, features = scores["joint"]["copies"]
+    people = scores["real"]["volumes"]
+    count = scores["joint"]["volumes"]
+    text = " ".join(DOCUMENT.read_text().split())
+    assert (voxels["near"], voxels["copied"], people) == (0, 0, 12)
+    assert (
+        f"**{features['near']} of {count} volumes lie nearer to somebody in training than the 5th "
+        f"percentile of people held out does, where {round(0.05 * count)} would by chance; "
+        f"{features['copied']} of them are also much nearer to that one person than to the next "
+        "five**"
+    ) in text
+    copied = [
+        one["ratio"]
+        for one in features["neighbours"]
+        if one["distance"] < features["distance_threshold"]
+        and one["ratio"] < features["ratio_threshold"]
+    ]
+    assert len(copied) == features["copied"]
+    assert f"({min(copied):.2f} of the distance at the least)" in text
+    assert "Twelve people fix what is near, and what is much nearer" in text
+
+
+def test_completion_is_that_of_the_file_and_its_command_is_printed():
+    given = json.loads((RESULTS / "complete.json").read_text())["given"]
+    text = section("Completion, measured")
+    (command,) = re.findall(r"^    (python benchmarks/mri_complete.py .*)$", text, re.MULTILINE)
+    assert f"`{command}`" in (ROOT / "benchmarks" / "README.md").read_text()
+    rows = {
+        "`joint`, one volume": "joint, one",
+        "`joint`, mean of two": "joint, mean of 2",
+        "linear interpolation": "linear",
+        "cubic splines": "cubic",
+    }
+    for first, way in rows.items():
+        wanted = [
+            given[cut][way][name]
+            for cut in ("every 4", "every 8")
+            for name in ("mean_absolute", "sharpness")
+        ]
+        told = [cell for (cell,) in cells_of(first, text)]
+        assert all(map(is_rounded, told, wanted))
+
+
+def test_figures_that_no_file_holds_are_not_told():
+    text = DOCUMENT.read_text()
+    for words in ("be48598", "`joint`, 6ce90d1", "10.2 / 7.4 / 11.2", "network of 542 steps"):
+        assert words not in text
+    demo = json.loads((RESULTS / "demo" / "summary.json").read_text())
+    (goal,) = re.findall(r"^\| `envoi mri demo` .*$", text, re.MULTILINE)
+    told = re.findall(r"([\d.]+) minutes;", goal)
+    seconds = sum(demo.get("seconds", {}).values())
+    assert [float(one) for one in told] == ([round(seconds / 60, 1)] if seconds else [])
 
 
 @pytest.mark.slow

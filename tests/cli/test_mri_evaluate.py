@@ -52,7 +52,7 @@ def test_copies_of_training_brains_are_found_and_real_ones_are_no_copies(brains,
     )
     assert found.exit_code == 0, found.output
     rows = [line.split()[0] for line in found.output.splitlines()]
-    assert {"set", "synthetic", "held-out", "blurred", "copied"} <= set(rows)
+    assert {"set", "synthetic", "held-out", "blurred", "anywhere", "copied"} <= set(rows)
     assert max(len(line) for line in found.stdout.splitlines()[:-2]) < 80
     assert "vent. d:\nCohen's d of ventricle volumes" in found.stdout
     told = json.loads(scores.read_text())

@@ -9,6 +9,7 @@ MADE = {
     "noisy": controls.noisy,
     "shuffled": controls.shuffled,
     "seamed": controls.seamed((8, 16, 24)),
+    "seamed_anywhere": controls.seamed_anywhere,
     "shrunk": controls.shrunk,
     "collapsed": controls.collapsed,
     "copied": controls.copied,
@@ -60,6 +61,22 @@ def test_windows_differ_in_brightness_and_place(volumes):
     np.testing.assert_allclose(made[:, :16], volumes[:, :16] * 0.92, rtol=1e-5)
     above = np.roll(volumes[:, 16:], 1, axis=-1) * 1.08
     np.testing.assert_allclose(made[:, 16:], above.clip(0, 1), rtol=1e-5)
+
+
+def test_slabs_begin_at_another_slice_of_another_plane_in_each_volume():
+    flat = np.full((30, 40, 36, 44), 0.5, np.float32)
+    made = controls.seamed_anywhere(flat, np.random.default_rng(0)) / flat
+    np.testing.assert_allclose(np.unique(made.round(4)), [0.92, 1.08])
+    places = set()
+    for one in made:
+        lines = [np.moveaxis(one, axis, 0).reshape(one.shape[axis], -1) for axis in range(3)]
+        (axis,) = (axis for axis, line in enumerate(lines) if np.ptp(line[:, 0]) > 0)
+        assert (np.ptp(lines[axis], axis=1) < 1e-6).all()
+        borders = 1 + np.flatnonzero(np.abs(np.diff(lines[axis][:, 0])) > 0.1)
+        assert set(np.diff(borders)) == {12}
+        places.add((axis, int(borders[0]) % 12))
+    assert {axis for axis, _ in places} == {0, 1, 2}
+    assert len({first for _, first in places}) > 6
 
 
 def test_shrunk_brains_have_nine_tenths_of_each_side(volumes):

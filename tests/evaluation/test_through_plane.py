@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.stats import ks_2samp
 
 from envoi.errors import SettingsError, ShapeError
+from envoi.evaluation.seams import real_steps, step_readings
 from envoi.evaluation.through_plane import (
     BAND_EDGES,
     jump_distance,
@@ -24,6 +25,12 @@ def smooth(seed, volumes=4, sigma=(1.5, 1.5, 1.5), shape=(32, 28, 24)):
     field = 0.1 + 0.8 * (field - field.min()) / (field.max() - field.min())
     field[:, :2] = field[:, :, :2] = field[..., -3:] = 0
     return field.astype(np.float32)
+
+
+def against(volumes, reference, *, borders):
+    return through_plane(
+        volumes, reference, borders=borders, steps=real_steps(step_readings(reference))
+    )
 
 
 def jumps_of(volumes, axis):
@@ -48,7 +55,7 @@ def test_more_volumes_than_fit_at_once_are_counted_too():
 
 def test_rough_depth_is_seen_along_the_depth_alone():
     volumes, rough = smooth(0), smooth(0, sigma=(0.7, 1.5, 1.5))
-    by_axis = through_plane(rough, volumes, borders=(8,)).jumps
+    by_axis = against(rough, volumes, borders=(8,)).jumps
     assert by_axis["depth"] > 3 * max(by_axis["height"], by_axis["width"])
 
 
@@ -93,7 +100,7 @@ def test_a_wave_lands_in_its_band():
     volumes = (noise + wave[None, :, None, None]).astype(np.float32)
     ratios = spectrum_ratios(volumes.clip(0, 1))
     assert np.argmax(ratios) == 2
-    bands = through_plane(volumes.clip(0, 1), volumes.clip(0, 1), borders=(9,)).spectrum
+    bands = against(volumes.clip(0, 1), volumes.clip(0, 1), borders=(9,)).spectrum
     assert [(band.low, band.high) for band in bands] == list(itertools.pairwise(BAND_EDGES))
     assert [band.ratio for band in bands] == [band.reference_ratio for band in bands]
 
@@ -103,9 +110,9 @@ def test_bad_input_is_refused():
     with pytest.raises(SettingsError, match=r"slices from 1 to 31 .*, found \[0, 32\]"):
         seam_index(volumes, (0, 8, 32))
     with pytest.raises(SettingsError, match="at which a window begins, found none"):
-        through_plane(volumes, volumes, borders=())
+        against(volumes, volumes, borders=())
     with pytest.raises(ShapeError, match="as the real ones"):
-        through_plane(volumes, volumes[:, 1:], borders=(8,))
+        against(volumes, volumes[:, 1:], borders=(8,))
 
 
 def test_mean_jumps_are_those_of_each_step_within_the_brain():

@@ -50,6 +50,11 @@ def test_drawn_volumes_are_files_that_are_marked(folder, result):
 def test_the_summary_is_of_what_was_measured(folder, result):
     found = json.loads((folder / "summary.json").read_text())
     assert found == summary(result)
+    assert set(found["seconds"]) == {"training", "drawing", "scoring"}
+    assert all(seconds >= 0 for seconds in found["seconds"].values())
+    assert sum(found["seconds"].values()) > 0
+    assert "threads" in found["environment"]["device"]
+    assert {"envoi", "torch", "python"} < set(found["environment"])
     ventricles = result.scores.synthetic.anatomy[-1]
     assert found["ventricles_ml"]["mean"] == pytest.approx(np.mean(ventricles.millilitres))
     made = np.mean(ventricles.reference_millilitres)
@@ -58,7 +63,7 @@ def test_the_summary_is_of_what_was_measured(folder, result):
 
 def test_it_may_be_repeated_and_gives_the_same(folder, result):
     again = run_brain_demo(folder, SMALL)
-    assert summary(again) == summary(result)
+    assert {**summary(again), "seconds": result.seconds} == summary(result)
 
 
 def test_a_folder_of_another_demonstration_is_refused(folder, result):

@@ -16,6 +16,7 @@ BLUR_VOXELS = 0.8
 NOISE = 0.05
 SHUFFLED_SLICES = 4
 SEAM_CONTRAST = 0.08
+SLAB_SLICES = 12
 SHRUNK = 0.9
 COPY_NOISE = 0.02
 FAINTEST = 1e-3
@@ -54,6 +55,20 @@ def seamed(borders: tuple[int, ...]) -> Control:
         return np.minimum(made, np.float32(1))
 
     return control
+
+
+def seamed_anywhere(volumes: Volumes, draws: np.random.Generator) -> Volumes:
+    """Slabs of 12 slices in turn brighter and darker, at a place and in a plane of each volume.
+
+    So a model's slabs meet that begin anywhere: no slice has a seam in all volumes.
+    """
+    made = volumes.copy()
+    for voxels in made:
+        slices = np.moveaxis(voxels, int(draws.integers(3)), 0)
+        slab = (np.arange(len(slices)) + int(draws.integers(SLAB_SLICES))) // SLAB_SLICES
+        contrast = np.where(slab % 2, SEAM_CONTRAST, -SEAM_CONTRAST).astype(np.float32)
+        slices *= 1 + contrast[:, None, None]
+    return np.minimum(made, np.float32(1))
 
 
 def shrunk(volumes: Volumes, _: np.random.Generator) -> Volumes:

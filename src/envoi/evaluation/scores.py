@@ -107,12 +107,15 @@ class ThroughPlane:
         jumps: For each axis, the Kolmogorov-Smirnov distance of |difference of neighbours|.
         seams: Mean jump at window borders over the mean jump near them; 1 is no seam.
         reference_seams: The same for real volumes at the same borders.
+        seams_anywhere: Mean over volumes of the worst comb of steps in any plane, in standard
+            deviations of real people (`envoi.evaluation.seams`); about 2 is no seam.
         spectrum: From coarse to fine.
     """
 
     jumps: dict[Axis, float]
     seams: float
     reference_seams: float
+    seams_anywhere: float
     spectrum: tuple[Band, ...]
 
     @property
@@ -230,6 +233,11 @@ class SetScores:
     def copied(self) -> int:
         """Copies, by the space that finds more of them."""
         return max(one.copied for one in self.copies)
+
+    @property
+    def near(self) -> int:
+        """Volumes nearer to one in training than 19 in 20 held-out ones are, by the same rule."""
+        return max(one.near for one in self.copies)
 
     def distances(self, extractor: str) -> dict[Plane, float]:
         """Frechet distances on one extractor, by plane."""

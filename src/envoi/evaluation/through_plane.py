@@ -1,8 +1,9 @@
 """How slices follow one another: what models that see slices get wrong first.
 
-Three views. Jumps: the distribution of |x[z] - x[z+1]| within the brain, for each axis, against
+Four views. Jumps: the distribution of |x[z] - x[z+1]| within the brain, for each axis, against
 that of real volumes (two-sample Kolmogorov-Smirnov distance). Seams: whether jumps are larger at
-the borders of the windows in which a model made the volume. Spectrum: energy along the depth
+the borders of the windows in which a model made the volume, where these are known, and anywhere
+(`envoi.evaluation.seams`). Spectrum: energy along the depth
 against that in the plane, band by band. A model that treats all axes alike differs from real
 volumes equally along each.
 """
@@ -11,12 +12,13 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 
 from envoi.errors import Problem, SettingsError
 from envoi.evaluation.arrays import Volumes, check_same_shape
 from envoi.evaluation.scores import AXES, Axis, Band, ThroughPlane
+from envoi.evaluation.seams import RealSteps, seams_anywhere
 
 JUMP_BINS = 4096
 NEAR_SLICES = 3
@@ -24,10 +26,11 @@ BAND_EDGES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2)  # cycles per voxel
 _PART = 8
 
 Histogram = Float[NDArray[np.float64], " _bin"]
+Counts = Int64[NDArray[np.int64], " _bin"]
 
 
 def through_plane(
-    volumes: Volumes, reference: Volumes, *, borders: tuple[int, ...]
+    volumes: Volumes, reference: Volumes, *, borders: tuple[int, ...], steps: RealSteps
 ) -> ThroughPlane:
     """Jumps, seams and spectrum of a set against real volumes.
 
@@ -35,6 +38,7 @@ def through_plane(
         volumes: The set.
         reference: Real volumes of the same shape.
         borders: Slices at which a window begins, as `seam_index` takes them.
+        steps: Of the real volumes, against which seams are sought anywhere.
 
     Raises:
         ShapeError: Shapes differ.
@@ -47,6 +51,7 @@ def through_plane(
         {axis: jump_distance(volumes, reference, axis) for axis in AXES},
         seam_index(volumes, borders),
         seam_index(reference, borders),
+        seams_anywhere(volumes, steps),
         tuple(
             Band(low, high, our, their)
             for (low, high), our, their in zip(edges, ours, theirs, strict=True)
@@ -60,8 +65,27 @@ def jump_distance(volumes: Volumes, reference: Volumes, axis: Axis) -> float:
     Distributions are compared at 4096 steps of the intensity, so that memory is that of a few
     volumes, whatever their number.
     """
-    ours, theirs = (_jump_histogram(part, axis) for part in (volumes, reference))
-    return float(np.abs(np.cumsum(ours) - np.cumsum(theirs)).max())
+    return distance_of_counts(*(jump_counts(part, axis) for part in (volumes, reference)))
+
+
+def jump_counts(volumes: Volumes, axis: Axis) -> Counts:
+    """How many neighbours, both within the brain, differ by each step of the intensity.
+
+    Those of two sets together are their sum.
+    """
+    counts = np.zeros(JUMP_BINS, dtype=np.int64)
+    for part in _parts(volumes):
+        turned = np.moveaxis(part, AXES.index(axis) + 1, 1)
+        inside = (turned[:, 1:] > 0) & (turned[:, :-1] > 0)
+        jumps = np.abs(np.diff(turned, axis=1))[inside]
+        counts += np.histogram(jumps, bins=JUMP_BINS, range=(0, 1))[0]
+    return counts
+
+
+def distance_of_counts(ours: Counts, theirs: Counts) -> float:
+    """The Kolmogorov-Smirnov statistic of what `jump_counts` counted in two sets."""
+    one, other = (np.cumsum(counts / max(1, counts.sum())) for counts in (ours, theirs))
+    return float(np.abs(one - other).max())
 
 
 def seam_index(volumes: Volumes, borders: tuple[int, ...]) -> float:
@@ -114,18 +138,6 @@ def spectrum_ratios(volumes: Volumes) -> tuple[float, ...]:
         _ratio(along, (down + across) / 2)
         for along, down, across in zip(depth, height, width, strict=True)
     )
-
-
-def _jump_histogram(volumes: Volumes, axis: Axis) -> Histogram:
-    """Share of neighbours, both within the brain, whose difference falls into each bin."""
-    counts = np.zeros(JUMP_BINS, dtype=np.int64)
-    for part in _parts(volumes):
-        turned = np.moveaxis(part, AXES.index(axis) + 1, 1)
-        inside = (turned[:, 1:] > 0) & (turned[:, :-1] > 0)
-        jumps = np.abs(np.diff(turned, axis=1))[inside]
-        counts += np.histogram(jumps, bins=JUMP_BINS, range=(0, 1))[0]
-    shares: Histogram = counts / max(1, counts.sum())
-    return shares
 
 
 def _step_sums(volumes: Volumes) -> tuple[Histogram, Histogram]:

@@ -22,6 +22,7 @@ from envoi.evaluation.copies import CopySearch, feature_copies, voxel_copies
 from envoi.evaluation.extractors import random_conv, self_trained
 from envoi.evaluation.frechet import FrechetReference, frechet_reference, frechet_score
 from envoi.evaluation.scores import PLANES, Region, SetScores, VolumeScores
+from envoi.evaluation.seams import RealSteps, real_steps, step_readings
 from envoi.evaluation.similarity import discrepancies, pair_similarity
 from envoi.evaluation.through_plane import through_plane
 from envoi.progress import OnStep, ignore_step
@@ -76,7 +77,8 @@ class Reference:
     Attributes:
         training: The real training volumes.
         settings: How volumes are compared.
-        borders: Where seams are looked for.
+        borders: Where seams are looked for at fixed slices.
+        steps: What real people's steps between slices are, to look for seams anywhere.
         frechet: One for each extractor and plane.
         regions: Millilitres of each region.
         copies: Searches in voxels and in features.
@@ -85,6 +87,7 @@ class Reference:
     training: Volumes
     settings: EvaluationSettings
     borders: tuple[int, ...]
+    steps: RealSteps
     frechet: tuple[FrechetReference, ...]
     regions: dict[Region, Float[NDArray[np.float64], " _volume"]]
     copies: tuple[CopySearch, ...]
@@ -116,7 +119,7 @@ class Reference:
                 frechet_score(volumes, one, group_volumes=group_volumes, seed=seed)
                 for one in self.frechet
             ),
-            through_plane(volumes, self.training, borders=self.borders),
+            through_plane(volumes, self.training, borders=self.borders, steps=self.steps),
             compare_regions(regions, self.regions, resamples=resamples, seed=seed),
             tuple(search.find(volumes) for search in self.copies),
         )
@@ -196,6 +199,7 @@ def prepare_reference(
         training,
         settings,
         tuple(range(8, training.shape[1], 8)) if borders is None else borders,
+        real_steps(step_readings(training)),
         tuple(
             frechet_reference(extractor, training, plane)
             for extractor in (random_conv(), trained)
@@ -222,6 +226,7 @@ def control_sets(
         "noisy": controls.noisy,
         "shuffled": controls.shuffled,
         "seamed": controls.seamed(borders),
+        "seamed_anywhere": controls.seamed_anywhere,
         "shrunk": controls.shrunk,
         "collapsed": controls.collapsed,
     }

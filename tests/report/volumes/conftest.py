@@ -28,7 +28,16 @@ from envoi.volumes import Grid
 SHAPE, SPACING_MM = (32, 36, 30), (6.0, 6.0, 6.0)
 TRAINING, HELD_OUT, SYNTHETIC = 5, 4, 7
 EXTRACTORS = ("random_conv", "self_trained")
-CONTROLS = ("blurred", "noisy", "shuffled", "seamed", "shrunk", "collapsed", "copied")
+CONTROLS = (
+    "blurred",
+    "noisy",
+    "shuffled",
+    "seamed",
+    "seamed_anywhere",
+    "shrunk",
+    "collapsed",
+    "copied",
+)
 MILLILITRES = (1400.0, 300.0, 600.0, 500.0, 20.0)
 
 
@@ -52,6 +61,7 @@ def scored(name, volumes, *, times=1.0, copied=0, near=0):
             dict.fromkeys(AXES, 0.01 * times),
             0.96 + 0.01 * off,
             0.96,
+            2 * times,
             (Band(0.0625, 0.25, times, 1.0), Band(0.25, 0.5, 1.1 * times, 1.1)),
         ),
         tuple(

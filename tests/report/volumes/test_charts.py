@@ -37,6 +37,7 @@ def test_jumps_mark_the_borders_and_tell_the_seams(scores, sets):
     assert at[1] - at[0] > 20
     assert "0.98 times as large" in chart.reading
     assert "0.96 times in training brains" in chart.reading
+    assert "6.0 deviations, 2.0 in held-out brains" in chart.reading
     other = replace(sets, synthetic=np.flip(sets.synthetic, axis=1).copy())
     assert charts.jumps(scores, other).svg != chart.svg
     assert mean_jumps(other.synthetic)[::-1] == pytest.approx(mean_jumps(sets.synthetic))

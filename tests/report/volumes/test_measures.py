@@ -18,7 +18,7 @@ def found(scores, family, held_out=REAL):
 
 def test_real_volumes_are_within_by_every_measure():
     every = measures(REAL, REAL)
-    assert len(every) == 4 + 6 + len(REGIONS)
+    assert len(every) == 5 + 6 + len(REGIONS)
     assert all(one.within for one in every)
     assert [one.plane for one in every].count(True) == 6
 
@@ -30,7 +30,7 @@ def test_distances_may_be_a_quarter_larger(times, within):
         assert found(scores, f"Frechet distances on {extractor}") == [within] * 3
     assert found(scores, "jumps between slices") == [within]
     told = [one.times for one in measures(scores, REAL) if one.times is not None]
-    assert told == pytest.approx([times] * 7)
+    assert told == pytest.approx([times] * 8)
 
 
 def test_pairs_may_be_neither_too_much_alike_nor_too_little():
@@ -51,10 +51,16 @@ def test_a_discrepancy_is_measured_by_what_chance_does_to_real_volumes():
 def test_only_a_step_that_real_volumes_lack_is_a_seam():
     for seams, within in ((0.5, True), (1.0, True), (1.02, False)):
         ours = replace(REAL, through_plane=replace(REAL.through_plane, seams=seams))
-        assert found(ours, "seams") == [within]
+        assert found(ours, "seams") == [within, True]
     seamed = replace(REAL, through_plane=replace(REAL.through_plane, seams=1.16))
     ours = replace(REAL, through_plane=replace(REAL.through_plane, seams=1.2))
-    assert found(ours, "seams", held_out=seamed) == [True]
+    assert found(ours, "seams", held_out=seamed) == [True, True]
+
+
+def test_seams_anywhere_may_be_a_quarter_more_than_in_real_volumes():
+    for anywhere, within in ((1.0, True), (2.5, True), (2.6, False)):
+        through = replace(REAL.through_plane, seams_anywhere=anywhere)
+        assert found(replace(REAL, through_plane=through), "seams") == [True, within]
 
 
 def test_effects_are_compared_with_the_interval_of_real_volumes():

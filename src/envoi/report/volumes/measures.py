@@ -49,6 +49,7 @@ def measures(scores: SetScores, held_out: SetScores) -> tuple[Measure, ...]:
         *_frechet(scores, held_out),
         _jumps(scores, held_out),
         _seams(scores, held_out),
+        _seams_anywhere(scores, held_out),
         *_regions(scores, held_out),
     )
 
@@ -85,7 +86,13 @@ def _seams(scores: SetScores, held_out: SetScores) -> Measure:
         max(0.0, one.through_plane.seams - one.through_plane.reference_seams)
         for one in (scores, held_out)
     )
-    return Measure("seams", "seams", ours, max(LEAST_SEAM, SLACK * real))
+    return Measure("at borders", "seams", ours, max(LEAST_SEAM, SLACK * real))
+
+
+def _seams_anywhere(scores: SetScores, held_out: SetScores) -> Measure:
+    ours, real = (one.through_plane.seams_anywhere for one in (scores, held_out))
+    times = ours / real if real else None
+    return Measure("anywhere", "seams", ours, SLACK * real, times)
 
 
 def _regions(scores: SetScores, held_out: SetScores) -> Iterator[Measure]:

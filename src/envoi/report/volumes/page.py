@@ -85,7 +85,7 @@ def _facts(scores: VolumeScores) -> Mapping[str, str]:
         "Spacing": " x ".join(f"{step:g}" for step in scores.spacing_mm) + " mm",
         "Synthetic, held-out, training": f"{scores.synthetic.volumes}, {scores.held_out.volumes}, "
         f"{scores.training_volumes}",
-        "Seams looked for at": ", ".join(str(border) for border in scores.borders),
+        "Seams looked for at": f"{', '.join(map(str, scores.borders))}, and anywhere",
         "MS-SSIM": f"{similarity.pairs} pairs, {similarity.scales} scales, window "
         f"{similarity.kernel_voxels}, range {similarity.data_range:g}",
         "MMD of the table": "RBF kernel on " + scores.synthetic.discrepancy().features,

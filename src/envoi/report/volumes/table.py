@@ -14,6 +14,7 @@ SETS: dict[str, tuple[str, str]] = {
     "noisy": ("Noisy", "held-out brains with grain"),
     "shuffled": ("Shuffled", "held-out brains, slices in a wrong order"),
     "seamed": ("Seamed", "held-out brains, a step at each border"),
+    "seamed_anywhere": ("Seamed anywhere", "held-out brains, slabs brighter and darker in turn"),
     "shrunk": ("Shrunk", "held-out brains made smaller"),
     "collapsed": ("Collapsed", "one held-out brain over and over"),
     "copied": ("Copied", "training brains, mirrored, moved and noisy"),
@@ -58,7 +59,7 @@ def groups(scores: VolumeScores) -> tuple[Group, ...]:
         Group("MMD"),
         *frechet,
         Group("Jumps"),
-        Group("Seams"),
+        Group("Seams", ("at borders", "anywhere")),
         Group("Copies"),
     )
 
@@ -86,6 +87,7 @@ def _cells(scores: SetScores, found: tuple[Measure, ...], *, marked: bool) -> tu
         *(f"{one.distance:.1f}" for one in scores.frechet),
         f"{scores.through_plane.largest_jump:.3f}",
         f"{scores.through_plane.seams:.2f}",
+        f"{scores.through_plane.seams_anywhere:.1f}",
     ]
     told = found[: len(texts)] or (None,) * len(texts)
     cells = [
