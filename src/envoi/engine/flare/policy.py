@@ -18,11 +18,13 @@ from envoi.engine.flare.kit import STORE
 
 Json = dict[str, Any]
 
-EXECUTOR = "envoi.engine.flare.executor.SubmissionExecutor"
-CONTROLLER = "envoi.engine.flare.controller.SubmissionController"
-FILTER = "envoi.engine.flare.privacy.SubmissionFilter"
+OUTBOX_EXECUTOR = "envoi.engine.flare.executor.OutboxExecutor"
+STUDENT_EXECUTOR = "envoi.engine.flare.executor.StudentExecutor"
+FETCH_CONTROLLER = "envoi.engine.flare.controller.FetchController"
+STUDENT_CONTROLLER = "envoi.engine.flare.controller.StudentController"
+FILTER = "envoi.engine.flare.privacy.SignedFileFilter"
 COORDINATOR_ROLE = "project_admin"
-SCOPE = "submission"
+SCOPE = "envoi"
 
 _MIB = 2**20
 _WINDOW_BYTES = 2 * _MIB
@@ -70,7 +72,7 @@ def privacy() -> Json:
 
 
 def site_resources() -> Json:
-    """A site's resources.json: two classes may be built for a job, and no log is streamed."""
+    """A site's resources.json: three classes may be built for a job, and no log is streamed."""
     components = [
         _component(
             "resource_manager",
@@ -88,7 +90,7 @@ def site_resources() -> Json:
         ),
     ]
     return {
-        **_allowing(EXECUTOR, FILTER),
+        **_allowing(OUTBOX_EXECUTOR, STUDENT_EXECUTOR, FILTER),
         "allow_log_streaming": False,
         "client": {"retry_timeout": 30, "compression": "Gzip"},
         "components": components,
@@ -96,7 +98,7 @@ def site_resources() -> Json:
 
 
 def server_resources(root: Path, *, sites: int) -> Json:
-    """The server's resources.json: one class, all sites at once, everything kept under `root`.
+    """The server's resources.json: two classes, all sites at once, everything kept under `root`.
 
     Args:
         root: The kit's folder; FLARE takes absolute paths alone.
@@ -124,7 +126,7 @@ def server_resources(root: Path, *, sites: int) -> Json:
         ),
     ]
     return {
-        **_allowing(CONTROLLER),
+        **_allowing(FETCH_CONTROLLER, STUDENT_CONTROLLER),
         "servers": [
             {
                 "admin_storage": "transfer",
