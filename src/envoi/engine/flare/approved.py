@@ -1,4 +1,4 @@
-"""The site's approved files: what `envoi site submit`, `evaluate` and `withdraw` leave in the outbox.
+"""The site's approved files: what `envoi site submit`, `evaluate`, `withdraw` left in the outbox.
 
 A person has written such a file into the outbox; that is the approval.
 """
