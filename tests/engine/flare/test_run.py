@@ -135,7 +135,7 @@ def test_a_server_that_restarts_is_waited_for(server, played):
 
 def test_who_never_connects_is_late(server, played):
     played.connected = {"north"}
-    late, news = fetch(server, patience=Patience(wait_seconds=0.2, poll_seconds=0.01))
+    late, news = fetch(server, patience=Patience(wait_seconds=1, poll_seconds=0.01))
     assert late == ("south-clinic", "west")
     assert news.count(("west", "not connected")) == 1
 
