@@ -8,6 +8,8 @@ FLARE's own defaults, and why they are replaced here:
 - Unknown top-level keys of a site's resources.json are sent to the server when it registers, so
   nothing of Envoi stands there.
 - Up to 64 MiB are sent without waiting, so that a slow link shows no progress for minutes.
+- What goes to a site is sent again after five seconds without an answer, and given up after sixty
+  more: on links below 3 Mbit/s the copies fill the line until the transfer fails.
 - Half a file, of a site that died, holds the server's job process for five minutes more.
 """
 
@@ -33,6 +35,9 @@ _ACKNOWLEDGED_EACH_BYTES = _MIB // 2
 _HEARTBEAT_LIMIT_SECONDS = 600
 # For the next 256 KiB to come: 35 kbit/s.
 _READ_SECONDS = 60
+# For a window to be answered before it is sent again: 140 kbit/s.
+_SENT_AGAIN_SECONDS = 120
+_SENDING_LIMIT_SECONDS = 600
 
 _STORAGE = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
 _LAUNCHERS = "nvflare.app_common.job_launcher"
@@ -156,6 +161,8 @@ def communication() -> Json:
         "streaming_window_size": _WINDOW_BYTES,
         "streaming_ack_interval": _ACKNOWLEDGED_EACH_BYTES,
         "streaming_read_timeout": _READ_SECONDS,
+        "streaming_retry_wait": _SENT_AGAIN_SECONDS,
+        "streaming_retry_timeout": _SENDING_LIMIT_SECONDS,
     }
 
 
