@@ -134,13 +134,16 @@ def test_a_job_that_brings_code_or_names_another_class_gets_nothing(federation, 
         config.write_text(json.dumps(named))
     line = Line(federation.coordinator)
     job = line.submit(folder)
+    told = (
+        f"{site}: NVFLARE_ERROR: BYOC not permitted"
+        if what == "custom code"
+        else f"Failing job {job} due to reported failure from {site}"
+    )
+    log = federation.kits / "server" / "log.txt"
+    until(lambda: told in log.read_text(), 60, "the server's word on the job")
     until(lambda: site not in line.unfinished_jobs(SUBMISSIONS), 60, "the job's end")
     line.close()
-    log = (federation.kits / "server" / "log.txt").read_text()
-    if what == "custom code":
-        assert f"{site}: NVFLARE_ERROR: BYOC not permitted" in log
-    else:
-        assert f"Failing job {job} due to reported failure from {site}" in log
+    if what == "another class":
         own = (federation.kits / site / job / "log.txt").read_text()
         assert "StatisticsExecutor' at config path" in own
         assert "is not in allow_list" in own

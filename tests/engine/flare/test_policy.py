@@ -48,6 +48,13 @@ def test_the_server_keeps_everything_in_its_own_folder(tmp_path):
     assert arguments["job_scheduler"]["max_jobs"] == 40
 
 
+def test_a_slow_line_is_not_filled_with_copies_of_what_is_still_on_its_way():
+    settings = policy.communication()
+    bits = 8 * (settings["streaming_window_size"] + settings["streaming_chunk_size"])
+    assert bits / settings["streaming_retry_wait"] < 200_000
+    assert settings["streaming_retry_timeout"] > settings["streaming_retry_wait"]
+
+
 @pytest.mark.parametrize(
     ("cargo", "name", "tasks"),
     [
