@@ -141,7 +141,7 @@ def replace_by_folder(path):
 def test_a_damaged_file_is_refused(damage, tmp_path):
     path = saved(tmp_path / "job")
     damage(path)
-    with pytest.raises(SettingsError, match="job: expected .* very job, found a damaged file"):
+    with pytest.raises(StorageError, match="job: expected a checkpoint, found a damaged file. Rem"):
         Checkpoint(path, fingerprint="job").load()
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from envoi.errors import Problem, SettingsError
+from envoi.errors import Problem, SettingsError, StorageError
 from envoi.files import write_bytes
 
 State = dict[str, Tensor]
@@ -61,7 +61,9 @@ class Checkpoint:
                 # Cloned: the mapped file is not aligned, and alignment may select other kernels.
                 state = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as err:
-            raise self._refused("a damaged file") from err
+            name = self.path.name
+            remedy = "Remove it: the job starts anew."
+            raise StorageError(Problem("a checkpoint", "a damaged file", name, remedy)) from err
         if told.get("fingerprint") != self.fingerprint:
             raise self._refused("the state of a job with other settings or inputs")
         self.earlier_seconds = float(told.get("seconds", 0))

@@ -78,3 +78,10 @@ def test_an_identifier_in_the_file_stops_it(trained):
     done = audited("--identifiers", names)
     assert done.exit_code == 0
     assert "and 1 of yours: none is in it." in done.output
+
+
+@pytest.mark.parametrize("patience", [0, 2])
+def test_that_held_out_people_chose_the_epoch_is_said(place, patience):  # noqa: F811
+    patient = ("--set", f"patience={patience}", "--set", "epochs=1")
+    assert run("site", "train", *TRAIN, "--data", "images.npz", *patient).exit_code == 0
+    assert ("attacks err low" in " ".join(audited().output.split())) == (patience > 0)

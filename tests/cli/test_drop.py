@@ -186,12 +186,59 @@ def test_a_study_may_be_set_up_before_its_sites(tmp_path, monkeypatch):
     assert found.exit_code == 0, found.stderr
 
 
-def test_encrypted_from_the_site_to_the_student(place):  # noqa: F811
+def encrypting():
+    """Give the server its keys, and the study their public halves."""
     pytest.importorskip("pyrage")
     found = run("server", "keygen", "--out", "server.key", "--identity", "age.key")
     assert found.exit_code == 0, found.stderr
     (command,) = re.findall(r"(?m)^envoi (study set-server .*)$", found.output)
     assert run(*command.split()).exit_code == 0
+    return found
+
+
+def test_an_older_study_cannot_make_an_encrypted_submission_an_open_one(place):  # noqa: F811
+    older = (place / "study.toml").read_text()
+    encrypting()
+    assert run(*TRAIN).exit_code == 0
+    newer = (place / "study.toml").read_text()
+    (place / "study.toml").write_text(older)
+    found = run(*SUBMIT, "--out", ".")
+    assert found.exit_code == 3
+    assert "with this one the file would leave unencrypted" in found.stderr
+    assert not list(place.glob("north-1*"))
+    (place / "study.toml").write_text(newer)
+    assert run(*SUBMIT, "--out", ".").exit_code == 0
+
+
+def test_the_name_of_a_submission_says_whether_it_is_encrypted(place):  # noqa: F811
+    assert run(*TRAIN).exit_code == 0
+    found = run(*SUBMIT, "--out", "north.age")
+    assert (found.exit_code, "does not end in .age" in found.stderr) == (2, True)
+    encrypting()
+    found = run(*SUBMIT, "--out", "north.safetensors")
+    assert (found.exit_code, "a name that ends in .age" in found.stderr) == (2, True)
+    assert run(*SUBMIT, "--out", "north.age").exit_code == 0
+
+
+def test_a_disk_that_fills_while_encrypting_is_told(place, monkeypatch):  # noqa: F811
+    encrypting()
+    assert run(*TRAIN).exit_code == 0
+    import pyrage
+
+    def full(source, sink, recipients):
+        sink.write(source.read(1000))
+        raise pyrage.EncryptError("OSError: [Errno 28] No space left on device")
+
+    monkeypatch.setattr(pyrage, "encrypt_io", full)
+    found = run(*SUBMIT, "--out", "new/")
+    assert found.exit_code == 3, found.output
+    assert "No space left on device" in found.stderr
+    assert not list((place / "new").iterdir())
+    assert not (place / "work" / "submission.part").exists()
+
+
+def test_encrypted_from_the_site_to_the_student(place):  # noqa: F811
+    found = encrypting()
     recipient = load_study(place / "study.toml").server_keys["encryption"]
     assert f"encryption  {fingerprint(recipient)}" in found.output
     assert f"server, encryption: fingerprint {fingerprint(recipient)}" in (

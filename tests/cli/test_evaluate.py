@@ -43,7 +43,12 @@ def place(tmp_path, monkeypatch):
         arrays[f"{part}_labels"] = np.minimum(np.arange(count) % 16 // 7, 2)[:, None]
     np.savez(tmp_path / "images.npz", **arrays)
     (tmp_path / "inbox").mkdir()
+    assert collected().exit_code == 0
     return tmp_path
+
+
+def collected():
+    return run("server", "collect", "inbox", "--study", "study.toml", "--folder", "server")
 
 
 def asked(site, out, *options, student="student.safetensors"):
@@ -52,7 +57,8 @@ def asked(site, out, *options, student="student.safetensors"):
 
 
 def together(*options):
-    words = ("inbox", "--study", "study.toml", "--student", "student.safetensors")
+    words = ("inbox", "--study", "study.toml", "--folder", "server")
+    words += ("--student", "student.safetensors")
     return run("server", "evaluations", *words, *options)
 
 
@@ -83,10 +89,44 @@ def test_the_newest_of_a_site_counts_and_strangers_do_not(place):
     assert "refused: 3.evaluation.json" in done.output
 
 
+def test_two_of_one_number_are_both_refused_and_copies_are_not(place):
+    assert asked("north", "inbox/1.evaluation.json").exit_code == 0
+    (place / "inbox" / "copy.evaluation.json").write_bytes(
+        (place / "inbox" / "1.evaluation.json").read_bytes()
+    )
+    assert asked("south", "inbox/s.evaluation.json").exit_code == 0
+    assert "2 sites, 112 images" in together().output
+    assert asked("north", "inbox/2.evaluation.json", "--split", "all").exit_code == 0
+    done = together()
+    assert "1 site, 56 images" in done.output
+    for name in ("1", "2"):
+        wanted = f"refused: {name}.evaluation.json: north gave number 1 to several evaluations"
+        assert wanted in done.output
+    assert asked("north", "inbox/3.evaluation.json", "--sequence", 2).exit_code == 0
+    assert "2 sites, 112 images" in together().output
+
+
+def test_a_revoked_key_says_nothing_any_more(place):
+    assert asked("north", "inbox/n.evaluation.json").exit_code == 0
+    assert asked("south", "inbox/s.evaluation.json").exit_code == 0
+    words = ("--study", "study.toml", "--folder", "server")
+    revoked = run("server", "revoke", "north", *words, "--reason", "stolen")
+    assert revoked.exit_code == 0, revoked.output
+    done = together()
+    assert "1 site, 56 images" in done.output
+    assert "n.evaluation.json: the coordinator has revoked the key of north" in done.output
+
+
+def test_an_evaluation_is_delivered_and_has_no_receipt(place):
+    assert asked("north", "n.evaluation.json").exit_code == 0
+    done = run("site", "deliver", "n.evaluation.json", "inbox")
+    assert done.exit_code == 0, done.output
+    assert "1 site, 56 images" in together().output
+
+
 def test_collect_passes_evaluations_over(place):
     assert asked("north", "inbox/north.evaluation.json").exit_code == 0
-    words = ("--study", "study.toml", "--folder", "server")
-    done = run("server", "collect", "inbox", *words)
+    done = collected()
     assert done.exit_code == 0
     assert "an evaluation, which `envoi server evaluations` reads" in " ".join(done.output.split())
 

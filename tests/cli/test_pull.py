@@ -81,7 +81,9 @@ def test_a_pull_says_what_became_of_everything(given, key, tmp_path):
         "corrected in the PACS and pull into a new folder, or take all that bear one id as one "
         "patient with --allow-shared-ids."
     )
-    doubtful = "captures or ultrasound that may show a name (--allow-doubtful-pixels takes them)"
+    doubtful = (
+        "captures, ultrasound or overlays that may show a name (--allow-doubtful-pixels takes them)"
+    )
     assert found.output.splitlines() == [
         "3 studies found: 1 image pulled, 0 there already.",
         "Left out, reports, video and other objects that are no plain image: 1.",
@@ -129,6 +131,7 @@ def test_progress_is_told_now_and_then(given, key, tmp_path, monkeypatch):
     monkeypatch.setattr(room, "_LINE_SECONDS", -1.0)
     given(Memory(planted.image(1)))
     lines = pull(key, tmp_path / "out").output.splitlines()
+    assert "looking for studies: 1 query answered" in lines
     assert "study 1 of 1: 1 image pulled, 0 there already" in lines
 
 

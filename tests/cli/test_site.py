@@ -277,6 +277,42 @@ def test_bad_input_ends_in_a_line_and_leaves_nothing(place, arguments, code, mes
     assert not (place / "work").exists()
 
 
+def test_a_slip_in_the_sites_name_is_told_before_anything_is_trained(place):
+    line = run("site", "keygen", "west-clinic-7").output.split(" = ")[1].split('"')[1]
+    assert run("study", "add-site", "study.toml", "west-clinic-7", line).exit_code == 0
+    for slip, meant in (("norht", "north"), ("wset", "west-clinic-7"), ("nroth-x", "north")):
+        found = run(*[word if word != "north" else slip for word in TRAIN])
+        assert found.exit_code == 3, slip
+        assert f"Did you mean '{meant}'?" in found.stderr
+    assert not (place / "work").exists()
+
+
+def test_a_prepared_set_is_taken_as_a_folder(place):
+    (place / "set" / "images").mkdir(parents=True)
+    (place / "set" / "prepared.json").write_text("{}")
+    lines = ["path,label"]
+    for number in range(30):
+        grey = np.full((12, 12), 60 * (number % 3), np.uint8)
+        Image.fromarray(grey).save(place / "set" / "images" / f"{number}.png")
+        lines.append(f"images/{number}.png,{'abc'[number % 3]}")
+    words = [word if word != "images.npz" else "set" for word in TRAIN]
+    found = run(*words)
+    assert found.exit_code == 3
+    assert "set: expected a finished set, found one without its table" in found.stderr
+    (place / "set" / "labels.csv").write_text("\n".join(lines))
+    found = run(*words)
+    assert found.exit_code == 0, found.stderr
+    assert "30 images: a 10, b 10, c 10." in found.output
+
+
+def test_a_site_whose_counts_all_stay_is_warned(place):
+    (place / "rows.txt").write_text("\n".join(map(str, range(27))))
+    found = run(*TRAIN, "--rows", "rows.txt")
+    assert found.exit_code == 0, found.stderr
+    assert "warning: No class has 10 images: all counts are told as 0" in found.stderr
+    assert "told as 0" not in run(*TRAIN, "--again").stderr
+
+
 def test_a_site_outside_the_roster_is_told_and_cannot_submit(place):
     other = [word if word != "north" else "east" for word in TRAIN]
     found = run(*other)

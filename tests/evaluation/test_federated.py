@@ -68,7 +68,44 @@ def test_shares_of_few_images_are_left_out():
     probabilities = np.eye(2)[np.where(np.arange(40) < 3, 1, labels)]  # three wrong of the first
     first, second = told(probabilities, labels).classes
     assert first.answers == (0.85, None)
-    assert second.answers == (None, 1.0)  # none at all and a few are not told apart
+    assert second.answers == (None, 1.0)
+    assert (first.recall.value, second.recall.value) == (0.85, 1.0)  # that some are wrong is told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told_of_wrong"),
+    [
+        ((3, 9, 7), (None, 0.18, None)),  # with the 7, the 3 could be reckoned
+        ((3, 4, 8), (None, None, 0.16)),
+        ((0, 9, 7), (None, 0.18, None)),
+        ((5, 9, 7), (0.1, 0.18, 0.14)),
+        ((0, 0, 4), (None, None, None)),
+    ],
+)
+def test_no_share_of_few_images_follows_from_the_others(wrong, told_of_wrong):
+    answered = np.repeat([0, 1, 2, 3], [50 - sum(wrong), *wrong])
+    labels = np.repeat([0, 1, 2, 3], [50, 20, 20, 20])
+    probabilities = np.eye(4)[np.concatenate([answered, labels[50:]])]
+    first = told(probabilities, labels).classes[0]
+    assert first.answers == ((50 - sum(wrong)) / 50, *told_of_wrong)
+
+
+def test_a_class_of_few_patients_is_not_told_however_many_images_they_have(draws):
+    labels = np.repeat([0, 1], [60, 60])
+    patients = np.concatenate([np.arange(60), np.full(60, 99)])
+    probabilities = answers(draws, labels, 2)
+    found = told(probabilities, labels, patients=patients)
+    assert found.classes[1].model_dump()["images"] == 0
+    assert found == told(probabilities[:60], labels[:60], patients=patients[:60])
+    with pytest.raises(DataError, match="a class of at least 5 patients, found 4 at the most"):
+        told(probabilities[:60], labels[:60], patients=np.arange(60) % 4)
+
+
+def test_few_patients_who_are_all_right_are_as_doubtful_as_few_images():
+    labels = np.zeros(60, int)
+    found = told(np.eye(2)[labels], labels, patients=np.arange(60) % 6)
+    assert found.accuracy.low == pytest.approx(0.609, abs=2e-3)  # Wilson's of 6 in 6
+    assert found.classes[0].recall == found.accuracy
 
 
 def test_counts_are_coarsened_as_the_study_says():

@@ -40,3 +40,22 @@ def test_what_the_noise_points_to_is_clipped(generator):
     state = torch.full((2, 2), 5.0)
     step = diffusion.before(state, torch.zeros(2, 2), 0, generator)
     torch.testing.assert_close(step, torch.ones(2, 2), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("visited", [1000, 25])
+def test_a_perfect_network_leaves_no_grain_however_few_times_it_is_asked(visited, generator):
+    """Of data N(0, 0.02^2) the best prediction of noise is known."""
+    diffusion, spread = Diffusion(visited), 0.02
+    state = torch.randn(20_000, generator=generator)
+    for index in reversed(range(visited)):
+        signal = float(diffusion._signal[index])
+        share = (1 - signal) ** 0.5 / (signal * spread**2 + 1 - signal)
+        state = diffusion.before(state, share * state, index, generator)
+    assert float(state.std()) < 1.1 * spread
+
+
+def test_all_times_have_the_papers_variance_and_few_have_the_posteriors():
+    every, some = Diffusion(), Diffusion(25)
+    np.testing.assert_array_equal(every._variances, every._betas)
+    assert some._variances[0] == 0
+    assert (some._variances[1:] < some._betas[1:]).all()

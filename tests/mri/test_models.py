@@ -275,6 +275,13 @@ class TestWavelets:
         means = torch.nn.functional.avg_pool3d(maps, 2)
         torch.testing.assert_close(haar(maps)[:, :1], means)
 
+    def test_details_keep_their_size_beside_noise(self, generator):
+        """The transform is orthonormal but for the means, which are divided by sqrt 8."""
+        maps = torch.randn(1, 1, 8, 8, 8, generator=generator)
+        bands = haar(maps)
+        energy = 8 * bands[:, 0].square().sum() + bands[:, 1:].square().sum()
+        torch.testing.assert_close(energy, maps.square().sum())
+
     def test_a_flat_volume_has_no_detail(self):
         assert haar(torch.ones(1, 1, 2, 2, 2))[0, 1:].abs().max() == 0
 
@@ -296,3 +303,12 @@ def test_slabs_are_shown_with_the_intensity_that_they_amount_to(generator):
         expected = around + deviation * share * mixed
         torch.testing.assert_close(intensity[:, 2:], expected[:, 2:])
     torch.testing.assert_close(intensity, clean)
+
+
+@pytest.mark.parametrize(("width", "groups"), [(128, 32), (256, 32), (64, 16), (32, 8)])
+def test_no_group_of_the_papers_network_has_fewer_than_four_channels(width, groups):
+    plan = SlicesPlan(width=width, multipliers=(1, 1))
+    norms = [m for m in SlicesNetwork(plan).modules() if isinstance(m, torch.nn.GroupNorm)]
+    assert plan.groups == groups
+    assert norms
+    assert all(norm.num_groups == groups for norm in norms)

@@ -122,6 +122,24 @@ def test_good_files_are_received_under_any_name_and_bad_ones_refused(inbox, fold
     assert (now.received, now.missing, now.ready) == (("north", "south"), ("west",), True)
 
 
+def test_each_file_is_told_once_it_is_judged(inbox, folder):
+    for number in range(3):
+        send(inbox / f"{number}", "north", sequence=number)
+    told = []
+
+    def on_step(info):
+        told.append((info.phase, info.step, info.steps))
+        if info.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect(inbox, folder, study=STUDY, on_step=on_step)
+    assert told == [("collect", 1, 3), ("collect", 2, 3)]
+    counted = {entry.sequence for entry in load_ledger(folder).entries}
+    assert counted == {0, 1}
+    assert len(collect(inbox, folder, study=STUDY).entries) == 3
+
+
 def test_accepted_streams_what_counts_by_site(inbox, folder):
     send(inbox / "1", "south", counts=(11, 12))
     send(inbox / "2", "north", counts=(21, 22))

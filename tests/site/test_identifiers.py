@@ -1,5 +1,9 @@
 """Names that must not be in a file: found whatever their case, counted and never told."""
 
+import getpass
+import socket
+from pathlib import Path
+
 import pytest
 
 from envoi.errors import CheckError
@@ -21,5 +25,19 @@ def test_parts_of_words_short_words_and_the_site_are_passed_over():
     assert check_nobody_named(TEXT, ["north-clinic"], allowed=["north-clinic"]) == 0
 
 
-def test_this_machine_has_names():
-    assert all(len(name) >= 4 for name in machine_names())
+def test_the_names_of_machine_and_user_are_known_with_and_without_a_domain(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "scanner7.hospital.example")
+    monkeypatch.setattr(getpass, "getuser", lambda: "emustermann")
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/erika"))
+    wanted = {"scanner7.hospital.example", "scanner7", "emustermann", "erika"}
+    assert machine_names() == wanted
+
+
+def test_short_names_and_those_that_the_system_does_not_know_are_left_out(monkeypatch):
+    def unknown():
+        raise KeyError("uid")
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "vm")
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    monkeypatch.setattr(Path, "home", lambda: Path("/root"))
+    assert machine_names() == {"root"}

@@ -304,7 +304,9 @@ def test_a_file_that_is_no_submission_is_not_approved_by_its_digest(
     (tmp_path / "x").write_bytes(b"hello")
     path = written(receipt, sha256=file_digest(tmp_path / "x"), bytes=5)
     found = mismatch(path, server_study, tmp_path / "x")
-    assert "kind of file: expected 'a file that a site sends', found 'submission'" in found
+    assert (
+        "kind of file: expected 'a submission or a withdrawal notice', found 'submission'" in found
+    )
 
 
 def test_without_a_key_in_the_study_nothing_can_be_checked(written, receipt, study, sent):

@@ -9,7 +9,7 @@ from envoi.cli.train import SiteOption, StudyOption
 
 if TYPE_CHECKING:
     from envoi.membership import Membership
-    from envoi.site import SiteAudit
+    from envoi.site.workspace import Finished
     from envoi.study import Study
     from envoi.submission import Release
     from envoi.submission.write import Draft
@@ -51,7 +51,7 @@ def audit(
     for line in held_back(finished.release, study):
         typer.echo(f"  - {line}")
     typer.echo("\nWhat somebody could find out who has the file and an image:\n")
-    for line in told_of_audit(finished.audit):
+    for line in told_of_audit(finished, study):
         typer.echo(f"  - {line}")
     typer.echo(f"\n{named_nobody(draft, identifiers, site)}")
     check_audit(finished.release, study)
@@ -114,13 +114,17 @@ def held_back(release: "Release", study: "Study") -> list[str]:
     return lines or ["The study releases no statistics."]
 
 
-def told_of_audit(found: "SiteAudit | None") -> list[str]:
+def told_of_audit(finished: "Finished", study: "Study") -> list[str]:
     """The attacks in words."""
+    found = finished.audit
     if found is None or found.network is None:
         return ["Unknown: nobody was held out of the training (train with a validation part)."]
     lines = [_attack("From the network", found.network)]
     if found.moments is not None:
         lines.append(_attack("From the statistics", found.moments))
+    settings = finished.release.card.settings or study.training
+    if settings.patience:
+        lines.append("People held out chose where training ended (patience): attacks err low.")
     return [*lines, "A stronger attack may find more."]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from envoi.cli.device import DeviceOption, device_called
+from envoi.cli.server import FolderOption
 from envoi.cli.train import (
     ColumnsOption,
     ConvertOption,
@@ -131,6 +132,7 @@ def evaluate(
 def evaluations(
     inbox: Annotated[Path, typer.Argument(help="The folder in which the sites' files arrive.")],
     study_file: StudyOption,
+    folder: FolderOption,
     student_file: Annotated[Path, typer.Option("--student", help="The student's .safetensors.")],
     out: MergedOption = None,
 ) -> None:
@@ -140,12 +142,15 @@ def evaluations(
     from envoi.evaluation.federated import merged
     from envoi.files import file_digest, write_json
     from envoi.server.evaluations import read_evaluations
+    from envoi.server.ledger import check_study, load_ledger
     from envoi.server.student import check_student_of
     from envoi.study import load_study
 
-    study = load_study(study_file)
+    study, ledger = load_study(study_file), load_ledger(folder)
+    check_study(ledger, study)
     check_student_of(student_file, study)
-    found = read_evaluations(inbox, study=study, student=file_digest(student_file))
+    revoked = {past.site for past in ledger.revoked}
+    found = read_evaluations(inbox, study=study, student=file_digest(student_file), revoked=revoked)
     for line in found.refused:
         typer.echo(f"refused: {line}", err=True)
     if found.others:
@@ -213,10 +218,12 @@ def _described(evaluation: "Evaluation", study: "Study") -> list[str]:
         whole,
         *each,
         f"Of each class which share is taken for which, where that is {minimum} images or more.",
+        "Recall tells how many images of a class are taken for others in all.",
         "Intervals from " + ("patients" if evaluation.by_patient else "images") + " drawn anew.",
     ]
     if left_out:
-        lines.append(f"Nothing of classes with fewer than {minimum} images: {len(left_out)}.")
+        who = "patients" if evaluation.by_patient else "images"
+        lines.append(f"Nothing of classes with fewer than {minimum} {who}: {len(left_out)}.")
     return [*lines, "The site's signature over all of this. Nothing of a single image or patient."]
 
 

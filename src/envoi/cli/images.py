@@ -23,6 +23,7 @@ from envoi.data import (
     load_medmnist,
     load_table,
 )
+from envoi.data.prepared import REQUEST, TABLE
 from envoi.data.splits import Indices
 from envoi.errors import DataError, Problem, SettingsError
 from envoi.files import read_text
@@ -83,7 +84,7 @@ def read_images(
     """The images at `path` in the order of the file or folder, as `study` names their classes.
 
     Args:
-        path: A MedMNIST-like .npz, a table (.csv) or a folder; told by its ending alone.
+        path: A MedMNIST-like .npz, a table (.csv), a prepared set or a folder of classes.
         study: Gives the classes and what images must look like.
         split: One of `SPLITS`; None is `own` where the data has parts of its own, and else `all`.
             Other parts of data that has none are split off at random, and only then.
@@ -96,7 +97,7 @@ def read_images(
         SettingsError: An option is wrong, or there is no reader for such a file.
         StorageError: A file cannot be read.
     """
-    permissions = permissions or Permissions()
+    path, permissions = table_of(path), permissions or Permissions()
     _check_choice("--split", split, (*SPLITS, None))
     permissions.reading()
     if path.suffix == ".npz" and not path.is_dir():
@@ -127,7 +128,7 @@ def read_unlabelled(
         StorageError: A file cannot be read.
     """
     _check_choice("--split", split, SPLITS)
-    reading = permissions.reading()
+    path, reading = table_of(path), permissions.reading()
     if path.suffix == ".npz" and not path.is_dir():
         _check_unchanged(permissions)
         images = load_images(path, None if split == "all" else split)
@@ -160,13 +161,27 @@ def read_data_set(path: Path, spec: ImageSpec, permissions: Permissions) -> Data
         SettingsError: An option is wrong, or there is no reader for such a file.
         StorageError: A file cannot be read.
     """
-    reading = permissions.reading()
+    path, reading = table_of(path), permissions.reading()
     if path.is_dir():
         return load_folder(path, spec=spec, reading=reading)
     if path.suffix == ".csv":
         columns = permissions.named_columns()
         return load_table(path, spec=spec, reading=reading, columns=columns)
     raise _unreadable(path)
+
+
+def table_of(path: Path) -> Path:
+    """The table of a prepared set (`envoi data prepare`); any other path as it is.
+
+    Raises:
+        DataError: The set was not finished.
+    """
+    if not (path / REQUEST).is_file():
+        return path
+    if not (path / TABLE).is_file():
+        remedy = "Run the command that prepares it again; it goes on from what is there."
+        raise DataError(Problem("a finished set", "one without its table", path.name, remedy))
+    return path / TABLE
 
 
 def _check_unchanged(permissions: Permissions) -> None:

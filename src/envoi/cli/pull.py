@@ -59,7 +59,8 @@ DoubtfulOption = Annotated[
     bool,
     typer.Option(
         "--allow-doubtful-pixels",
-        help="Take captures and ultrasound that do not say that no text is in their pixels.",
+        help="Take captures and ultrasound that do not say that no text is in their pixels, and "
+        "compressed overlays.",
     ),
 ]
 NetrcOption = Annotated[
@@ -260,10 +261,16 @@ def _following() -> "Callable[[PullCounts], None]":
             typer.echo("The PACS does not answer; waiting before the next try.", err=True)
         if time.monotonic() > last + _LINE_SECONDS:
             last = time.monotonic()
-            line = f"study {counts.studies_done + 1} of {counts.studies}: {_pulled(counts)}"
-            typer.echo(line, err=True)
+            typer.echo(_progress(counts), err=True)
 
     return tell
+
+
+def _progress(counts: "PullCounts") -> str:
+    if not counts.studies:
+        queries = "1 query" if counts.queries == 1 else f"{counts.queries} queries"
+        return f"looking for studies: {queries} answered"
+    return f"study {counts.studies_done + 1} of {counts.studies}: {_pulled(counts)}"
 
 
 def _pulled(counts: "PullCounts") -> str:
@@ -286,7 +293,8 @@ def _tell(counts: "PullCounts", settings: "PullSettings") -> None:
         Reason.OTHER_KIND: "reports, video and other objects that are no plain image",
         Reason.TEXT_IN_PIXELS: "with text burned into the pixels",
         Reason.DOUBTFUL_PIXELS: (
-            "captures or ultrasound that may show a name (--allow-doubtful-pixels takes them)"
+            "captures, ultrasound or overlays that may show a name (--allow-doubtful-pixels takes "
+            "them)"
         ),
         Reason.NO_PATIENT: "without a patient id",
         Reason.SHARED_ID: "since their patient id may be of two people",

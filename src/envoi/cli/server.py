@@ -62,6 +62,7 @@ def collect(
 
     May be repeated and interrupted at any time; the inbox is not changed.
     """
+    from envoi.cli.progress import following
     from envoi.cli.show import say_ledger
     from envoi.errors import Problem, SettingsError
     from envoi.server.collect import collect as collect_files
@@ -75,14 +76,18 @@ def collect(
         remedy = "Give a folder for receipts and the key that signs them, or neither."
         raise SettingsError(Problem("--outbox and --key together", f"{given} alone", given, remedy))
     study = load_study(study_file)
-    ledger = collect_files(
-        inbox,
-        folder,
-        study=study,
-        late=late,
-        identity=None if identity is None else load_identity(identity),
-        outbox=None if outbox is None or key is None else Outbox(outbox, load_key(key)),
-    )
+    private = None if identity is None else load_identity(identity)
+    receipts = None if outbox is None or key is None else Outbox(outbox, load_key(key))
+    with following() as on_step:
+        ledger = collect_files(
+            inbox,
+            folder,
+            study=study,
+            late=late,
+            identity=private,
+            outbox=receipts,
+            on_step=on_step,
+        )
     say_ledger(ledger, study)
 
 

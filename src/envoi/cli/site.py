@@ -91,6 +91,7 @@ def submit(
     number = workspace.last_sequence() + 1 if sequence is None else sequence
     recipient = study.server_keys.get("encryption")
     file = _new_file(out, f"{site}-{number}.safetensors{'.age' if recipient else ''}")
+    _check_ending(file, encrypted=recipient is not None)
     # All that may refuse comes before the number is used up.
     check_signer(study, site=site, sequence=number, key=private)
     check_audit(finished.release, study)
@@ -103,7 +104,7 @@ def submit(
     for line in describe(draft.manifest, study.classes, asked=study.training):
         typer.echo(f"  - {line}")
     typer.echo("\nWhat somebody could find out who has the file and an image:\n")
-    for line in told_of_audit(finished.audit):
+    for line in told_of_audit(finished, study):
         typer.echo(f"  - {line}")
     typer.echo(f"\n{named}")
     typer.echo(cost_of_format(finished, study))
@@ -145,6 +146,18 @@ def withdraw(
     write_withdrawal(file, study=study, site=site, sequence=number, key=load_key(key))
     typer.echo(f"Wrote {file}. Carry it to the study's server, as you did with the submission.")
     typer.echo(f"It takes back every file of {site} up to number {number}.")
+
+
+def _check_ending(file: Path, *, encrypted: bool) -> None:
+    """Refuse a name under which an encrypted file passes for an open one, or the other way."""
+    from envoi.errors import Problem, SettingsError
+    from envoi.submission.encryption import SUFFIX
+
+    if file.name.endswith(SUFFIX) != encrypted:
+        kind = "encrypted" if encrypted else "not encrypted"
+        expected = f"a name that ends in {SUFFIX}" if encrypted else "one that does not end in .age"
+        remedy = "Choose another name, or give a folder."
+        raise SettingsError(Problem(expected, f"a file that is {kind}", "--out", remedy))
 
 
 def _new_file(out: str, name: str) -> Path:

@@ -24,7 +24,8 @@ WorkOption = Annotated[
     Path, typer.Option("--work", "--out", help="Your working folder; it stays with you.")
 ]
 DataOption = Annotated[
-    Path, typer.Option(help="Your images: a .npz, a .csv table, or a folder for each class.")
+    Path,
+    typer.Option(help="Your images: a .npz, a .csv table, a prepared set, or a folder of classes."),
 ]
 SplitOption = Annotated[
     str | None,
@@ -97,6 +98,7 @@ def train(
     permissions = Permissions(fit=fit, convert=convert, columns=columns or ())
     images = read_images(data, study=study, split=split, rows=rows, permissions=permissions)
     say_counts(images)
+    _warn_of_counts(images, study)
     workspace = Workspace(work, site)
     if again:
         workspace.clear()
@@ -122,11 +124,26 @@ def _check_site(site: str, study: "Study") -> None:
     if site in study.sites:
         return
     near = difflib.get_close_matches(site, study.sites, n=1, cutoff=0.6)
-    near = near or [known for known in study.sites if known.startswith(site)][:1]
+    near = near or [known for known in study.sites if _begins(known, site)][:1]
     if near:
         remedy = f"Did you mean {near[0]!r}?"
         raise StudyError(Problem("a site of the study's roster", repr(site), "--site", remedy))
     typer.echo(f"warning: {site!r} is not in the study's roster (yet).", err=True)
+
+
+def _begins(known: str, site: str) -> bool:
+    """Whether a name begins as another one does, but for a slip."""
+    import difflib
+
+    return bool(difflib.get_close_matches(site, [known[: len(site)]], cutoff=0.75))
+
+
+def _warn_of_counts(images: "ImageSet", study: "Study") -> None:
+    """Say that no count of this site will be told, where that is so."""
+    policy, counts = study.statistics, images.class_counts
+    if "class_counts" in policy.release and not any(map(policy.released_count, counts)):
+        told = f"No class has {policy.minimum_class_size} images: all counts are told as 0"
+        typer.echo(f"warning: {told}, and no ensemble that weighs by counts hears you.", err=True)
 
 
 def cost_of_format(finished: "Finished", study: "Study") -> str:

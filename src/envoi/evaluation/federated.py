@@ -6,10 +6,9 @@ under the ROC curve does not: of all sites the mean of their own is told.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from envoi.errors import DataError, Problem
-from envoi.evaluation.bootstrap import bootstrap_interval
+from envoi.evaluation.bootstrap import Statistic, bootstrap_interval
 from envoi.evaluation.checks import check_answers
 from envoi.evaluation.classification import (
     accuracy_statistic,
@@ -32,8 +31,6 @@ from envoi.study import StatisticsPolicy
 from envoi.submission.evaluation import DECIMALS, ClassEvaluation, Evaluation, Measured
 
 _NORMAL_95 = 1.959964
-
-Told = Callable[..., Interval]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +56,11 @@ def site_evaluation(
 ) -> Evaluation:
     """What a site says of a student on its images.
 
-    Images of classes below the policy's minimum are left out of everything, as if they were not
-    there: what is told of the others cannot betray them.
+    Images of classes below the policy's minimum, of images or of patients, are left out of
+    everything, as if they were not there. Of the other classes recall is told, and with it how
+    many of their images were taken for others; for which others, where that is the minimum of
+    images or more. Counts are coarsened as the policy says, but who knows a share and the width
+    of its interval can tell closely how many images stand behind it.
 
     Args:
         probabilities: `(image, class)`, rows summing to 1.
@@ -77,20 +77,19 @@ def site_evaluation(
     """
     check_answers(probabilities, labels)
     classes = probabilities.shape[1]
-    counts = np.bincount(labels, minlength=classes)
-    told = counts >= policy.minimum_class_size
-    if not told.any():
-        expected = f"a class of at least {policy.minimum_class_size} images"
-        remedy = "Evaluate on more images: of fewer nothing may be told."
-        raise DataError(Problem(expected, f"{counts.max()} at the most", "images", remedy))
+    told = _told_classes(labels, patients, classes, policy)
     kept = told[labels]
-    probabilities, labels = probabilities[kept], labels[kept]
-    patients = None if patients is None else patients[kept]
-    interval = partial(
-        bootstrap_interval, images=len(labels), resamples=resamples, seed=seed, patients=patients
+    sample = _Sample(
+        probabilities[kept],
+        labels[kept],
+        None if patients is None else patients[kept],
+        resamples,
+        seed,
     )
-    several = int(told.sum()) > 1
-    confusion = confusion_matrix(probabilities, labels)
+    probabilities, labels = sample.probabilities, sample.labels
+    accuracy = sample.interval(accuracy_statistic(probabilities, labels))
+    alone = int(told.sum()) == 1
+    area = None if alone else sample.interval(macro_auroc_statistic(probabilities, labels))
     return Evaluation(
         study=origin.study,
         site=origin.site,
@@ -98,14 +97,14 @@ def site_evaluation(
         created=origin.created,
         student=origin.student,
         by_patient=patients is not None,
-        accuracy=_rounded(
-            _widened(interval(accuracy_statistic(probabilities, labels)), len(labels))
+        accuracy=_rounded(_widened(accuracy, sample.people(np.ones(len(labels), np.bool_)))),
+        balanced_accuracy=_rounded(
+            sample.interval(balanced_accuracy_statistic(probabilities, labels))
         ),
-        balanced_accuracy=_rounded(interval(balanced_accuracy_statistic(probabilities, labels))),
-        auroc=_rounded(interval(macro_auroc_statistic(probabilities, labels))) if several else None,
-        ece=_rounded(interval(calibration_error_statistic(probabilities, labels))),
+        auroc=None if area is None else _rounded(area),
+        ece=_rounded(sample.interval(calibration_error_statistic(probabilities, labels))),
         classes=tuple(
-            _of_class(probabilities, labels, index, confusion[index], policy, interval, several)
+            _of_class(sample, index, policy, alone=alone)
             if told[index]
             else ClassEvaluation(images=0, recall=None, auroc=None, answers=())
             for index in range(classes)
@@ -113,34 +112,88 @@ def site_evaluation(
     )
 
 
+def _told_classes(
+    labels: NDArray[Any], patients: NDArray[Any] | None, classes: int, policy: StatisticsPolicy
+) -> NDArray[np.bool_]:
+    """Which classes have the policy's minimum of patients, or of images where no patient is known.
+
+    Raises:
+        DataError: None has.
+    """
+    if patients is None:
+        people = np.bincount(labels, minlength=classes)
+    else:
+        people = np.array([len(np.unique(patients[labels == own])) for own in range(classes)])
+    told: NDArray[np.bool_] = people >= policy.minimum_class_size
+    if not told.any():
+        who = "images" if patients is None else "patients"
+        expected = f"a class of at least {policy.minimum_class_size} {who}"
+        remedy = f"Evaluate on more {who}: of fewer nothing may be told."
+        raise DataError(Problem(expected, f"{people.max()} at the most", "images", remedy))
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """The images that are told of, and how chance is reckoned."""
+
+    probabilities: NDArray[Any]
+    labels: NDArray[Any]
+    patients: NDArray[Any] | None
+    resamples: int
+    seed: int
+
+    def interval(self, statistic: Statistic) -> Interval:
+        """Of a statistic, over patients where they are known."""
+        return bootstrap_interval(
+            statistic,
+            len(self.labels),
+            resamples=self.resamples,
+            seed=self.seed,
+            patients=self.patients,
+        )
+
+    def people(self, chosen: NDArray[np.bool_]) -> int:
+        """How many patients the chosen images are of; images, where patients are not known."""
+        return int(chosen.sum()) if self.patients is None else len(np.unique(self.patients[chosen]))
+
+
 def _of_class(
-    probabilities: NDArray[Any],
-    labels: NDArray[Any],
-    index: int,
-    answered: NDArray[np.int64],
-    policy: StatisticsPolicy,
-    interval: Told,
-    several: bool,  # noqa: FBT001
+    sample: _Sample, index: int, policy: StatisticsPolicy, *, alone: bool
 ) -> ClassEvaluation:
-    own = labels == index
-    right = own & (probabilities.argmax(axis=1) == index)
+    own = sample.labels == index
+    right = own & (sample.probabilities.argmax(axis=1) == index)
 
     def recall(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         total = weights @ own
         known = np.divide(weights @ right, total, out=np.full(len(total), np.nan), where=total > 0)
         return np.asarray(known)
 
-    area = auroc_statistic(probabilities[:, index], own)
+    answered = confusion_matrix(sample.probabilities, sample.labels)[index]
+    area = auroc_statistic(sample.probabilities[:, index], own)
     shares = [round(count / answered.sum(), DECIMALS) for count in answered.tolist()]
+    cells = _told_cells(answered, index, policy.minimum_class_size).tolist()
     return ClassEvaluation(
         images=policy.released_count(int(answered.sum())),
-        recall=_rounded(_widened(interval(recall), int(answered.sum()))),
-        auroc=_rounded(interval(area)) if several else None,
-        answers=tuple(
-            share if count >= policy.minimum_class_size else None
-            for share, count in zip(shares, answered.tolist(), strict=True)
-        ),
+        recall=_rounded(_widened(sample.interval(recall), sample.people(own))),
+        auroc=None if alone else _rounded(sample.interval(area)),
+        answers=tuple(share if told else None for share, told in zip(shares, cells, strict=True)),
     )
+
+
+def _told_cells(answered: NDArray[np.int64], own: int, minimum: int) -> NDArray[np.bool_]:
+    """Which shares of a class's answers are told: none that gives away a smaller one.
+
+    The wrong answers of a class add up to what its recall leaves. So where a single one of them
+    is below the minimum, the smallest of the others is held back beside it (a second suppression
+    of a table's cells, as statistical offices practise it); of two classes nothing can be.
+    """
+    told = answered >= minimum
+    wrong = np.arange(len(answered)) != own
+    if (wrong & ~told).sum() == 1 and (wrong & told).any():
+        least = np.flatnonzero(wrong & told)[answered[wrong & told].argmin()]
+        told[least] = False
+    return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +286,13 @@ def _mean(values: Sequence[Measured | Interval], weights: Sequence[float]) -> In
     return Interval(mean, max(0.0, low), min(1.0, high))
 
 
-def _widened(found: Interval, images: int) -> Interval:
-    """A share's interval, at least as wide as Wilson's (J. Am. Stat. Assoc. 22, 1927).
+def _widened(found: Interval, people: int) -> Interval:
+    """A share's interval, at least as wide as Wilson's (J. Am. Stat. Assoc. 22, 1927) of `people`.
 
     Of a share of 0 or 1 every resample is alike, and the bootstrap knows no doubt.
     """
-    right = round(found.value * images)
-    wilson = stats.binomtest(right, images).proportion_ci(method="wilson")
+    right = round(found.value * people)
+    wilson = stats.binomtest(right, people).proportion_ci(method="wilson")
     return Interval(found.value, min(found.low, wilson.low), max(found.high, wilson.high))
 
 

@@ -1,7 +1,9 @@
 """Discrete diffusion as in DDPM (arXiv:2006.11239): linear betas, noise prediction, 1000 times.
 
 Sampling may skip times (arXiv:2102.09672, section 4: the betas of the times that are left follow
-from their cumulative products); the paper's own sampling skips none.
+from their cumulative products); the paper's own sampling skips none. The variance of a step is
+beta_t where none is skipped, as in the paper. Where some are, it is the posterior's: the betas of
+few times are large, and beta_t would leave in the volume the noise that no later step takes away.
 """
 
 import math
@@ -30,6 +32,8 @@ class Diffusion:
         self._signal = kept[self.times]
         self._before = np.concatenate([[1.0], self._signal[:-1]])
         self._betas = 1 - self._signal / self._before
+        posterior = self._betas * (1 - self._before) / (1 - self._signal)
+        self._variances = self._betas if visited == TIMES else posterior
 
     def noised(
         self, data: Tensor, noise: Tensor, index: Int[Tensor, " batch"]
@@ -42,7 +46,7 @@ class Diffusion:
     def before(
         self, state: Tensor, predicted: Tensor, index: int, generator: torch.Generator
     ) -> Tensor:
-        """x_{t-1} from x_t: x_0 clipped to [-1, 1], the posterior's mean, variance beta_t."""
+        """x_{t-1} from x_t: x_0 clipped to [-1, 1], the posterior's mean, and its noise."""
         signal, before = float(self._signal[index]), float(self._before[index])
         beta = float(self._betas[index])
         data = ((state - (1 - signal) ** 0.5 * predicted) / signal**0.5).clamp(-1, 1)
@@ -51,4 +55,4 @@ class Diffusion:
         if index == 0:
             return mean
         noise: Tensor = torch.randn(state.shape, generator=generator).to(state.device)
-        return mean + math.sqrt(beta) * noise
+        return mean + math.sqrt(self._variances[index]) * noise

@@ -15,7 +15,7 @@ from torch.nn import functional
 # Channels and sizes change on the way.
 Maps = Float[Tensor, "image _ _ _"]
 Numbers = Int[Tensor, "window slot"]
-_GROUPS = 32
+_GROUPS, _IN_GROUP = 32, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,11 @@ class SlicesPlan:
     def told(self) -> int:
         """Width of the embedding of time."""
         return 4 * self.width
+
+    @property
+    def groups(self) -> int:
+        """Of each normalisation: 32 as published; fewer where they would have fewer channels."""
+        return min(_GROUPS, self.width // _IN_GROUP)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +110,7 @@ class SlicesNetwork(nn.Module):
                 self.up.append(_Stage(plan, joined, width, attends=attends, grows=grows))
                 now = width
         self.leave = nn.Sequential(
-            nn.GroupNorm(_GROUPS, now), nn.SiLU(), nn.Conv2d(now, 1, 3, padding=1)
+            nn.GroupNorm(plan.groups, now), nn.SiLU(), nn.Conv2d(now, 1, 3, padding=1)
         )
         for parameter in self.leave[-1].parameters():
             nn.init.zeros_(parameter)
@@ -141,10 +146,10 @@ class _Stage(nn.Module):
     ) -> None:
         super().__init__()
         self.first = nn.Sequential(
-            nn.GroupNorm(_GROUPS, inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
+            nn.GroupNorm(plan.groups, inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
         )
         self.scaled = nn.Sequential(nn.SiLU(), nn.Linear(plan.told, 2 * outputs))
-        self.norm = nn.GroupNorm(_GROUPS, outputs)
+        self.norm = nn.GroupNorm(plan.groups, outputs)
         self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
@@ -176,7 +181,7 @@ class AcrossSlices(nn.Module):
     def __init__(self, plan: SlicesPlan, width: int) -> None:
         super().__init__()
         self.heads = plan.heads
-        self.norm = nn.GroupNorm(_GROUPS, width)
+        self.norm = nn.GroupNorm(plan.groups, width)
         self.ask = nn.Linear(width, 3 * width)
         self.answer = nn.Linear(width, width)
         nn.init.zeros_(self.answer.weight)
@@ -211,7 +216,7 @@ class WithinSlice(nn.Module):
     def __init__(self, plan: SlicesPlan, width: int) -> None:
         super().__init__()
         self.heads = plan.heads
-        self.norm = nn.GroupNorm(_GROUPS, width)
+        self.norm = nn.GroupNorm(plan.groups, width)
         self.ask = nn.Linear(width, 3 * width)
         self.answer = nn.Linear(width, width)
         nn.init.zeros_(self.answer.weight)

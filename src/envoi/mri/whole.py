@@ -9,6 +9,7 @@ cannot complete volumes.
 Memory: maps of the whole volume live at once (an eighth of them for wavelets).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,7 @@ from envoi.mri.population import Persons, Population, Voxels
 Bands = Float[Tensor, "batch _ band_depth band_height band_width"]
 # MONAI embeds discrete times.
 _TIMES = 1000
+_DETAIL = math.sqrt(8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,20 +119,21 @@ class WholeModel(VolumeModel):
 
 
 def haar(maps: Float[Tensor, "batch 1 depth height width"]) -> Bands:
-    """One level of the orthonormal Haar transform, the band of means first, divided by sqrt 8.
+    """One level of the orthonormal Haar transform; the first band are means.
 
-    The division keeps the first band within -1..1, the range of the voxels.
+    These alone are divided by sqrt 8, which keeps them within -1..1, the range of the voxels
+    (WDM-3D divides by 3). Differences, which are small, keep their size beside the noise.
     """
     bands = maps
     for axis in (2, 3, 4):
         even, odd = bands.unfold(axis, 2, 2).unbind(dim=-1)
         bands = torch.cat([even + odd, even - odd], dim=1) / 2
-    return bands
+    return torch.cat([bands[:, :1], _DETAIL * bands[:, 1:]], dim=1)
 
 
 def inverse_haar(bands: Bands) -> Float[Tensor, "batch 1 depth height width"]:
     """The voxels behind eight bands."""
-    maps = bands
+    maps = torch.cat([bands[:, :1], bands[:, 1:] / _DETAIL], dim=1)
     for axis in (4, 3, 2):
         mean, difference = maps.chunk(2, dim=1)
         pairs = torch.stack([mean + difference, mean - difference], dim=axis + 1)

@@ -22,6 +22,8 @@ from pathlib import Path
 
 from envoi.errors import Problem, SettingsError, StorageError, StudyError
 from envoi.files import file_digest
+from envoi.progress import OnStep, ignore_step
+from envoi.results import StepInfo
 from envoi.server.arrival import Arrival
 from envoi.server.inbox import listed
 from envoi.server.ledger import (
@@ -60,6 +62,7 @@ def collect(
     late: bool = False,
     identity: Identity | None = None,
     outbox: Outbox | None = None,
+    on_step: OnStep = ignore_step,
 ) -> Ledger:
     """Look at every file of the inbox and note what became of it.
 
@@ -77,6 +80,7 @@ def collect(
             clock: one that is off refuses what came in time, or takes what came late.
         identity: Decrypts files that came encrypted; without it they are passed over.
         outbox: Where receipts are written, once every file is judged; None writes none.
+        on_step: Told about each file once it is judged.
 
     Raises:
         MissingExtraError: A file is encrypted, and the extra `age` is not installed.
@@ -91,13 +95,14 @@ def collect(
         check_identity(identity, study)
     with _locked(folder):
         ledger = replace(_recovered(folder, study), ignored=tuple(ignored))
-        for path in files:
+        for number, path in enumerate(files, start=1):
             try:
                 ledger = Arrival(path, folder, study, late, identity).noted_in(ledger)
             except StorageError:
                 raise
             except OSError as err:
                 ledger = ledger.ignoring(path.name, err.strerror or "an error of the disk")
+            on_step(StepInfo("collect", number, len(files), {}))
         _sweep(folder, ledger)
         if outbox is not None:
             outbox.write(ledger)

@@ -1,7 +1,10 @@
 """Evaluations that hospitals sent: the newest of each site about one student."""
 
 import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from envoi.errors import Problem, StorageError, SubmissionError
@@ -25,33 +28,56 @@ class Evaluations:
     others: int
 
 
-def read_evaluations(inbox: Path, *, study: Study, student: str) -> Evaluations:
+def read_evaluations(
+    inbox: Path, *, study: Study, student: str, revoked: Collection[str] = ()
+) -> Evaluations:
     """Read every evaluation of an inbox; the inbox is not changed.
+
+    A site that gave one number to several evaluations of the student has to send another: which
+    of them it means is not guessed.
 
     Args:
         inbox: Where the sites' files arrive.
         study: Judges the files.
         student: SHA-256 of the student's file.
+        revoked: Sites whose keys the coordinator has revoked.
 
     Raises:
         StorageError: The inbox cannot be read.
     """
-    found: dict[str, Evaluation] = {}
-    refused, total = [], 0
+    files: dict[Evaluation, str] = {}
+    refused = []
     for path in _files(inbox):
+        name = printable(path.name, NAME_LIMIT)
         try:
             evaluation = open_evaluation(path, study=study)
         except SubmissionError as err:
-            refused.append(f"{printable(path.name, NAME_LIMIT)}: {err}")
+            refused.append(f"{name}: {err}")
             continue
-        total += 1
-        before = found.get(evaluation.site)
-        if evaluation.student == student and (
-            before is None or evaluation.sequence > before.sequence
-        ):
-            found[evaluation.site] = evaluation
-    current = tuple(found[site] for site in sorted(found))
-    return Evaluations(current, tuple(refused), total - len(current))
+        if evaluation.site in revoked:
+            refused.append(f"{name}: the coordinator has revoked the key of {evaluation.site}")
+            continue
+        files.setdefault(evaluation, name)  # copies count once
+    current = []
+    for told in _by_site(one for one in files if one.student == student):
+        newest = [one for one in told if one.sequence == max(each.sequence for each in told)]
+        if len(newest) == 1:
+            current += newest
+            continue
+        number, site = newest[0].sequence, newest[0].site
+        remedy = f"have {site} send one with a higher number"
+        refused += [
+            f"{files[one]}: {site} gave number {number} to several evaluations: {remedy}"
+            for one in newest
+        ]
+        files = {one: name for one, name in files.items() if one not in newest}
+    return Evaluations(tuple(current), tuple(refused), len(files) - len(current))
+
+
+def _by_site(evaluations: Iterable[Evaluation]) -> list[list[Evaluation]]:
+    """Those of one site together, in the order of the sites."""
+    ordered = sorted(evaluations, key=attrgetter("site"))
+    return [list(told) for _, told in groupby(ordered, key=attrgetter("site"))]
 
 
 def _files(inbox: Path) -> list[Path]:

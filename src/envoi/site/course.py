@@ -13,7 +13,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from envoi.augmentation import varied
 from envoi.calibration import fit_temperature
 from envoi.checkpoint import Checkpoint
 from envoi.errors import Problem, SettingsError
@@ -23,6 +22,7 @@ from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
 from envoi.seeding import torch_generator
 from envoi.settings import Precision, TrainingSettings
+from envoi.site.augmentation import varied
 from envoi.site.batches import Index, Inputs, batches, logits_of
 from envoi.site.schedule import learning_rate
 from envoi.site.split import split

@@ -60,6 +60,7 @@ class _Record:
     seconds: float
     fingerprint: str
     audit: SiteAudit | None = None
+    is_encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ class Workspace:
             seconds=finished.seconds,
             fingerprint=finished.fingerprint,
             audit=finished.audit,
+            is_encrypted="encryption" in study.server_keys,
         )
         text = TypeAdapter(_Record).dump_json(record).decode()
         moments = {} if release.moments is None else release.moments.encoded()
@@ -116,7 +118,7 @@ class Workspace:
         Raises:
             StorageError: There is none, or it is damaged.
             StudyError: It is another site's, or was made for a study that asked for something
-                else.
+                else, such as encryption where this one does not.
         """
         record, tensors = self._read()
         self._check_owner(record.site, self._trained)
@@ -129,6 +131,10 @@ class Workspace:
                     "Train again with this study.toml, or give the study.toml of the training.",
                 )
             )
+        if record.is_encrypted and "encryption" not in study.server_keys:
+            expected = "a study with the server's key for encryption, as that of the training"
+            remedy = "Give the newest study.toml: with this one the file would leave unencrypted."
+            raise StudyError(Problem(expected, "one without", "study, server", remedy))
         release = Release(
             architecture=record.architecture,
             state=unpack("network", tensors),
@@ -219,7 +225,7 @@ class Workspace:
 
     def _check_owner(self, owner: str, file: Path) -> None:
         if owner != self.site:
-            remedy = f"Give {self.site} a working folder of its own, or name the site {owner}."
+            remedy = f"Give {self.site} a working folder of its own."
             expected = f"the working folder of {self.site}"
             raise StudyError(Problem(expected, f"that of {owner}", file.name, remedy))
 

@@ -73,7 +73,7 @@ def deliver(file: Path, folder: Path, *, on_bytes: OnBytes = ignore_bytes) -> De
     """Copy `file` into `folder` under its own name; again after a cut, it goes on.
 
     Args:
-        file: A submission, encrypted or not, or a withdrawal notice.
+        file: A submission, encrypted or not, a withdrawal notice or an evaluation.
         folder: Must exist.
         on_bytes: Told how many bytes are there, of how many.
 

@@ -7,6 +7,9 @@ Memory is flat in the size of a file. age compresses nothing, so that the size o
 is bounded by the size of what goes in.
 """
 
+import errno
+import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,7 +142,12 @@ def encrypt_file(source: Path, target: Path, recipient: str) -> None:
     pyrage = _pyrage()
     key = pyrage.x25519.Recipient.from_str(recipient)
     with source.open("rb") as plain, writing(target) as file:
-        pyrage.encrypt_io(plain, file, [key])
+        try:
+            pyrage.encrypt_io(plain, file, [key])
+        except pyrage.EncryptError as err:  # it keeps of a system's error its text alone
+            found = re.search(r"Errno (\d+)", str(err))
+            number = int(found[1]) if found else errno.EIO
+            raise OSError(number, os.strerror(number)) from err
 
 
 def decrypt(source: Source, sink: Sink, identity: Identity, *, limit: int) -> None:

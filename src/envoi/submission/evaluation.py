@@ -1,8 +1,8 @@
 """What a hospital says of a student on its own images: a small signed JSON file of aggregates.
 
-Metrics and counts of whole classes, and nothing about a single image or patient. A class with
-fewer images than the study's minimum is not in it at all, and a share of answers behind which
-fewer images stand is left out.
+Metrics and counts of whole classes. A class with fewer images (or patients, where they are known)
+than the study's minimum is not in it at all. Which other class the wrong answers name is left out
+where fewer images stand behind it; how many are wrong in all follows from recall.
 """
 
 from datetime import date
@@ -53,7 +53,8 @@ class ClassEvaluation(BaseModel):
         recall: How many of them the student knows; None where there are too few.
         auroc: Of this class against the others that are told; None where there are too few.
         answers: For each class the share of these images that the student takes for it; None
-            where that is fewer images than the minimum. Empty where the class has too few.
+            where that is fewer images than the minimum, or where it would give such a share away.
+            Empty where the class has too few.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -135,7 +135,9 @@ def _warn_of_clock(receipt: Receipt, now: datetime) -> None:
 
 
 def _kind_wanted(kind: Kind | None) -> str:
-    return {None: "a file that a site sends", Kind.WITHDRAWAL: "withdrawal"}.get(kind, "submission")
+    if kind in {Kind.SUBMISSION, Kind.ENCRYPTED}:
+        return "submission"
+    return "withdrawal" if kind is Kind.WITHDRAWAL else "a submission or a withdrawal notice"
 
 
 def _first(*values: int | None) -> int | None:

@@ -108,7 +108,7 @@ def _add_pixels(dataset, instance, size):
 
 
 def compressed(instance=1, **changes):
-    """An image in JPEG baseline, with planted comments between its segments and behind it."""
+    """An image in JPEG baseline, with planted text between its segments and behind it."""
     from PIL import Image
 
     dataset = image(instance, syntax=known.JPEGBaseline8Bit, **changes)
@@ -121,7 +121,7 @@ def compressed(instance=1, **changes):
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.BitsAllocated = dataset.BitsStored = 8
     dataset.HighBit = 7
-    dataset.PixelData = encapsulate([frame + b"planted end"])
+    dataset.PixelData = encapsulate([frame + b"planted end\xff\xd9"])
     dataset["PixelData"].VR = "OB"
     return dataset
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom import uid as known
 from pydicom.datadict import DicomDictionary, keyword_for_tag, tag_for_keyword
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 
 from envoi.data.dicom.pseudonyms import Pseudonyms
 from envoi.data.pacs import deidentify as room
@@ -191,6 +191,82 @@ def test_what_follows_the_pixels_goes_and_too_few_pixels_are_damage():
     assert made(original) is Reason.DAMAGED
 
 
+WORDS = st.lists(st.integers(0, 2**16 - 1), min_size=6, max_size=6)
+
+
+def with_words(words, *, allocated, stored, high, signed, syntax, frames):
+    """An image of 2 x 3 words for each frame, whatever stands in their bits."""
+    order = ">" if syntax == known.ExplicitVRBigEndian else "<"
+    dataset = planted.image(syntax=syntax, size=(2, 3))
+    if order == ">":
+        del dataset[0x60003000], dataset[0x50003000]
+    pixels = np.array(words * frames).astype(f"{order}u{allocated // 8}").tobytes()
+    dataset.PixelData = pixels
+    dataset["PixelData"].VR = "OW"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = allocated, stored, high
+    dataset.PixelRepresentation, dataset.NumberOfFrames = int(signed), frames
+    del dataset.SmallestImagePixelValue
+    return dataset
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(
+    words=WORDS,
+    bits=st.sampled_from([(8, 8, 7), (8, 5, 4), (8, 6, 7), (16, 16, 15), (16, 12, 11),
+                          (16, 12, 13), (16, 8, 7), (16, 10, 15), (32, 20, 23)]),
+    signed=st.booleans(),
+    syntax=st.sampled_from([known.ExplicitVRLittleEndian, known.ImplicitVRLittleEndian,
+                            known.ExplicitVRBigEndian]),
+    frames=st.integers(1, 3),
+)  # fmt: skip
+def test_bits_beside_the_samples_say_nothing(words, bits, signed, syntax, frames):
+    allocated, stored, high = bits
+    if allocated == 32 and syntax == known.ExplicitVRBigEndian:
+        syntax = known.ExplicitVRLittleEndian
+    kinds = {"allocated": allocated, "stored": stored, "high": high, "signed": signed}
+    found = read(with_words(words, **kinds, syntax=syntax, frames=frames))
+    below = high - stored + 1
+    samples = [word % 2**allocated >> below & (2**stored - 1) for word in words] * frames
+    if signed:
+        samples = [one - 2**stored if one >> (stored - 1) else one for one in samples]
+    order = ">" if found.file_meta.TransferSyntaxUID == known.ExplicitVRBigEndian else "<"
+    kept = np.frombuffer(found.PixelData, f"{order}{'i' if signed else 'u'}{allocated // 8}")
+    assert kept.tolist() == [sample * 2**below for sample in samples]
+
+
+def test_an_overlay_in_unused_bits_is_not_left():
+    original = planted.image(size=(8, 16))
+    samples = np.frombuffer(original.PixelData, np.uint16)
+    plane = np.unpackbits(np.frombuffer(b"planted overlay!", np.uint8)).astype(np.uint16)
+    original.PixelData = (samples | plane << 15).tobytes()
+    kept = np.frombuffer(read(original).PixelData, np.uint16)
+    np.testing.assert_array_equal(kept, samples)
+
+
+def test_colours_and_odd_lengths_are_untouched():
+    original = planted.image(size=(3, 5))
+    original.SamplesPerPixel, original.PhotometricInterpretation = 3, "RGB"
+    original.PlanarConfiguration = 0
+    original.BitsAllocated = original.BitsStored = 8
+    original.HighBit = 7
+    pixels = bytes(range(210, 255))
+    original.PixelData = pixels + b"p"  # a filling byte, which is not said to be nothing
+    assert read(original).PixelData == pixels + b"\0"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("HighBit", 10), ("HighBit", 16), ("BitsStored", 0), ("BitsStored", 17)]
+)
+def test_samples_that_do_not_lie_in_their_words_are_damage(keyword, value):
+    assert made(changed(**{keyword: value})) is Reason.DAMAGED
+
+
+def test_long_samples_in_big_endian_are_not_guessed_at():
+    kinds = {"allocated": 32, "stored": 20, "high": 19, "signed": False, "frames": 1}
+    dataset = with_words([1] * 6, **kinds, syntax=known.ExplicitVRBigEndian)
+    assert made(dataset) is Reason.DAMAGED
+
+
 def test_a_compressed_image_keeps_its_syntax_and_every_coded_bit():
     original = planted.compressed()
     found = read(original)
@@ -199,12 +275,42 @@ def test_a_compressed_image_keeps_its_syntax_and_every_coded_bit():
         list(generate_frames(dataset.PixelData, number_of_frames=1))
         for dataset in (original, found)
     )
-    scan = before[before.index(b"\xff\xda") : before.rindex(b"\xff\xd9") + 2]
+    scan = before[before.index(b"\xff\xda") : before.index(b"\xff\xd9") + 2]
     assert after.rstrip(b"\0").endswith(scan)
     from PIL import Image
 
     pictures = [np.asarray(Image.open(BytesIO(frame))) for frame in (before, after)]
     np.testing.assert_array_equal(*pictures)
+
+
+def test_overlays_among_compressed_pixels_are_doubtful():
+    original = planted.compressed()
+    original.add_new(0x60000100, "US", 1)
+    assert isinstance(made(original), Deidentified)
+    original.add_new(0x60020100, "US", 16)
+    assert made(original) is Reason.DOUBTFUL_PIXELS
+    read(original, Profile(allow_doubtful_pixels=True))
+    native = planted.image()
+    native.add_new(0x60020100, "US", 16)
+    assert isinstance(made(native), Deidentified)
+
+
+def test_a_compressed_frame_that_cannot_be_walked_is_damage():
+    original = planted.compressed()
+    (frame,) = generate_frames(original.PixelData, number_of_frames=1)
+    original.PixelData = encapsulate([frame[: frame.index(b"\xff\xd9")]])
+    assert made(original) is Reason.DAMAGED
+
+
+def test_the_proof_walks_compressed_frames():
+    found = read(planted.compressed())
+    assert problem_of(planted.encoded(found)) is None
+    (frame,) = generate_frames(found.PixelData, number_of_frames=1)
+    for more in (frame + b"planted\xff\xd9", frame[:2] + b"\xff\xfe\0\4xx" + frame[2:], b"x"):
+        found.PixelData = encapsulate([more])
+        problem = problem_of(planted.encoded(found))
+        assert problem is not None
+        assert problem.where == "file, compressed pixels"
 
 
 def test_run_lengths_are_kept():
@@ -335,6 +441,15 @@ def test_a_file_that_was_cut_off_is_never_an_image(original):
         ("data set", lambda d: d.add_new(0x00090010, "LO", "x")),
         ("data set", lambda d: d.add_new(0x60003000, "OW", b"xx")),
         ("data set", lambda d: setattr(d.DeidentificationMethodCodeSequence[0], "CodeValue", "x")),
+        ("bits beside the pixels", lambda d: setattr(d, "PixelData", b"\0\x10" + d.PixelData[2:])),
+        (
+            "bits beside the pixels",
+            lambda d: (
+                setattr(d, "PixelRepresentation", 1),
+                setattr(d, "PixelData", b"\0\x08" * 30),
+            ),
+        ),
+        ("bits beside the pixels", lambda d: setattr(d, "HighBit", 15)),
         ("end of the file", lambda d: d.add_new(0x7FE10010, "LO", "x")),
         ("header", lambda d: setattr(d.file_meta, "SourceApplicationEntityTitle", "x")),
         ("header, values", lambda d: setattr(d.file_meta, "ImplementationVersionName", "x")),

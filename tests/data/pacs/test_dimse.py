@@ -1,12 +1,13 @@
 """DIMSE against small servers that behave badly, which a good PACS does not."""
 
 import datetime as dt
+import itertools
 from contextlib import contextmanager
 from io import BytesIO
 
 import pytest
 from pydicom import Dataset, dcmread
-from pynetdicom import AE, evt
+from pynetdicom import AE, association, evt
 from pynetdicom.sop_class import (
     CTImageStorage,
     StudyRootQueryRetrieveInformationModelFind,
@@ -14,10 +15,11 @@ from pynetdicom.sop_class import (
 )
 
 from envoi.data.pacs import Dimse, PacsGoneError, PacsQuery, connected
-from envoi.data.pacs.source import InstanceRef, NotFetchedError
+from envoi.data.pacs.source import DamagedObjectError, InstanceRef, NotFetchedError
 from envoi.errors import PacsError
 from tests.data.pacs import planted
 from tests.data.pacs.orthanc import free_port
+from tests.data.pacs.test_pace import Clock, pace
 
 pytestmark = pytest.mark.network
 
@@ -73,6 +75,53 @@ def test_what_comes_is_read():
         assert source.fetch(WANTED).PatientID == planted.NUMBER
 
 
+def test_every_query_has_its_turn():
+    clock, starts = Clock(), []
+
+    def find(event):
+        starts.append(clock.now)
+        wanted, answer = event.identifier, Dataset()
+        answer.StudyInstanceUID = wanted.get("StudyInstanceUID") or "1.2"
+        numbers = {"STUDY": (1,), "SERIES": (1, 2, 3), "IMAGE": (1, 2)}[wanted.QueryRetrieveLevel]
+        for number in numbers:
+            answer.AccessionNumber = wanted.get("AccessionNumber") or ""
+            answer.SeriesInstanceUID = wanted.get("SeriesInstanceUID") or f"1.2.{number}"
+            answer.SOPInstanceUID = f"{answer.SeriesInstanceUID}.{number}"
+            yield 0xFF00, answer
+
+    query = PacsQuery(accessions=("A1", "A2", "A3"), modalities=("CT", "MR"))
+    with serving(find=find) as source:
+        (found,) = source.studies(query, pace(clock, per_second=5).make)
+        assert len(starts) == 3 * 2
+        assert len(source.instances(found, query, pace(clock, per_second=5).make)) == 6
+    assert len(starts) == 6 + 1 + 3  # the series, and the images of each
+    steps = [after - before for before, after in itertools.pairwise(starts)]
+    assert steps[:5] == pytest.approx([0.2] * 5)
+    assert steps[6:] == pytest.approx([0.2] * 3)
+
+
+def test_studies_that_were_not_asked_for_are_not_taken():
+    wanted = []
+
+    def find(event):
+        wanted.append(event.identifier)
+        for number, (text, accession) in enumerate(
+            [("MR KNEE", "A1"), ("Brain", "A1"), (None, "A1"), ("Knee", ""), ("Knee", "A2")]
+        ):
+            answer = Dataset()
+            answer.StudyInstanceUID, answer.AccessionNumber = f"1.{number}", accession
+            if text is not None:
+                answer.StudyDescription = text
+            yield 0xFF00, answer
+
+    query = PacsQuery(accessions=("A1",), description="knee")
+    with serving(find=find) as source:
+        assert [study.study for study in source.studies(query)] == ["1.0"]
+        assert len(source.studies(QUERY)) == 5
+    assert wanted[0].StudyDescription == "*knee*"
+    assert "StudyDescription" not in wanted[1]
+
+
 @pytest.mark.parametrize("images", [0, 2])
 def test_none_or_two_images_for_one_are_told(images):
     def get(event):
@@ -101,6 +150,36 @@ def test_a_part_of_the_answers_is_none(status):
 
     with serving(find=find) as source, pytest.raises(PacsError, match=f"found status {status:04X}"):
         source.studies(QUERY)
+
+
+@pytest.mark.parametrize("level", ["STUDY", "SERIES", "IMAGE"])
+@pytest.mark.parametrize("is_decodable", [True, False])
+def test_an_answer_that_cannot_be_read_is_not_passed_over(level, is_decodable, monkeypatch):
+    def find(event):
+        wanted, answer = event.identifier, Dataset()
+        answer.StudyInstanceUID = "1.2"
+        answer.SeriesInstanceUID, answer.SOPInstanceUID = "1.2.3", "1.2.3.4"
+        yield 0xFF00, answer
+        if wanted.QueryRetrieveLevel == level:
+            answer = Dataset()
+            answer.PatientID = "PLANTED"
+            yield 0xFF00, answer
+            asked.append(level)
+
+    real, asked = association.decode, []
+
+    def decode(stream, *words):
+        read = real(stream, *words)
+        if "QueryRetrieveLevel" not in read and "StudyInstanceUID" not in read:
+            raise ValueError("planted")
+        return read
+
+    if not is_decodable:
+        monkeypatch.setattr(association, "decode", decode)
+    told = "PACS, query: expected answers with a UID that can be read, found one without"
+    with serving(find=find) as source, pytest.raises(PacsError, match=told) as found:
+        [source.instances(one, QUERY) for one in source.studies(QUERY)]
+    assert (asked, planted.leaks(str(found.value).encode())) == ([level], [])
 
 
 def test_a_connection_that_breaks_is_worth_another_try():
@@ -158,6 +237,6 @@ def test_a_damaged_image_is_told(monkeypatch):
 
     with serving(get=get) as source:
         source._store = lambda event: source._arrived.append(b"planted") or 0
-        with pytest.raises(NotFetchedError, match="found a damaged one") as found:
+        with pytest.raises(DamagedObjectError, match="found a damaged one") as found:
             source.fetch(WANTED)
     assert "planted" not in str(found.value)

@@ -12,16 +12,18 @@ from pydicom import dcmread
 
 from envoi.data.dicom.pseudonyms import Pseudonyms
 from envoi.data.pacs.deidentify import Profile, Reason
-from envoi.data.pacs.pace import Patience
+from envoi.data.pacs.pace import Pace, Patience
 from envoi.data.pacs.people import person_of
 from envoi.data.pacs.proof import problem_of
 from envoi.data.pacs.pull import PullSettings, pull
 from envoi.data.pacs.source import (
+    DamagedObjectError,
     InstanceRef,
     NotFetchedError,
     PacsGoneError,
     PacsQuery,
     StudyRef,
+    at_once,
 )
 from envoi.errors import DataError, PacsError, Problem, SettingsError, StorageError
 from tests.data.pacs import planted
@@ -42,7 +44,10 @@ class Memory:
         self.fault = lambda _: None
         self.is_down = False
 
-    def studies(self, query):
+    def studies(self, query, turn=at_once):
+        return turn(self._studies)
+
+    def _studies(self):
         found = {}
         for dataset in self.datasets:
             person = person_of(dataset)
@@ -53,7 +58,10 @@ class Memory:
             )
         return list(found.values())
 
-    def instances(self, study, query):
+    def instances(self, study, query, turn=at_once):
+        return turn(lambda: self._instances(study))
+
+    def _instances(self, study):
         if self.is_down:
             raise PacsGoneError(ODD)
         return [
@@ -199,6 +207,44 @@ def test_an_object_that_makes_the_archive_go_away_does_not_stop_the_others(tmp_p
     assert (counts.pulled, counts.failed, counts.waits) == (2, 1, 1)
 
 
+def test_an_interruption_of_one_query_of_many_repeats_that_one(tmp_path):
+    source, asked, down = three(), [], [True]
+
+    def query(number):
+        asked.append(number)
+        if number == 3 and down.pop() if down else False:
+            raise PacsGoneError(ODD)
+        return number
+
+    def studies(_, turn):
+        for number in range(1, 5):
+            turn(lambda number=number: query(number))
+        return turn(source._studies)
+
+    source.studies = studies
+    counts = run(source, tmp_path)
+    assert asked == [1, 2, 3, 3, 4]
+    assert (counts.queries, counts.waits, counts.pulled) == (6, 1, 3)
+
+
+def test_the_probe_after_an_object_that_made_the_archive_go_away_keeps_the_rate(
+    tmp_path, monkeypatch
+):
+    made = []
+    real = Pace.make_once
+    monkeypatch.setattr(
+        Pace, "make_once", lambda self, request: made.append(1) or real(self, request)
+    )
+    source = Memory(planted.image(1))
+
+    def fault(_):
+        raise PacsGoneError(ODD)
+
+    source.fault = fault
+    assert run(source, tmp_path).failed == 1
+    assert len(made) == 1 + 1 + 2 + 1  # studies, objects, two tries of one, the probe
+
+
 def test_single_faults_are_counted_and_tried_again_next_time(tmp_path):
     source = three()
 
@@ -229,6 +275,55 @@ def test_nothing_but_faults_ends_the_pull(tmp_path):
     source.fault = fault
     with pytest.raises(PacsError, match="20 one after another that cannot be had"):
         run(source, tmp_path)
+
+
+def damaged(number, **changes):
+    dataset = planted.image(number, **changes)
+    dataset.PixelData = dataset.PixelData[:2]
+    return dataset
+
+
+def test_damaged_objects_are_counted_and_the_good_study_behind_is_reached(tmp_path):
+    def source():
+        good = planted.image(99, study=2)
+        return Memory(*(damaged(number) for number in range(25)), good)
+
+    for pulled, present in ((1, 0), (0, 1)):
+        counts = run(source(), tmp_path)
+        assert (counts.failed, counts.pulled, counts.present) == (25, pulled, present)
+    assert counts.studies_done == 2
+
+
+def test_objects_of_others_and_odd_uids_do_not_end_the_pull(tmp_path):
+    source = Memory(*(planted.image(number) for number in range(25)))
+    first = source.datasets[0]
+    source.fetch = lambda _: first
+    assert run(source, tmp_path).failed == 24
+
+
+def test_objects_that_come_and_cannot_be_read_do_not_end_the_pull(tmp_path):
+    source = Memory(*(planted.image(number) for number in range(25)))
+
+    def fault(_):
+        raise DamagedObjectError(ODD)
+
+    source.fault = fault
+    assert run(source, tmp_path).failed == 25
+
+
+@pytest.mark.parametrize("between", ["damaged", "left out"])
+def test_what_was_fetched_shows_that_the_archive_gives_something(between, tmp_path):
+    images = [planted.image(number) for number in range(39)]
+    images[19] = damaged(19) if between == "damaged" else planted.report(19)
+    source = Memory(*images, answers_class=False)
+
+    def fault(instance):
+        if instance.instance != images[19].SOPInstanceUID:
+            raise NotFetchedError(ODD)
+
+    source.fault = fault
+    counts = run(source, tmp_path)
+    assert counts.failed == (39 if between == "damaged" else 38)
 
 
 def test_a_full_disk_is_one_line_and_can_be_gone_on_from(tmp_path, monkeypatch):
@@ -267,20 +362,49 @@ def test_what_has_no_pixels_is_counted_and_not_fetched_twice(answers_class, tmp_
     assert counts.left_out == {reason: 1}
     assert len(first.fetched) == (1 if answers_class else 2)
     second = source()
-    run(second, tmp_path)
+    counts = run(second, tmp_path)
     assert second.fetched == []
+    assert (counts.pulled, counts.present, counts.left_out) == (0, 1, {reason: 1})
 
 
 def test_captures_are_fetched_again_when_they_are_permitted(tmp_path):
     capture = planted.image(sop_class="1.2.840.10008.5.1.4.1.1.7")
     assert run(Memory(capture), tmp_path).left_out == {Reason.DOUBTFUL_PIXELS: 1}
-    assert run(Memory(capture), tmp_path).present == 1
+    again = Memory(capture)
+    counts = run(again, tmp_path)
+    assert (counts.present, counts.left_out) == (0, {Reason.DOUBTFUL_PIXELS: 1})
+    assert again.fetched == []
     profile = Profile(allow_doubtful_pixels=True)
     assert run(Memory(capture), tmp_path, profile=profile).pulled == 1
 
 
 def test_an_image_without_a_patient_is_not_taken(tmp_path):
-    assert run(Memory(planted.image(number="")), tmp_path).left_out == {Reason.NO_PATIENT: 1}
+    for _ in range(2):
+        counts = run(Memory(planted.image(number="")), tmp_path)
+        assert (counts.present, counts.left_out) == (0, {Reason.NO_PATIENT: 1})
+
+
+@pytest.mark.parametrize(
+    ("keyword", "wrong", "right"),
+    [("PatientID", "", "PLANTED1"), ("BurnedInAnnotation", "YES", "NO")],
+)
+def test_what_is_corrected_in_the_archive_is_fetched(keyword, wrong, right, tmp_path):
+    dataset = planted.image()
+    setattr(dataset, keyword, wrong)
+    assert run(Memory(dataset), tmp_path).pulled == 0
+    setattr(dataset, keyword, right)
+    assert run(Memory(dataset), tmp_path).pulled == 1
+
+
+@pytest.mark.parametrize("reason", ["no-patient", "text-in-pixels"])
+def test_notes_of_earlier_versions_do_not_keep_out_what_was_corrected(reason, tmp_path):
+    run(Memory(), tmp_path)
+    notes = json.loads((tmp_path / "pull.json").read_text())
+    dataset = planted.image()
+    notes["left_out"] = {NAMES.uid(dataset.SOPInstanceUID): reason}
+    (tmp_path / "pull.json").write_text(json.dumps(notes))
+    assert run(Memory(dataset), tmp_path).pulled == 1
+    assert json.loads((tmp_path / "pull.json").read_text())["left_out"] == {}
 
 
 def shared_id(**other):
@@ -373,7 +497,7 @@ def test_a_file_where_the_folder_should_be_is_told(tmp_path):
 def test_a_uid_that_is_no_uid_never_reaches_a_request(tmp_path):
     source = three()
     instances = source.instances
-    source.instances = lambda study, query: [
+    source.instances = lambda study, query, turn: [
         InstanceRef(study=one.study, series="../x", instance=one.instance)
         for one in instances(study, query)
     ]

@@ -23,15 +23,33 @@ def test_days_are_written_as_dicom_does():
 @pytest.mark.parametrize(
     ("words", "taken"),
     [
-        ({}, True),
-        ({"day": "20200101"}, True),
-        ({"day": "20200201"}, False),
+        ({}, False),
         ({"accession": "A1"}, True),
+        ({"accession": "A1", "day": "20200101"}, True),
+        ({"accession": "A1", "day": "20200201"}, False),
         ({"accession": "A10"}, False),
     ],
 )
 def test_answers_to_another_question_are_not_taken(words, taken):
     assert PacsQuery(**DAYS, accessions=("A1",)).takes(study(**words)) is taken
+    assert PacsQuery(**DAYS).takes(study(**words)) is (words.get("day") != "20200201")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "taken"),
+    [
+        ("knee", "MR KNEE left", True),
+        ("Schädel", "SCHA\u0308DEL nativ", True),
+        ("Straße", "STRASSE", True),
+        ("knee", "Brain", False),
+        ("knee", "", False),
+        ("a+b", "axb", False),
+        ("", "anything", True),
+    ],
+)
+def test_a_description_is_looked_at_again(asked, told, taken):
+    query = PacsQuery(**DAYS, description=asked)
+    assert query.takes(study(description=told)) is taken
 
 
 def test_series_of_other_modalities_are_not_taken():
@@ -59,7 +77,10 @@ def test_queries_that_are_none_are_refused(words, told):
 def test_reprs_show_nothing():
     instance = InstanceRef(study="1.2", series="1.2.3", instance="1.2.3.4", sop_class="1.2.5")
     assert repr(instance) == "InstanceRef()"
-    assert repr(study(accession="A1", day="20200101")) == "StudyRef(person=Person())"
+    assert (
+        repr(study(accession="A1", day="20200101", description="Knee"))
+        == "StudyRef(person=Person())"
+    )
     assert "A1" not in repr(PacsQuery(accessions=("A1",)))
 
 

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from envoi.data.pacs import Dicomweb, Dimse, PacsGoneError, PacsQuery, Tls, connected
 from envoi.data.pacs.connect import Credentials
-from envoi.data.pacs.source import InstanceRef, NotFetchedError
+from envoi.data.pacs.source import DamagedObjectError, InstanceRef
 from envoi.data.pacs.tls import context_of, distrusted
 from envoi.errors import PacsError, SettingsError
 
@@ -85,9 +85,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(pem=None, **changes):
+def serving(pem=None, handler=Empty, **changes):
     """A server on loopback, by TLS if it has a certificate."""
-    handler = type("Handler", (Empty,), changes)
+    handler = type("Handler", (handler,), changes)
     server = Server(("127.0.0.1", 0), handler)
     server.asked = []
     if pem is not None:
@@ -176,7 +176,7 @@ def test_an_image_that_is_none_is_told(kind, raw):
     with serving(raw=raw, kind=kind) as server:
         made = Dicomweb(f"http://127.0.0.1:{server.server_address[1]}/x", timeout_seconds=5)
         wanted = InstanceRef(study="1.2", series="1.2.3", instance="1.2.3.4")
-        with connected(made) as source, pytest.raises(NotFetchedError) as found:
+        with connected(made) as source, pytest.raises(DamagedObjectError) as found:
             source.fetch(wanted)
     assert "expected one DICOM file, found something else" in str(found.value)
     assert "planted" not in str(found.value)

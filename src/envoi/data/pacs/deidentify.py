@@ -21,15 +21,17 @@ from typing import Any
 from pydicom import DataElement, Dataset, FileDataset
 from pydicom import uid as known
 from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 
 from envoi.data.dicom.pseudonyms import Pseudonyms
 from envoi.data.pacs.allowed import ALLOWED, EMPTY, INSIDE, WRITTEN, Rule, is_allowed, permitted
-from envoi.data.pacs.codestreams import without_comments
+from envoi.data.pacs.codestreams import frames_of
 from envoi.data.pacs.extra import UNREADABLE, extra, silence
 from envoi.data.pacs.kinds import CAPTURES, IMAGES, SYNTAXES
 from envoi.data.pacs.proof import problem_of
+from envoi.data.pacs.stored_bits import sample_of, without_unused_bits
 from envoi.errors import CheckError
 
 METHOD = "Envoi: basic profile of PS3.15, then an allow-list"
@@ -58,7 +60,8 @@ class Profile:
     Attributes:
         keep_characteristics: Keep sex and age; ages above 90 become 90.
         allow_doubtful_pixels: Take captures and ultrasound that do not say whether text is burned
-            into their pixels. Files that say it is are never taken.
+            into their pixels, and compressed images that say that overlays lie in theirs. Files
+            that say that text is burned in are never taken.
     """
 
     keep_characteristics: bool = False
@@ -119,9 +122,20 @@ def _objection(dataset: FileDataset, profile: Profile) -> Reason | None:
     if burned == "YES":
         return Reason.TEXT_IN_PIXELS
     is_capture = dataset.SOPClassUID in CAPTURES or "SCREEN SAVE" in str(dataset.get("ImageType"))
+    if _has_coded_overlay(dataset) and not profile.allow_doubtful_pixels:
+        return Reason.DOUBTFUL_PIXELS
     if is_capture and burned != "NO" and not profile.allow_doubtful_pixels:
         return Reason.DOUBTFUL_PIXELS
     return None
+
+
+def _has_coded_overlay(dataset: FileDataset) -> bool:
+    """Whether overlay planes lie among compressed pixels, where only a decoder could take them."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or syntax in {*_REWRITTEN, known.RLELossless}:
+        return False
+    bits = (dataset.get((group, 0x0100)) for group in range(0x6000, 0x6020, 2))
+    return any(one is not None and str(one.value) not in {"", "1", "None"} for one in bits)
 
 
 def _rewritten(
@@ -158,25 +172,28 @@ def _permitted_part(dataset: Dataset, rules: Mapping[int, Rule]) -> Dataset:
 
 
 def _fit_pixels(kept: Dataset, dataset: FileDataset) -> None:
-    """Pixel data that hold the picture and nothing before, between or after.
+    """Pixel data that hold the picture and nothing before, between, beside or after.
 
     Raises:
         ValueError: They hold less than the picture.
     """
-    frames = int(kept.get("NumberOfFrames") or 1)
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
-        kept.PixelData = without_comments(kept.PixelData, syntax, frames)
+        kept.PixelData = encapsulate(frames_of(kept, syntax))
         kept["PixelData"].VR = "OB"
         kept["PixelData"].is_undefined_length = True
         return
+    frames = int(kept.get("NumberOfFrames") or 1)
     bits = kept.Rows * kept.Columns * kept.SamplesPerPixel * kept.BitsAllocated * frames
     if kept.PhotometricInterpretation == "YBR_FULL_422":
         bits = bits * 2 // 3
     expected = -(-bits // 8)
     if not 0 < expected <= len(kept.PixelData):
         raise ValueError("less than a picture")
-    kept.PixelData = bytes(kept.PixelData[:expected]) + b"\0" * (expected % 2)
+    is_big_endian = syntax == known.ExplicitVRBigEndian
+    pixels = bytes(kept.PixelData[:expected])
+    pixels = without_unused_bits(pixels, sample_of(kept), is_big_endian=is_big_endian)
+    kept.PixelData = pixels + b"\0" * (expected % 2)
 
 
 @cache

@@ -4,6 +4,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import requests
@@ -14,7 +15,17 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from envoi.data.pacs.connect import Credentials, Dicomweb
 from envoi.data.pacs.extra import UNREADABLE, silence
 from envoi.data.pacs.people import Person
-from envoi.data.pacs.source import InstanceRef, NotFetchedError, PacsGoneError, PacsQuery, StudyRef
+from envoi.data.pacs.source import (
+    DamagedObjectError,
+    InstanceRef,
+    NotFetchedError,
+    PacsGoneError,
+    PacsQuery,
+    StudyRef,
+    Turn,
+    at_once,
+    unreadable_answer,
+)
 from envoi.data.pacs.tls import context_of, distrusted
 from envoi.errors import PacsError, Problem
 
@@ -31,6 +42,7 @@ _STUDY_FIELDS = (
     "AccessionNumber",
     "StudyDate",
 )
+_IMAGE_FIELDS = ("Modality", "SOPClassUID", "SeriesInstanceUID")
 
 Answer = dict[str, dict[str, Any]]
 
@@ -76,29 +88,33 @@ class DicomwebSource:
         # `pull` waits and tries again itself, at its own pace.
         self._client.set_http_retry_params(retry=False)
 
-    def studies(self, query: PacsQuery) -> list[StudyRef]:
+    def studies(self, query: PacsQuery, turn: Turn = at_once) -> list[StudyRef]:
         """All studies that match."""
         found: dict[str, StudyRef] = {}
+        fields = (*_STUDY_FIELDS, "StudyDescription") if query.description else _STUDY_FIELDS
         for wanted in _filters(query):
-            for answer in self._pages(self._client.search_for_studies, wanted, _STUDY_FIELDS):
+            search = partial(self._client.search_for_studies, search_filters=wanted, fields=fields)
+            for answer in self._pages(search, turn, "0020000D"):
                 study = StudyRef(
                     study=_text(answer, "0020000D"),
                     person=_person(answer),
                     accession=_text(answer, "00080050"),
                     day=_text(answer, "00080020"),
+                    description=_text(answer, "00081030"),
                 )
-                if study.study and query.takes(study):
+                if query.takes(study):
                     found.setdefault(study.study, study)
         return list(found.values())
 
-    def instances(self, study: StudyRef, query: PacsQuery) -> list[InstanceRef]:
+    def instances(
+        self, study: StudyRef, query: PacsQuery, turn: Turn = at_once
+    ) -> list[InstanceRef]:
         """All objects of a study that match."""
-
-        def search(**words: Any) -> list[Answer]:  # noqa: ANN401  (a client's keywords)
-            return self._client.search_for_instances(study.study, **words)
-
+        search = partial(
+            self._client.search_for_instances, study.study, search_filters={}, fields=_IMAGE_FIELDS
+        )
         found = []
-        for answer in self._pages(search, {}, ("Modality", "SOPClassUID", "SeriesInstanceUID")):
+        for answer in self._pages(search, turn, "00080018"):
             modality = _text(answer, "00080060")
             if query.takes_modality(modality):
                 instance = InstanceRef(
@@ -124,9 +140,9 @@ class DicomwebSource:
         except PacsError:
             raise
         except Exception:  # noqa: BLE001  (pydicom's parser raises anything of a damaged file)
-            raise NotFetchedError(_odd("one DICOM file", "image")) from None
+            raise DamagedObjectError(_odd("one DICOM file", "image")) from None
         if not isinstance(dataset, FileDataset):
-            raise NotFetchedError(_odd("one DICOM file", "image"))
+            raise DamagedObjectError(_odd("one DICOM file", "image"))
         return dataset
 
     def close(self) -> None:
@@ -134,9 +150,9 @@ class DicomwebSource:
         self._session.close()
 
     def _pages(
-        self, search: Callable[..., list[Answer]], wanted: dict[str, str], fields: tuple[str, ...]
+        self, search: Callable[..., list[Answer]], turn: Turn, unique: str
     ) -> Iterator[Answer]:
-        """All answers, page by page, until a page has nothing new.
+        """All answers, page by page, until a page has nothing new; each tells its UID.
 
         A page may be shorter than asked for, as archives have limits of their own; and some give
         the first page again and again.
@@ -145,18 +161,26 @@ class DicomwebSource:
         offset = 0
         while True:
             try:
-                with _plain_errors():
-                    page = search(search_filters=wanted, fields=fields, limit=_PAGE, offset=offset)
+                page = turn(partial(_page, search, offset))
+                is_readable = all(_text(answer, unique) for answer in page)
                 new = [answer for answer in page if _key(answer) not in seen]
             except PacsError:
                 raise
             except UNREADABLE:
                 raise PacsError(_odd("DICOM JSON", "query")) from None
+            if not is_readable:
+                raise unreadable_answer()
             if not new:
                 return
             seen |= {_key(answer) for answer in new}
             offset += len(page)
             yield from new
+
+
+def _page(search: Callable[..., list[Answer]], offset: int) -> list[Answer]:
+    """The answers of one request."""
+    with _plain_errors():
+        return search(limit=_PAGE, offset=offset)
 
 
 def _session(archive: Dicomweb) -> requests.Session:

@@ -7,6 +7,7 @@ has room for 128 such proposals, so it is made for the class at hand and changed
 
 import socket
 from collections.abc import Iterator
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -21,7 +22,17 @@ from envoi.data.pacs.connect import Dimse
 from envoi.data.pacs.extra import UNREADABLE, silence
 from envoi.data.pacs.kinds import SYNTAXES, classes_of
 from envoi.data.pacs.people import Person, person_of
-from envoi.data.pacs.source import InstanceRef, NotFetchedError, PacsGoneError, PacsQuery, StudyRef
+from envoi.data.pacs.source import (
+    DamagedObjectError,
+    InstanceRef,
+    NotFetchedError,
+    PacsGoneError,
+    PacsQuery,
+    StudyRef,
+    Turn,
+    at_once,
+    unreadable_answer,
+)
 from envoi.data.pacs.tls import context_of, distrusted
 from envoi.errors import PacsError, Problem
 
@@ -30,6 +41,8 @@ _FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 _GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
 """Study Root Query/Retrieve Information Model - GET."""
 _PENDING = {0xFF00, 0xFF01}
+_UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
+"""What each answer has to tell, by level."""
 _TRANSIENT = 2
 _AGAIN = "Check that the PACS runs, and run the same command again; what was pulled is kept."
 # Diagnostic of a rejection by the service user (PS3.8, table 9-21).
@@ -59,29 +72,34 @@ class DimseSource:
         self._classes: tuple[str, ...] = ()
         self._arrived: list[bytes] = []
 
-    def studies(self, query: PacsQuery) -> list[StudyRef]:
+    def studies(self, query: PacsQuery, turn: Turn = at_once) -> list[StudyRef]:
         """All studies that match."""
         found: dict[str, StudyRef] = {}
         for wanted in _identifiers(query):
-            for answer in self._find(wanted):
+            for answer in turn(partial(self._find, wanted)):
                 study = StudyRef(
                     study=_text(answer, "StudyInstanceUID"),
                     person=_person(answer),
                     accession=_text(answer, "AccessionNumber"),
                     day=_text(answer, "StudyDate"),
+                    description=_text(answer, "StudyDescription"),
                 )
-                if study.study and query.takes(study):
+                if query.takes(study):
                     found.setdefault(study.study, study)
         return list(found.values())
 
-    def instances(self, study: StudyRef, query: PacsQuery) -> list[InstanceRef]:
+    def instances(
+        self, study: StudyRef, query: PacsQuery, turn: Turn = at_once
+    ) -> list[InstanceRef]:
         """All objects of a study that match."""
         found: list[InstanceRef] = []
-        wanted = _identifier("SERIES", StudyInstanceUID=study.study, Modality="")
-        for series in self._find(wanted | {"SeriesInstanceUID": ""}):
+        wanted = _identifier(
+            "SERIES", StudyInstanceUID=study.study, SeriesInstanceUID="", Modality=""
+        )
+        for series in turn(partial(self._find, wanted)):
             modality, uid = _text(series, "Modality"), _text(series, "SeriesInstanceUID")
-            if uid and query.takes_modality(modality):
-                found += self._images(study.study, uid, modality)
+            if query.takes_modality(modality):
+                found += self._images(study.study, uid, modality, turn)
         return found
 
     def fetch(self, instance: InstanceRef) -> FileDataset:
@@ -126,34 +144,37 @@ class DimseSource:
             return dcmread(BytesIO(self._arrived.pop()))
         except Exception:  # noqa: BLE001  (pydicom's parser raises anything of a damaged file)
             remedy = "Check the PACS's own log; the other images are pulled."
-            raise NotFetchedError(
+            raise DamagedObjectError(
                 Problem("a DICOM file", "a damaged one", "PACS", remedy)
             ) from None
 
-    def _images(self, study: str, series: str, modality: str) -> Iterator[InstanceRef]:
-        wanted = _identifier("IMAGE", StudyInstanceUID=study, SeriesInstanceUID=series)
-        for answer in self._find(wanted | {"SOPInstanceUID": "", "SOPClassUID": ""}):
-            uid = _text(answer, "SOPInstanceUID")
-            if uid:
-                sop_class = _text(answer, "SOPClassUID")
-                yield InstanceRef(
-                    study=study,
-                    series=series,
-                    instance=uid,
-                    sop_class=sop_class,
-                    modality=modality,
-                )
+    def _images(self, study: str, series: str, modality: str, turn: Turn) -> Iterator[InstanceRef]:
+        wanted = _identifier(
+            "IMAGE",
+            StudyInstanceUID=study,
+            SeriesInstanceUID=series,
+            SOPInstanceUID="",
+            SOPClassUID="",
+        )
+        for answer in turn(partial(self._find, wanted)):
+            yield InstanceRef(
+                study=study,
+                series=series,
+                instance=_text(answer, "SOPInstanceUID"),
+                sop_class=_text(answer, "SOPClassUID"),
+                modality=modality,
+            )
 
     def _find(self, wanted: dict[str, str]) -> list[Dataset]:
-        """All answers to one query; a part of them is none."""
+        """All answers to one C-FIND; a part of them is none."""
         with silence():
             if self._finding is None or not self._finding.is_established:
                 self._finding = self._associate([build_context(_FIND)])
-            answers = []
+            answers: list[Dataset | None] = []
             try:
                 for status, identifier in self._finding.send_c_find(_dataset(wanted), _FIND):
                     code = status.get("Status")
-                    if code in _PENDING and identifier is not None:
+                    if code in _PENDING:
                         answers.append(identifier)
             except (RuntimeError, ValueError):
                 code = None
@@ -164,7 +185,11 @@ class DimseSource:
                 remedy = "Ask for fewer days or accession numbers at once."
                 found = f"status {code:04X}"
                 raise PacsError(Problem("all that matches", found, "PACS, query", remedy))
-            return answers
+            unique = _UNIQUE[wanted["QueryRetrieveLevel"]]
+            readable = [one for one in answers if one is not None and _text(one, unique)]
+            if len(readable) < len(answers):
+                raise unreadable_answer()
+            return readable
 
     def _association_for(self, classes: tuple[str, ...]) -> Association:
         """An association in which images of these classes may arrive."""

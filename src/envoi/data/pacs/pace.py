@@ -3,12 +3,9 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
-from envoi.data.pacs.source import PacsGoneError
+from envoi.data.pacs.source import PacsGoneError, Result
 from envoi.errors import Problem, SettingsError
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +13,8 @@ class Patience:
     """How an archive is spared, and how long it is waited for.
 
     Attributes:
-        per_second: Requests in a second at the most, queries and images alike.
+        per_second: Requests in a second at the most, be it an image, a page of answers or the
+            query of one series.
         tries: How often a request that was interrupted is made, the first time included.
         first_wait_seconds: Before the second try; doubles with each further one.
         longest_wait_seconds: No wait is longer, whatever the archive asks for.
@@ -62,16 +60,15 @@ class Pace:
         self._next = clock()
 
     def make(self, request: Callable[[], Result]) -> Result:
-        """What a request gives, in its turn; it is made again after interruptions.
+        """What one request of the wire gives, in its turn; it is made again after interruptions.
 
         Raises:
             PacsGoneError: The archive did not come back.
         """
         wait = self._patience.first_wait_seconds
         for number in range(1, self._patience.tries + 1):
-            self._wait_for_turn()
             try:
-                return request()
+                return self.make_once(request)
             except PacsGoneError as err:
                 if number == self._patience.tries:
                     raise
@@ -80,6 +77,11 @@ class Pace:
             self._sleep(seconds)
             wait *= 2
         raise AssertionError("unreachable")
+
+    def make_once(self, request: Callable[[], Result]) -> Result:
+        """What one request gives, in its turn, whatever comes of it."""
+        self._wait_for_turn()
+        return request()
 
     def _wait_for_turn(self) -> None:
         now = self._clock()

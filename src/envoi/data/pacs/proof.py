@@ -1,15 +1,18 @@
 """The proof: a file that was de-identified holds what the allow-list permits, and nothing else.
 
 It reads the finished bytes, not the data set that they were made of, and shares with the making
-only the list itself. Header, data set, all items of sequences, and the end of the file are looked
-at; the pixels are not.
+the list itself and the walk through compressed frames. Header, data set, all items of sequences,
+bits beside the samples, compressed frames and the end of the file are looked at; what the pixels
+show is not.
 """
 
 from io import BytesIO
 
+import numpy as np
 from pydicom import DataElement, FileDataset, dcmread
 from pydicom import uid as known
 from pydicom.datadict import tag_for_keyword
+from pydicom.encaps import encapsulate
 
 from envoi.data.pacs.allowed import (
     ALLOWED,
@@ -20,6 +23,8 @@ from envoi.data.pacs.allowed import (
     Rule,
     is_allowed,
 )
+from envoi.data.pacs.codestreams import frames_of
+from envoi.data.pacs.extra import UNREADABLE
 from envoi.data.pacs.kinds import SYNTAXES
 from envoi.errors import Problem
 
@@ -40,6 +45,8 @@ def problem_of(content: bytes) -> Problem | None:
         "header": any(element.keyword not in _META for element in dataset.file_meta),
         "header, values": not _meta_is_plain(dataset),
         "data set": not all(_is_permitted(element) for element in dataset),
+        "bits beside the pixels": not _fills_samples_only(dataset),
+        "compressed pixels": not _is_bare(dataset),
         "end of the file": not _ends_with(dataset, content),
     }
     for where, is_wrong in found.items():
@@ -85,6 +92,41 @@ def _meta_is_plain(dataset: FileDataset) -> bool:
         and str(meta.get("ImplementationVersionName")).startswith("PYDICOM ")
         and PSEUDONYMS["SOPInstanceUID"].fullmatch(str(dataset.get("SOPInstanceUID"))) is not None
     )
+
+
+def _fills_samples_only(dataset: FileDataset) -> bool:
+    """Whether words of native pixels hold values that their samples can have, and no more."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if "PixelData" not in dataset or syntax.is_encapsulated:
+        return True
+    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    if stored == allocated:
+        return True
+    top = int(dataset.HighBit) + 1
+    is_signed = int(dataset.PixelRepresentation) == 1
+    order = ">" if syntax == known.ExplicitVRBigEndian else "<"
+    kind = f"{order}{'i' if is_signed else 'u'}{allocated // 8}"
+    values = np.frombuffer(dataset.PixelData, kind)
+    least, most = (-(1 << (top - 1)), (1 << (top - 1)) - 1) if is_signed else (0, (1 << top) - 1)
+    below = (1 << (top - stored)) - 1
+    return (
+        bool(values.size)
+        and least <= int(values.min())
+        and int(values.max()) <= most
+        and not int(np.bitwise_or.reduce(values)) & below
+    )
+
+
+def _is_bare(dataset: FileDataset) -> bool:
+    """Whether a walk through compressed frames finds nothing that it would cut out."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if "PixelData" not in dataset or not syntax.is_encapsulated:
+        return True
+    try:
+        bare = encapsulate(frames_of(dataset, syntax))
+    except UNREADABLE:
+        return False
+    return bool(bare == dataset.PixelData)
 
 
 def _ends_with(dataset: FileDataset, content: bytes) -> bool:

@@ -1,7 +1,8 @@
 """The pull: find, fetch, de-identify, write; one object after another.
 
-An object is fetched only if its pseudonym is not in the folder yet. So a second pull fetches what
-is new, and one that was stopped, by whatever, goes on where it was.
+An object is fetched only if its pseudonym is not in the folder yet, and was not noted there as one
+that is no image. So a second pull fetches what is new, and one that was stopped, by whatever, goes
+on where it was.
 """
 
 import time
@@ -21,18 +22,22 @@ from envoi.data.pacs.pace import Pace, Patience
 from envoi.data.pacs.people import People, Person, person_of
 from envoi.data.pacs.shelf import Shelf, Terms, locked
 from envoi.data.pacs.source import (
+    DamagedObjectError,
     InstanceRef,
     NotFetchedError,
     PacsGoneError,
     PacsQuery,
+    Result,
     Source,
     StudyRef,
 )
 from envoi.errors import PacsError, Problem, StorageError
 
 _NOTES_SECONDS = 30.0
-_MOST_FAILED = 20
-_DEPENDS_ON_PROFILE = Reason.DOUBTFUL_PIXELS
+_MOST_MISSED = 20
+# What lies in the object itself. Its attributes are corrected in archives under the same UID, so
+# who was left out for one of them is looked at again.
+_LASTING = {Reason.NO_PIXELS, Reason.OTHER_KIND, Reason.DOUBTFUL_PIXELS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +64,18 @@ class PullCounts:
     """What became of all that was found.
 
     Attributes:
+        queries: Queries that were answered; each page and series is one.
         studies: Studies that match.
         studies_done: Those that were gone through.
         pulled: Images that were fetched and written; in a dry run, those that would be fetched.
-        present: Objects that were there, or were left out by an earlier pull for good.
+        present: Images that were there.
         failed: Objects that could not be fetched or were damaged; the next pull tries them again.
-        left_out: Objects that are not taken, by reason.
+        left_out: Objects that are not taken, by reason, those that an earlier pull has noted too.
         shared_ids: Patient ids that stand for more than one person.
         waits: Waits for an archive that went away.
     """
 
+    queries: int = 0
     studies: int = 0
     studies_done: int = 0
     pulled: int = 0
@@ -105,7 +112,7 @@ def pull(
         folder: `PATIENT/INSTANCE.dcm` and `pull.json`, all pseudonyms.
         pseudonyms: Of the site.
         settings: How.
-        on_pull: Told after each object, and before each wait.
+        on_pull: Told after each query and each object, and before each wait.
 
     Raises:
         PacsError: The archive refuses, or did not come back. What was pulled is kept.
@@ -151,11 +158,11 @@ class _Pull:
         )
         self._pace = Pace(settings.patience, self._waits)
         self._counts = PullCounts()
-        self._failed_in_a_row = 0
+        self._missed_in_a_row = 0
         self._written = time.monotonic()
 
     def run(self) -> PullCounts:
-        studies = self._pace.make(lambda: self._source.studies(self._query))
+        studies = self._source.studies(self._query, self._ask)
         self._tell(replace(self._counts, studies=len(studies)))
         for study in studies:
             self._people.meet_answer(study.person)
@@ -168,15 +175,24 @@ class _Pull:
                 self._tell(replace(self._counts, studies_done=done))
         return self._counts
 
+    def _ask(self, request: Callable[[], Result]) -> Result:
+        """What one request of a query gives, in its turn."""
+        answer = self._pace.make(request)
+        self._tell(replace(self._counts, queries=self._counts.queries + 1))
+        return answer
+
     def _pull_study(self, study: StudyRef) -> None:
-        instances = self._pace.make(lambda: self._source.instances(study, self._query))
+        instances = self._source.instances(study, self._query, self._ask)
         is_refused = self._is_refused(study)
         for instance in dict.fromkeys(instances):
             if self._is_done():
                 return
             pseudonym = self._pseudonyms.uid(instance.instance)
-            if pseudonym in self._shelf or self._was_left_out(pseudonym):
+            noted = self._noted_reason(pseudonym)
+            if pseudonym in self._shelf:
                 self._tell(replace(self._counts, present=self._counts.present + 1))
+            elif noted is not None:
+                self._leave_out(noted)
             elif is_refused:
                 self._leave_out(Reason.SHARED_ID)
             elif instance.sop_class and instance.sop_class not in IMAGES:
@@ -192,11 +208,12 @@ class _Pull:
         is_certain = bool(study.person.issuer) or self._settings.dry_run
         return is_certain and self._people.is_shared(study.person)
 
-    def _was_left_out(self, pseudonym: str) -> bool:
+    def _noted_reason(self, pseudonym: str) -> Reason | None:
+        """Why an earlier pull left an object out, if that still holds."""
         reason = self._shelf.notes.left_out.get(pseudonym)
-        if reason is _DEPENDS_ON_PROFILE and self._settings.profile.allow_doubtful_pixels:
-            return False
-        return reason is not None
+        if reason is Reason.DOUBTFUL_PIXELS and self._settings.profile.allow_doubtful_pixels:
+            return None
+        return reason if reason in _LASTING else None
 
     def _pull_instance(
         self, study: StudyRef, instance: InstanceRef, pseudonym: str
@@ -207,7 +224,7 @@ class _Pull:
         if dataset is None or person is None:
             return self._fail()
         if not person.number:
-            return self._leave_out(Reason.NO_PATIENT, pseudonym)
+            return self._leave_out(Reason.NO_PATIENT)
         self._people.meet_file(person)
         if self._people.is_shared(person):
             return self._leave_out(Reason.SHARED_ID)
@@ -219,47 +236,58 @@ class _Pull:
         return None
 
     def _fetched(self, study: StudyRef, instance: InstanceRef) -> FileDataset | None:
-        """One object, or None if it is not to be had.
+        """One object, or None if it is damaged or not to be had.
 
         Raises:
             PacsGoneError: The archive is away. If it answers, it was this object that made it go.
+            PacsError: The archive gives none of many in a row. Damaged ones are no sign of that.
         """
         if not instance.is_sound:
             return None
         try:
-            return self._pace.make(lambda: self._source.fetch(instance))
+            dataset = self._pace.make(lambda: self._source.fetch(instance))
+        except DamagedObjectError:
+            dataset = None
         except NotFetchedError:
+            self._miss()
             return None
         except PacsGoneError as err:
             try:
-                self._source.instances(study, self._query)
+                self._source.instances(study, self._query, self._pace.make_once)
             except PacsError:
                 raise err from None
+            self._miss()
             return None
+        self._missed_in_a_row = 0
+        return dataset
 
     def _put(self, made: Deidentified, patient: str, person: Person) -> None:
         self._shelf.put(patient, made.instance, made.content)
         self._people.keep(person)
-        self._failed_in_a_row = 0
+        self._shelf.notes.left_out.pop(made.instance, None)
         self._tell(replace(self._counts, pulled=self._counts.pulled + 1))
 
     def _leave_out(self, reason: Reason, pseudonym: str = "") -> Reason:
-        """Count an object that is not taken; with its pseudonym, it is not fetched again."""
-        if pseudonym:
+        """Count an object that is not taken; with its pseudonym, it may be noted."""
+        if pseudonym and reason in _LASTING:
             self._shelf.notes.left_out[pseudonym] = reason
-        self._failed_in_a_row = 0
         left_out = self._counts.left_out + Counter([reason])
         self._tell(replace(self._counts, left_out=left_out))
         return reason
 
     def _fail(self) -> Reason:
-        self._failed_in_a_row += 1
+        """Count an object that is damaged; the next pull tries it again."""
         self._tell(replace(self._counts, failed=self._counts.failed + 1))
-        if self._failed_in_a_row >= _MOST_FAILED:
-            found = f"{_MOST_FAILED} one after another that cannot be had"
+        return Reason.DAMAGED
+
+    def _miss(self) -> None:
+        """Note an object that the archive does not give; an error if there are many in a row."""
+        self._missed_in_a_row += 1
+        if self._missed_in_a_row >= _MOST_MISSED:
+            self._fail()
+            found = f"{_MOST_MISSED} one after another that cannot be had"
             remedy = "Check the PACS's own log, and run the same command again."
             raise PacsError(Problem("images", found, "PACS", remedy))
-        return Reason.DAMAGED
 
     def _is_done(self) -> bool:
         limit = self._settings.limit

@@ -1,10 +1,12 @@
 """What a PACS is asked, what it answers, and what can go wrong: the seam of both protocols."""
 
 import re
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from pydicom import FileDataset
 
@@ -18,6 +20,8 @@ _MOST_ACCESSION = 16
 _WILD = re.compile(r"[*?\\]|[\x00-\x1f\x7f]")
 UID = re.compile(r"[0-9.]{1,64}")
 
+Result = TypeVar("Result")
+
 
 class PacsGoneError(PacsError):
     """The archive went away, or is too busy: the same request may succeed later."""
@@ -29,6 +33,10 @@ class NotFetchedError(PacsError):
     """One image cannot be had; others may."""
 
 
+class DamagedObjectError(NotFetchedError):
+    """One image came and cannot be read: the archive gives what it has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacsQuery:
     """Which studies and series are wanted; days or accession numbers have to be given.
@@ -37,7 +45,7 @@ class PacsQuery:
         modalities: Of the series, such as `MR`; none for all.
         first_day: Earliest day of the study.
         last_day: Latest day of the study.
-        description: Part of Study Description.
+        description: Part of Study Description, in any case.
         accessions: Accession numbers; none for all.
 
     Raises:
@@ -78,13 +86,15 @@ class PacsQuery:
         return f"{self.first_day:%Y%m%d}-{self.last_day:%Y%m%d}"
 
     def takes(self, study: "StudyRef") -> bool:
-        """Whether a study is what was asked for: some archives ignore a part of a query."""
+        """Whether a study is what was asked for.
+
+        Some archives ignore a part of a query. One that does not tell a number or a description
+        that was asked for has not shown that it is the one.
+        """
         first, _, last = self.days.partition("-")
         is_in_time = not self.days or not study.day or first <= study.day <= last
-        is_numbered = (
-            not self.accessions or not study.accession or study.accession in self.accessions
-        )
-        return is_in_time and is_numbered
+        is_numbered = not self.accessions or study.accession in self.accessions
+        return is_in_time and is_numbered and _plain(self.description) in _plain(study.description)
 
     def takes_modality(self, modality: str) -> bool:
         """Whether a series of this modality was asked for; one that is not told is taken."""
@@ -99,6 +109,7 @@ class StudyRef:
     person: Person
     accession: str = field(default="", repr=False)
     day: str = field(default="", repr=False)
+    description: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,17 +152,43 @@ class Tls:
 
 
 @runtime_checkable
-class Source(Protocol):
-    """An archive that can be asked. Every method raises `PacsError` or one of its children."""
+class Turn(Protocol):
+    """Makes one request of the wire when its turn has come, and again if the archive went away."""
 
-    def studies(self, query: PacsQuery) -> list[StudyRef]:
+    def __call__(self, request: Callable[[], Result], /) -> Result:
+        """What the request gives."""
+
+
+def at_once(request: Callable[[], Result], /) -> Result:
+    """The turn of one who asks by hand: now, and once."""
+    return request()
+
+
+def unreadable_answer() -> PacsError:
+    """The error for an answer without a UID that can be read: a part of the answers is none."""
+    remedy = "Check the PACS's own log, or ask for other days or accession numbers."
+    expected = "answers with a UID that can be read"
+    return PacsError(Problem(expected, "one without", "PACS, query", remedy))
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An archive that can be asked. Every method raises `PacsError` or one of its children.
+
+    A question may take many requests: one for each accession number, page or series. `turn` makes
+    each of them, so that the rate is that of the wire and an interruption repeats one of them.
+    """
+
+    def studies(self, query: PacsQuery, turn: Turn = at_once) -> list[StudyRef]:
         """All studies that match."""
 
-    def instances(self, study: StudyRef, query: PacsQuery) -> list[InstanceRef]:
+    def instances(
+        self, study: StudyRef, query: PacsQuery, turn: Turn = at_once
+    ) -> list[InstanceRef]:
         """All objects of a study that match."""
 
     def fetch(self, instance: InstanceRef) -> FileDataset:
-        """One object, as the archive has it."""
+        """One object, as the archive has it, by one request."""
 
     def close(self) -> None:
         """End the connection; the next request opens another."""
@@ -175,6 +212,11 @@ def read_accessions(path: Path) -> tuple[str, ...]:
         expected = "1 to 16 characters without * ? or backslash"
         raise DataError(Problem(expected, "something else" if wrong else "none", where, remedy))
     return tuple(dict.fromkeys(numbers.values()))
+
+
+def _plain(text: str) -> str:
+    """A description without what archives do not tell apart: case, and two codes of one letter."""
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def _is_accession(number: str) -> bool:

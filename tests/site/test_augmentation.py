@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envoi.augmentation import varied, warped
 from envoi.errors import SettingsError
 from envoi.settings import TrainingSettings
+from envoi.site.augmentation import varied, warped
 from envoi.transforms import augment, denormalise, normalise
 from envoi.types import ImageSpec
 
