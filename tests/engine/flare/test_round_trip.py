@@ -122,7 +122,9 @@ def test_evaluations_come_back_and_are_put_together(federation, student):
         assert federation.in_inbox(site, cargo) == [sent]
         until(lambda site=site, sent=sent: sent in federation.receipts(site), 20, "the receipt")
     study = federation.kits / "server" / "local" / "study.toml"
-    together = ("--study", study, "--folder", federation.root / "ledger", "--student", student)
+    ledger = federation.root / "ledger"
+    collect(federation.inbox, ledger, study=federation.study)
+    together = ("--study", study, "--folder", ledger, "--student", student)
     merged = command("server", "evaluations", federation.inbox, *together)
     assert merged.exit_code == 0, merged.output
     assert "2 sites, 80 images, with 95 % intervals:" in merged.output
