@@ -4,7 +4,9 @@ import pytest
 from typer.testing import CliRunner
 
 from envoi.cli import app
-from envoi.study import study_from, write_study
+from envoi.networks import build
+from envoi.server.student import StudentCard, write_student
+from envoi.study import load_study, study_from, write_study
 from envoi.submission import generate_key, public_text
 
 runner = CliRunner()
@@ -47,6 +49,60 @@ def test_a_folder_that_is_no_kit_is_told(study_file):
     result = run("status", "--server", ".", "--coordinator", ".")
     assert result.exit_code == 3
     assert "expected a kit, found a folder without one" in result.output
+
+
+@pytest.fixture
+def kits(study_file, tmp_path):
+    """Kits as far as commands look at them that start nothing: no certificates."""
+    for name, role in (("server", "fed_server.json"), ("coordinator", "fed_admin.json")):
+        (tmp_path / name / "startup").mkdir(parents=True)
+        (tmp_path / name / "startup" / role).write_text("{}")
+        (tmp_path / name / "local").mkdir()
+        (tmp_path / name / "local" / "study.toml").write_bytes(study_file.read_bytes())
+        (tmp_path / name / "local" / "envoi.toml").write_text('inbox = "inbox"\n')
+    return ("--server", "server", "--coordinator", "coordinator")
+
+
+def student_of(folder, study):
+    network = build("resnet10-small", channels=1, classes=2, seed=1)
+    card = StudentCard("resnet10-small", ("a", "b"), study.image, "envoi", study.digest)
+    write_student(folder / "student.safetensors", network, card)
+    return "student.safetensors"
+
+
+@pytest.mark.flare
+def test_a_student_that_sites_could_not_check_is_not_sent(study_file, tmp_path, kits):
+    pytest.importorskip("nvflare", reason="NVIDIA FLARE is not installed")
+    student = student_of(tmp_path, load_study(study_file))
+    unnamed = run("send", student, *kits)
+    assert unnamed.exit_code == 3
+    assert "expected a study that names its server's key, found none" in unnamed.output
+    key = generate_key()
+    set_server = ["study", "set-server", "study.toml", "--receipts", public_text(key)]
+    assert runner.invoke(app, set_server).exit_code == 0
+    for name in ("server", "coordinator"):
+        (tmp_path / name / "local" / "study.toml").write_bytes(study_file.read_bytes())
+    foreign = run("send", student, *kits)
+    assert foreign.exit_code == 3
+    assert "expected a student of this study" in foreign.output
+    student = student_of(tmp_path, load_study(study_file))
+    unsigned = run("send", student, *kits)
+    assert unsigned.exit_code == 4
+    assert "expected student.safetensors.endorsement.json beside it" in unsigned.output
+    (tmp_path / f"{student}.endorsement.json").write_text("{}")
+    assert run("send", student, *kits).exit_code == 4
+    assert run("send", student, *kits, "--site", "east").exit_code == 2
+    assert not (tmp_path / "server" / "students").exists()
+
+
+def test_one_kind_at_a_time_is_asked_for(study_file, tmp_path, kits):
+    student = student_of(tmp_path, load_study(study_file))
+    both = run("run", *kits, "--evaluations", student, "--withdrawals")
+    assert both.exit_code == 2
+    assert "expected --evaluations or --withdrawals, found both" in both.output
+    missing = run("run", *kits, "--evaluations", "none.safetensors")
+    assert missing.exit_code == 3
+    assert "expected a student" in missing.output
 
 
 @pytest.mark.flare

@@ -12,7 +12,15 @@ import envoi
 from envoi.errors import StorageError, StudyError
 from envoi.networks import build
 from envoi.server.build import predict
-from envoi.server.student import StudentCard, load_student, student_card, write_student
+from envoi.server.student import (
+    StudentCard,
+    check_student_of,
+    largest_student_bytes,
+    load_student,
+    student_card,
+    write_student,
+)
+from envoi.study import study_from
 from envoi.types import ImageSpec
 
 CARD = StudentCard("resnet10-small", ("a", "b"), ImageSpec.of(1, 8), "fedisca", "0" * 64)
@@ -80,3 +88,36 @@ def test_other_files_are_told(file, tmp_path):
     for name in ("text", "plain", "cut", "nowhere"):
         with pytest.raises(StorageError, match=f"{name}: expected a student, found .* Give the"):
             load_student(tmp_path / name)
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ('"quoted"', "\u00e4\U0001f600\\"), ("x" * 99, "y")])
+@pytest.mark.parametrize("architecture", ["resnet10-small", "resnet18"])
+def test_no_student_weighs_more_than_its_study_says_and_none_much_less(
+    tmp_path, names, architecture
+):
+    study = study_from(
+        {
+            "name": "Cells",
+            "classes": list(names),
+            "image": {"channels": 3, "size_px": 32},
+            "model": {"architectures": [architecture]},
+        }
+    )
+    network = build(architecture, channels=3, classes=2, seed=0)
+    card = StudentCard(architecture, study.classes, study.image, "m" * 99, study.digest)
+    write_student(tmp_path / "student.safetensors", network, card)
+    size = (tmp_path / "student.safetensors").stat().st_size
+    assert size <= largest_student_bytes(study) <= size + 20_000
+
+
+def test_the_student_of_another_study_is_told(file):
+    study = study_from(
+        {
+            "name": "Cells",
+            "classes": ["a", "b"],
+            "image": {"channels": 1, "size_px": 8},
+            "model": {"architectures": ["resnet10-small"]},
+        }
+    )
+    with pytest.raises(StudyError, match="expected a student of this study, .* found one of 000"):
+        check_student_of(file, study)

@@ -63,12 +63,13 @@ def endorse(
     Writes STUDENT.endorsement.json beside it; send both. `envoi site evaluate` checks it.
     """
     from envoi.files import file_digest
+    from envoi.server.student import check_student_of
     from envoi.study import load_study
     from envoi.submission import load_key
     from envoi.submission.endorsement import endorse as sign_student
 
     study, private = load_study(study_file), load_key(key)
-    _check_student(student_file, study)
+    check_student_of(student_file, study)
     path = sign_student(student_file, study=study, key=private)
     typer.echo(f"Signed {student_file.name}, sha256 {file_digest(student_file)}: {path}")
 
@@ -101,14 +102,14 @@ def evaluate(
     from envoi.evaluation.federated import Origin, site_evaluation
     from envoi.files import file_digest
     from envoi.server.build import predict
-    from envoi.server.student import load_student
+    from envoi.server.student import check_student_of, load_student
     from envoi.study import load_study
     from envoi.submission import load_key
     from envoi.submission.evaluation import write_evaluation
 
     where, study, private = device_called(device), load_study(study_file), load_key(key)
     _check_name(out)
-    _check_student(student_file, study)
+    check_student_of(student_file, study)
     _check_endorsed(student_file, study, unsigned=unsigned)
     permissions = Permissions(fit=fit, convert=convert, columns=columns or ())
     images = read_images(
@@ -142,11 +143,12 @@ def evaluations(
     from envoi.files import file_digest, write_json
     from envoi.server.evaluations import read_evaluations
     from envoi.server.ledger import check_study, load_ledger
+    from envoi.server.student import check_student_of
     from envoi.study import load_study
 
     study, ledger = load_study(study_file), load_ledger(folder)
     check_study(ledger, study)
-    _check_student(student_file, study)
+    check_student_of(student_file, study)
     revoked = {past.site for past in ledger.revoked}
     found = read_evaluations(inbox, study=study, student=file_digest(student_file), revoked=revoked)
     for line in found.refused:
@@ -170,18 +172,6 @@ def _check_name(out: Path) -> None:
     if out.exists():
         remedy = "Choose another name, or move the old file away."
         raise StorageError(Problem("a new file", "an existing one", out.name, remedy))
-
-
-def _check_student(file: Path, study: "Study") -> None:
-    """Refuse the student of another study."""
-    from envoi.errors import Problem, StudyError
-    from envoi.server.student import student_card
-
-    found = student_card(file).study
-    if found != study.digest:
-        expected = f"a student of this study, {study.digest[:12]}..."
-        remedy = "Give the study.toml and the student that belong together."
-        raise StudyError(Problem(expected, f"one of {found[:12]}...", file.name, remedy))
 
 
 def _check_endorsed(file: Path, study: "Study", *, unsigned: bool) -> None:

@@ -1,12 +1,19 @@
 """`envoi flare`: NVIDIA FLARE as the courier between hospitals and the server."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from envoi.engine.flare.cargo import Cargo
+    from envoi.engine.flare.run import Patience
+    from envoi.study import Study
+
 app = typer.Typer(
-    no_args_is_help=True, help="Carry the sites' files by NVIDIA FLARE (extra envoi[flare])."
+    no_args_is_help=True,
+    help="Carry files between the sites and the server by NVIDIA FLARE (extra envoi[flare]).",
 )
 
 ServerOption = Annotated[Path, typer.Option("--server", help="The server's kit, on this machine.")]
@@ -19,6 +26,26 @@ SitesOption = Annotated[
     list[str] | None,
     typer.Option(
         "--site", metavar="SITE", help="Ask this site, even if it has delivered; repeatable."
+    ),
+]
+ReceiversOption = Annotated[
+    list[str] | None,
+    typer.Option("--site", metavar="SITE", help="Send to this site, even again; repeatable."),
+]
+WaitOption = Annotated[float, typer.Option(min=0, help="Hours to wait for all sites.")]
+EvaluationsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--evaluations",
+        metavar="STUDENT",
+        help="Ask for evaluations of this student .safetensors in place of submissions.",
+    ),
+]
+WithdrawalsOption = Annotated[
+    bool,
+    typer.Option(
+        "--withdrawals",
+        help="Ask every site for a notice of withdrawal in place of submissions; none is fine.",
     ),
 ]
 
@@ -58,32 +85,66 @@ def start(kit: Annotated[Path, typer.Argument(help="The kit of the server or of 
 
 @app.command()
 def run(
+    *,
     server: ServerOption,
     coordinator: CoordinatorOption,
     site: SitesOption = None,
-    wait: Annotated[float, typer.Option(min=0, help="Hours to wait for all sites.")] = 1.0,
+    evaluations: EvaluationsOption = None,
+    withdrawals: WithdrawalsOption = False,
+    wait: WaitOption = 1.0,
 ) -> None:
     """Ask each site that has not delivered for its file, again if need be; a line for each.
 
-    May be interrupted and run again at any time. Afterwards: `envoi server collect`.
+    May be interrupted and run again at any time. Afterwards: `envoi server collect`, or
+    `envoi server evaluations`.
     """
     from envoi.engine.flare.kit import load_kit
-    from envoi.engine.flare.run import Patience
     from envoi.engine.flare.run import run as fetch
-    from envoi.errors import CheckError, Problem
 
+    own = load_kit(server)
     late = fetch(
         load_kit(coordinator),
-        load_kit(server),
+        own,
+        _asked(own.study, evaluations, withdrawals=withdrawals),
         sites=site or (),
-        patience=Patience(wait_seconds=wait * 3600),
-        on_news=lambda name, news: typer.echo(f"{name}: {news}"),
+        patience=_patience(wait),
+        on_news=_say,
     )
-    if late:
-        remedy = "Run the same command again, or call those sites."
-        raise CheckError(
-            Problem("a file of every site", f"none of {', '.join(late)}", "inbox", remedy)
-        )
+    _require_all(late, "a file of every site", "none of", "inbox")
+
+
+@app.command()
+def send(
+    student: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STUDENT",
+            help="The student's .safetensors, with STUDENT.endorsement.json beside it.",
+        ),
+    ],
+    server: ServerOption,
+    coordinator: CoordinatorOption,
+    site: ReceiversOption = None,
+    wait: WaitOption = 1.0,
+) -> None:
+    """Carry a student that the server has signed to each site, again if need be; a line for each.
+
+    Sign it with `envoi server endorse`. Each site checks the signature and keeps the student in
+    its kit under students/. May be interrupted and run again at any time. Afterwards sites
+    evaluate it: `envoi flare run --evaluations STUDENT` fetches what they approve.
+    """
+    from envoi.engine.flare.kit import load_kit
+    from envoi.engine.flare.send import send as carry
+
+    late = carry(
+        load_kit(coordinator),
+        load_kit(server),
+        student,
+        sites=site or (),
+        patience=_patience(wait),
+        on_news=_say,
+    )
+    _require_all(late, "the student at every site", "none at", "sites")
 
 
 @app.command("shut-out")
@@ -123,3 +184,38 @@ def status(server: ServerOption, coordinator: CoordinatorOption) -> None:
         told = f"delivered {found.file}" if found.file else "nothing delivered"
         last = f"; last job: {found.ending}" if found.ending else ""
         typer.echo(f"{found.site}: {told}; {words[found.connected]}{last}")
+
+
+def _asked(study: "Study", evaluations: Path | None, *, withdrawals: bool) -> "Cargo":
+    """What sites are asked for."""
+    from envoi.engine.flare.cargo import SUBMISSIONS, WITHDRAWALS, Cargo, Kind
+    from envoi.errors import Problem, SettingsError
+    from envoi.files import file_digest
+    from envoi.server.student import check_student_of
+
+    if evaluations is None:
+        return WITHDRAWALS if withdrawals else SUBMISSIONS
+    if withdrawals:
+        remedy = "Ask for one after the other."
+        problem = Problem("--evaluations or --withdrawals", "both", "flare run", remedy)
+        raise SettingsError(problem)
+    check_student_of(evaluations, study)
+    return Cargo(Kind.EVALUATION, file_digest(evaluations))
+
+
+def _patience(hours: float) -> "Patience":
+    from envoi.engine.flare.run import Patience
+
+    return Patience(wait_seconds=hours * 3600)
+
+
+def _say(site: str, news: str) -> None:
+    typer.echo(f"{site}: {news}")
+
+
+def _require_all(late: Sequence[str], expected: str, found: str, where: str) -> None:
+    from envoi.errors import CheckError, Problem
+
+    if late:
+        remedy = "Run the same command again, or call those sites."
+        raise CheckError(Problem(expected, f"{found} {', '.join(late)}", where, remedy))

@@ -3,6 +3,7 @@
 A safetensors file whose metadata has one key, `student`: a `StudentCard` as canonical JSON.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,13 +12,18 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from envoi.checkpoint import State
-from envoi.errors import Problem, StorageError
-from envoi.networks import build
+from envoi.errors import Problem, StorageError, StudyError
+from envoi.networks import architecture, build
 from envoi.networks.carded import card_text, write_carded
 from envoi.networks.classifier import Classifier
+from envoi.networks.initialisation import skeleton
+from envoi.study import Study
 from envoi.types import ImageSpec
 
 _REMEDY = "Give the .safetensors file of a student, as `envoi server distil` names it."
+# Upper bounds: a tensor's entry in the header without its name; the card without class names.
+_ENTRY_ROOM = 160
+_CARD_ROOM = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,37 @@ def student_card(path: Path) -> StudentCard:
         raise _no_student(path, err.strerror or "nothing that can be read") from err
     except (SafetensorError, ValidationError) as err:
         raise _no_student(path, "another file") from err
+
+
+def check_student_of(path: Path, study: Study) -> None:
+    """Refuse the student of another study, by what its file says.
+
+    Raises:
+        StudyError: It is one.
+        StorageError: The file cannot be read, or is no student.
+    """
+    found = student_card(path).study
+    if found != study.digest:
+        expected = f"a student of this study, {study.digest[:12]}..."
+        remedy = "Give the study.toml and the student that belong together."
+        raise StudyError(Problem(expected, f"one of {found[:12]}...", path.name, remedy))
+
+
+def largest_student_bytes(study: Study) -> int:
+    """As many bytes as no student of `study` exceeds: a few kilobytes more than its largest has."""
+    # A quote or a control character of a name is escaped twice, once inside the card's own text.
+    names = len(json.dumps(json.dumps(list(study.classes))))
+    return max(_tensor_room(name, study) for name in study.architectures) + names + _CARD_ROOM
+
+
+def _tensor_room(name: str, study: Study) -> int:
+    network = skeleton(
+        architecture(name), channels=study.image.channels, classes=len(study.classes)
+    )
+    return sum(
+        len(key) + _ENTRY_ROOM + tensor.numel() * tensor.element_size()
+        for key, tensor in network.state_dict().items()
+    )
 
 
 def _tensors(path: Path) -> State:

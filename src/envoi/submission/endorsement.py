@@ -98,9 +98,26 @@ def check_endorsement(path: Path, *, study: Study, student: Path) -> Endorsement
         SubmissionError: The endorsement cannot be read.
         StorageError: The student cannot be read.
     """
+    sha256, size = _digest_of(student)
+    return check_endorsement_of(path, study=study, sha256=sha256, size=size)
+
+
+def check_endorsement_of(path: Path, *, study: Study, sha256: str, size: int) -> Endorsement:
+    """The same for a student that may not be in a file yet.
+
+    Args:
+        path: Of the endorsement.
+        study: Names the server's key.
+        sha256: Of the student.
+        size: Its bytes.
+
+    Raises:
+        CheckError: Something does not match; everything that does not.
+        StudyError: The study names no server key.
+        SubmissionError: The endorsement cannot be read.
+    """
     public_key = signing_key_of(study)
     found = _FORM.opened(path, public_key=public_key)
-    sha256, size = _digest_of(student)
     wanted = {
         "study": (study.digest, found.study),
         "server": (fingerprint(public_key), found.server),

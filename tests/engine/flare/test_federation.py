@@ -4,140 +4,27 @@ import contextlib
 import json
 import socket
 import ssl
-import threading
 from pathlib import Path
-from typing import Self
 
 import pytest
 
 pytest.importorskip("nvflare", reason="NVIDIA FLARE is not installed: pip install 'envoi[flare]'")
 
-from envoi.engine.flare.inbox import Outcome, delivered, last_outcome
+from envoi.engine.flare.cargo import SUBMISSIONS
+from envoi.engine.flare.inbox import Outcome, last_outcome
 from envoi.engine.flare.jobs import write_job
-from envoi.engine.flare.kit import load_kit
 from envoi.engine.flare.provision import Address, provision
-from envoi.engine.flare.run import Patience, deliveries, run
-from envoi.engine.flare.session import Line, LineDownError
+from envoi.engine.flare.run import deliveries
+from envoi.engine.flare.session import Line
 from envoi.files import file_digest
 from envoi.server.collect import collect, standing
-from envoi.study import write_study
-from tests.engine.flare.conftest import approve, study_of
-from tests.engine.flare.federation import Party, Relay, Watch, free_port, is_open, until
+from tests.engine.flare.conftest import approve
+from tests.engine.flare.federation import Watch, until
+from tests.engine.flare.hospitals import PATIENCE, SITES, Federation
 
 pytestmark = [pytest.mark.flare, pytest.mark.slow, pytest.mark.network]
 
-SITES = ("north", "south-clinic", "west")
 SLOW_BYTES_PER_SECOND = 100_000
-PATIENCE = Patience(
-    wait_seconds=120, poll_seconds=0.5, retry_seconds=1, longest_retry_seconds=2, watch_seconds=12
-)
-
-
-class Federation:
-    """The kits, their processes, and the link of the north."""
-
-    def __init__(self, root: Path) -> None:
-        self.study, self.root, self.port = study_of(), root, free_port()
-        self.study_file = root / "study.toml"
-        write_study(self.study_file, self.study)
-        self.kits = root / "kits"
-        provision(self.study_file, self.kits, address=Address("localhost", self.port))
-        self.link = Relay(self.port)
-        self._route("north", self.link.port)
-        self._hasten()
-        self.files = {site: approve(self.outbox(site), self.study, site) for site in SITES}
-        self.parties = {name: Party(self.kits / name) for name in ("server", *SITES)}
-        self.server = load_kit(self.kits / "server")
-        self.coordinator = load_kit(self.kits / "coordinator")
-        self.news: list[tuple[str, str]] = []
-
-    def _route(self, site: str, port: int) -> None:
-        startup = self.kits / site / "startup" / "fed_client.json"
-        settings = json.loads(startup.read_text())
-        settings["servers"][0]["service"]["target"] = f"localhost:{port}"
-        startup.write_text(json.dumps(settings))
-
-    def _hasten(self) -> None:
-        """Half a file is given up after five seconds in place of sixty."""
-        path = self.kits / "server" / "local" / "comm_config.json"
-        settings = json.loads(path.read_text())
-        assert settings["streaming_read_timeout"] == 60
-        path.write_text(json.dumps({**settings, "streaming_read_timeout": 5}))
-
-    def start(self) -> None:
-        self.start_server()
-        for site in SITES:
-            self.parties[site].start()
-        self.wait_for(*SITES)
-
-    def start_server(self) -> None:
-        self.parties["server"].start()
-        until(lambda: is_open(self.port), 60, "the server's port")
-
-    def wait_for(self, *sites: str) -> None:
-        line = Line(self.coordinator)
-
-        def are_connected():
-            try:
-                return set(sites) <= line.connected_sites()
-            except LineDownError:
-                return False
-
-        until(are_connected, 60, f"{sites} to connect")
-        line.close()
-
-    def stop(self) -> None:
-        for party in self.parties.values():
-            if party.process is not None:
-                party.kill()
-        self.link.close()
-
-    def outbox(self, site: str) -> Path:
-        return self.kits / site / "outbox"
-
-    @property
-    def inbox(self) -> Path:
-        return self.kits / "server" / "inbox"
-
-    def in_inbox(self, site: str) -> list[str]:
-        return [file_digest(self.inbox / name) for name in delivered(self.inbox, site)]
-
-    def receipts(self, site: str) -> set[str]:
-        folder = self.kits / site / "receipts"
-        return {json.loads(path.read_text())["sha256"] for path in folder.glob("*.json")}
-
-    def fetching(self, *sites: str) -> "Fetch":
-        return Fetch(self, sites)
-
-    def half_sent(self) -> None:
-        """Wait until half of the north's file has passed its slow link."""
-        before, half = self.link.passed, self.files["north"].stat().st_size / 2
-        until(lambda: self.link.passed > before + half, 60, "half of the north's file")
-
-
-class Fetch:
-    """`run` in a thread; `late` afterwards."""
-
-    def __init__(self, federation: Federation, sites) -> None:
-        self.late = None
-        arguments = {"sites": sites, "patience": PATIENCE}
-
-        def fetch():
-            self.late = run(
-                federation.coordinator,
-                federation.server,
-                on_news=lambda *news: federation.news.append(news),
-                **arguments,
-            )
-
-        self.thread = threading.Thread(target=fetch, daemon=True)
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.thread.join(150)
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +118,7 @@ def test_a_stranger_is_refused(federation, tmp_path):
 
 @pytest.mark.parametrize("what", ["custom code", "another class"])
 def test_a_job_that_brings_code_or_names_another_class_gets_nothing(federation, tmp_path, what):
-    site, outcomes = "west", federation.kits / "server" / "outcomes"
+    site, outcomes = "west", federation.kits / "server" / "outcomes" / SUBMISSIONS.label
     files, ending = federation.in_inbox(site), last_outcome(outcomes, site)
     folder = write_job(tmp_path, site, watch_seconds=PATIENCE.watch_seconds)
     if what == "custom code":
@@ -247,13 +134,16 @@ def test_a_job_that_brings_code_or_names_another_class_gets_nothing(federation, 
         config.write_text(json.dumps(named))
     line = Line(federation.coordinator)
     job = line.submit(folder)
-    until(lambda: site not in line.unfinished_jobs(), 60, "the job's end")
+    told = (
+        f"{site}: NVFLARE_ERROR: BYOC not permitted"
+        if what == "custom code"
+        else f"Failing job {job} due to reported failure from {site}"
+    )
+    log = federation.kits / "server" / "log.txt"
+    until(lambda: told in log.read_text(), 60, "the server's word on the job")
+    until(lambda: site not in line.unfinished_jobs(SUBMISSIONS), 60, "the job's end")
     line.close()
-    log = (federation.kits / "server" / "log.txt").read_text()
-    if what == "custom code":
-        assert f"{site}: NVFLARE_ERROR: BYOC not permitted" in log
-    else:
-        assert f"Failing job {job} due to reported failure from {site}" in log
+    if what == "another class":
         own = (federation.kits / site / job / "log.txt").read_text()
         assert "StatisticsExecutor' at config path" in own
         assert "is not in allow_list" in own

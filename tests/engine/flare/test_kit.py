@@ -19,11 +19,16 @@ def test_a_kit_knows_whose_it_is_and_where_the_approved_file_lies(kit, study):
     found = load_kit(kit)
     assert (found.root, found.role, found.study.digest) == (kit, Role.SITE, study.digest)
     assert found.mailbox == kit / "outbox"
+    assert found.students == kit / "students"
 
 
 def test_a_site_may_name_another_folder(kit, tmp_path):
-    (kit / "local" / "envoi.toml").write_text(f'outbox = "{tmp_path / "elsewhere"}"\n')
+    settings = kit / "local" / "envoi.toml"
+    settings.write_text(f'outbox = "{tmp_path / "elsewhere"}"\n')
     assert load_kit(kit).mailbox == tmp_path / "elsewhere"
+    assert load_kit(kit).students == kit / "students"
+    settings.write_text('outbox = "o"\nstudents = "/srv/students"\n')
+    assert str(load_kit(kit).students) == "/srv/students"
 
 
 def test_a_folder_without_a_kit_is_refused(tmp_path):
@@ -37,7 +42,7 @@ def test_a_folder_without_a_kit_is_refused(tmp_path):
         ("outbox = 3", "expected a folder, found none"),
         ("", "expected a folder, found none"),
         ("outbox =", "expected a TOML file"),
-        ('outbox = "o"\noutbx = "o"', "expected outbox alone, found 'outbx'"),
+        ('outbox = "o"\noutbx = "o"', "expected outbox and students alone, found 'outbx'"),
     ],
 )
 def test_wrong_settings_are_told(kit, text, complaint):

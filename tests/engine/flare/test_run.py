@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from envoi.engine.flare import run as module
-from envoi.engine.flare.inbox import Outcome, deliver, note_outcome
+from envoi.engine.flare.cargo import SUBMISSIONS, WITHDRAWALS, Cargo, Kind
+from envoi.engine.flare.inbox import Outcome, deliver, delivered, note_outcome, outcomes_of
+from envoi.engine.flare.jobs import job_prefix
 from envoi.engine.flare.kit import Kit, Role, settings_text
 from envoi.engine.flare.run import Patience, run
 from envoi.engine.flare.session import Line, LineDownError
@@ -21,13 +23,15 @@ class Played(Line):
     """A server: at each look, the next scene of every job changes."""
 
     server: Kit
+    cargo: Cargo = SUBMISSIONS
     connected: set[str] = field(default_factory=lambda: {"north", "south-clinic", "west"})
     endings: dict[str, list[Outcome | str]] = field(default_factory=dict)
     running: dict[str, str] = field(default_factory=dict)
     submitted: list[str] = field(default_factory=list)
     down: int = 0
 
-    def unfinished_jobs(self):
+    def unfinished_jobs(self, cargo):
+        assert cargo == self.cargo
         if self.down:
             self.down -= 1
             raise LineDownError(Problem("an answer", "silence", "server", "Wait."))
@@ -39,16 +43,17 @@ class Played(Line):
     def _end(self, site, job):
         outcome = self.endings.get(site, []).pop(0) if self.endings.get(site) else Outcome.DELIVERED
         del self.running[site]
-        if outcome is Outcome.DELIVERED:
-            deliver(f"{site} {job}".encode(), self.server.mailbox, site)
+        if outcome is Outcome.DELIVERED and self.cargo.kind is not Kind.STUDENT:
+            deliver(f"{site} {job}".encode(), self.server.mailbox, site, self.cargo)
         if outcome != "killed":
-            note_outcome(self.server.root / "outcomes", site, job=job, outcome=outcome)
+            folder = outcomes_of(self.server, self.cargo)
+            note_outcome(folder, site, job=job, outcome=outcome)
 
     def connected_sites(self):
         return self.connected
 
     def submit(self, folder):
-        site = folder.name.removeprefix("envoi-")
+        site = folder.name.removeprefix(job_prefix(self.cargo))
         self.submitted.append(site)
         self.running[site] = f"job {len(self.submitted)}"
         return self.running[site]
@@ -74,13 +79,11 @@ def played(server, monkeypatch):
     return line
 
 
-def fetch(server, patience=PATIENCE, **options):
+def fetch(server, cargo=SUBMISSIONS, patience=PATIENCE, **options):
     news = []
     coordinator = Kit(server.root.parent / "coordinator", Role.COORDINATOR, server.study)
-    late = run(
-        coordinator, server, patience=patience, on_news=lambda *told: news.append(told), **options
-    )
-    return late, news
+    options = {"patience": patience, "on_news": lambda *told: news.append(told), **options}
+    return run(coordinator, server, cargo, **options), news
 
 
 def test_every_site_gets_one_job(server, played):
@@ -110,7 +113,8 @@ def test_a_site_whose_job_failed_is_asked_again_and_holds_up_nobody(server, play
 
 
 def test_an_old_job_s_ending_is_not_taken_for_the_new_one_s(server, played):
-    note_outcome(server.root / "outcomes", "north", job="earlier", outcome=Outcome.DELIVERED)
+    earlier = outcomes_of(server, SUBMISSIONS)
+    note_outcome(earlier, "north", job="earlier", outcome=Outcome.DELIVERED)
     played.endings = {"north": ["killed"]}
     assert fetch(server)[0] == ()
     assert played.submitted.count("north") == 2
@@ -131,7 +135,7 @@ def test_a_server_that_restarts_is_waited_for(server, played):
 
 def test_who_never_connects_is_late(server, played):
     played.connected = {"north"}
-    late, news = fetch(server, patience=Patience(wait_seconds=0.2, poll_seconds=0.01))
+    late, news = fetch(server, patience=Patience(wait_seconds=1, poll_seconds=0.01))
     assert late == ("south-clinic", "west")
     assert news.count(("west", "not connected")) == 1
 
@@ -141,3 +145,51 @@ def test_an_unknown_site_or_the_wrong_kit_is_refused(server, played):
         fetch(server, sites=["east"])
     with pytest.raises(SettingsError, match="--coordinator: expected the kit of the coordinator"):
         run(server, server, patience=PATIENCE, on_news=print)
+
+
+def test_evaluations_are_asked_of_who_has_sent_none_of_this_student(server, played):
+    first, second = (Cargo(Kind.EVALUATION, digit * 64) for digit in "12")
+    deliver(b"a submission", server.mailbox, "north")
+    deliver(b"an evaluation", server.mailbox, "west", first)
+    played.cargo = first
+    late, news = fetch(server, first)
+    assert late == ()
+    assert played.submitted == ["north", "south-clinic"]
+    assert ("north", "asked for its evaluation") in news
+    assert all(delivered(server.mailbox, site, first) for site in server.study.sites)
+    played.cargo = second
+    assert fetch(server, second)[0] == ()
+    assert played.submitted[2:] == ["north", "south-clinic", "west"]
+
+
+def test_who_has_no_notice_of_withdrawal_has_answered(server, played):
+    played.cargo = WITHDRAWALS
+    played.endings = {"north": [Outcome.NOTHING], "west": [Outcome.SILENT, Outcome.NOTHING]}
+    late, news = fetch(server, WITHDRAWALS)
+    assert late == ()
+    assert sorted(played.submitted) == ["north", "south-clinic", "west", "west"]
+    assert ("north", f"{Outcome.NOTHING}") in news
+    assert news[-1] == ("west", f"{Outcome.NOTHING}")
+    assert delivered(server.mailbox, "south-clinic", WITHDRAWALS)
+    played.submitted.clear()
+    assert fetch(server, WITHDRAWALS)[0] == ()
+    assert sorted(played.submitted) == ["north", "south-clinic", "west"]
+
+
+def test_a_student_goes_to_who_has_not_got_it(server, played):
+    played.cargo = cargo = Cargo(Kind.STUDENT, "1" * 64)
+    played.endings = {"north": [Outcome.UNTAKEN]}
+    late, news = fetch(server, cargo)
+    assert late == ()
+    assert played.submitted == ["north", "south-clinic", "west", "north"]
+    told = [line for site, line in news if site == "north"]
+    assert told[0] == "the student is on its way"
+    assert told[1].startswith(f"{Outcome.UNTAKEN}; sent again in ")
+    assert told[-1] == "delivered 1111111111111111.safetensors"
+    assert fetch(server, cargo) == ((), [])
+    assert fetch(server, cargo, sites=["west"])[0] == ()
+    assert played.submitted[4:] == ["west"]
+    other = Cargo(Kind.STUDENT, "2" * 64)
+    played.cargo = other
+    fetch(server, other)
+    assert played.submitted[5:] == ["north", "south-clinic", "west"]

@@ -1,4 +1,4 @@
-"""At the site: reads the approved file and hands it to FLARE; notes the server's receipt.
+"""At the site: hands an approved file to FLARE and notes the receipt; puts a student into place.
 
 Takes no path, name or option from the job. What is wrong stands in the site's log; the server
 is told a return code alone.
@@ -13,15 +13,17 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 
-from envoi.engine.flare import ACKNOWLEDGE, DELIVER, DIGEST, SUBMISSION
+from envoi.engine.flare import ACKNOWLEDGE, DIGEST, ENDORSEMENT, FILE
 from envoi.engine.flare.approved import Approved, approved_file
+from envoi.engine.flare.cargo import LEAVING, Cargo, Kind
 from envoi.engine.flare.kit import RECEIPTS, TEMPORARY, Kit, load_kit, make_private
-from envoi.errors import EnvoiError, StorageError
+from envoi.engine.flare.students import keep_student
+from envoi.errors import EnvoiError, SettingsError, StorageError
 from envoi.files import write_json
 
 
-class SubmissionExecutor(Executor):
-    """Answers two tasks: `deliver` with the approved file, `acknowledge` with nothing."""
+class OutboxExecutor(Executor):
+    """Answers a task named after a kind of file with such a file, `acknowledge` with nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,8 +36,8 @@ class SubmissionExecutor(Executor):
         if abort_signal.triggered:
             return make_reply(ReturnCode.TASK_ABORTED)
         try:
-            if task_name == DELIVER:
-                return self._deliver(fl_ctx)
+            if task_name in LEAVING:
+                return self._deliver(Kind(task_name), shareable, fl_ctx)
             if task_name == ACKNOWLEDGE:
                 return self._acknowledge(shareable, fl_ctx)
         except StorageError as err:
@@ -46,14 +48,20 @@ class SubmissionExecutor(Executor):
             return make_reply(ReturnCode.BAD_REQUEST_DATA)
         return make_reply(ReturnCode.TASK_UNSUPPORTED)
 
-    def _deliver(self, fl_ctx: FLContext) -> Shareable:
+    def _deliver(self, kind: Kind, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        try:
+            cargo = Cargo(kind, f"{shareable.get(DIGEST, '')}")
+        except SettingsError as err:
+            self.log_error(fl_ctx, f"nothing was sent: {err}")
+            return make_reply(ReturnCode.BAD_TASK_DATA)
         kit, site = kit_of(fl_ctx), fl_ctx.get_identity_name()
-        found = approved_file(kit.mailbox, study=kit.study, site=site, scratch=scratch_of(kit))
+        scratch = scratch_of(kit)
+        found = approved_file(kit.mailbox, study=kit.study, site=site, scratch=scratch, cargo=cargo)
         self._delivered = found
         message = f"sending {found.name}: {len(found.content)} bytes, sha256 {found.digest}"
         self.log_info(fl_ctx, message)
         reply = make_reply(ReturnCode.OK)
-        reply[SUBMISSION] = found.content
+        reply[FILE] = found.content
         return reply
 
     def _acknowledge(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
@@ -65,6 +73,36 @@ class SubmissionExecutor(Executor):
         receipt = {"file": sent.name, DIGEST: sent.digest, "confirmed": now}
         write_json(kit_of(fl_ctx).root / RECEIPTS / f"{sent.name}.json", receipt)
         self.log_info(fl_ctx, f"the server has {sent.name}")
+        return make_reply(ReturnCode.OK)
+
+
+class StudentExecutor(Executor):
+    """Answers one task, `student`: puts what the server signed into place, and says a code."""
+
+    def execute(
+        self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal
+    ) -> Shareable:
+        """OK once the student and its endorsement are synced, or why not."""
+        if abort_signal.triggered:
+            return make_reply(ReturnCode.TASK_ABORTED)
+        if task_name != Kind.STUDENT:
+            return make_reply(ReturnCode.TASK_UNSUPPORTED)
+        content, endorsement = shareable.get(FILE), shareable.get(ENDORSEMENT)
+        if not isinstance(content, bytes) or not isinstance(endorsement, bytes):
+            self.log_error(fl_ctx, "a student was refused: it is not a file's bytes")
+            return make_reply(ReturnCode.BAD_TASK_DATA)
+        try:
+            kit = kit_of(fl_ctx)
+            path = keep_student(
+                content, endorsement, kit.students, study=kit.study, scratch=scratch_of(kit)
+            )
+        except StorageError as err:
+            self.log_error(fl_ctx, f"a student could not be kept: {err}")
+            return make_reply(ReturnCode.EXECUTION_EXCEPTION)
+        except EnvoiError as err:
+            self.log_error(fl_ctx, f"a student was refused: {err}")
+            return make_reply(ReturnCode.BAD_TASK_DATA)
+        self.log_info(fl_ctx, f"the server's student is in place: {path.name}")
         return make_reply(ReturnCode.OK)
 
 

@@ -1,19 +1,19 @@
 """The server's side of a delivery: a file in the inbox, and how the last job of a site ended.
 
 A file is named after its site and its content, so that the same bytes twice are one file. The name
-is the engine's; what the file is and whose it is, `envoi server collect` reads from its signature.
+is the engine's; what the file is and whose it is, `envoi server collect` and `envoi server
+evaluations` read from its signature.
 """
 
-import re
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from envoi.engine.flare.cargo import SUBMISSIONS, Cargo
+from envoi.engine.flare.kit import OUTCOMES, Kit
 from envoi.errors import Problem, StorageError
 from envoi.files import digest, file_digest, read_text, write_bytes, write_json
-
-_DIGITS = 12
 
 
 class Outcome(StrEnum):
@@ -21,9 +21,10 @@ class Outcome(StrEnum):
 
     DELIVERED = "delivered"
     NOTHING = "nothing approved in its outbox yet"
-    REFUSED = "its file is no valid submission; the site's log says why"
+    REFUSED = "its file is not valid; the site's log says why"
+    UNTAKEN = "did not take the student; the site's log says why"
     STOPPED = "stopped by the site's filter; the site's log says why"
-    OVERSIZED = "sent more than a submission of this study can hold"
+    OVERSIZED = "sent more than such a file of this study can hold"
     FAILED = "the site could not answer; its log says why"
     SILENT = "no answer"
 
@@ -42,28 +43,27 @@ class Ending(BaseModel):
     outcome: Outcome
 
 
-def deliver(content: bytes, inbox: Path, site: str) -> str:
+def deliver(content: bytes, inbox: Path, site: str, cargo: Cargo = SUBMISSIONS) -> str:
     """Put a site's file into the inbox, durable before this returns; its SHA-256.
 
     Raises:
         StorageError: The inbox cannot be written.
     """
     found = digest(content)
-    path = inbox / f"{site}-{found[:_DIGITS]}.safetensors"
+    path = inbox / cargo.inbox_name(site, found)
     if not path.is_file() or file_digest(path) != found:
         write_bytes(path, content)
     return found
 
 
-def delivered(inbox: Path, site: str) -> list[str]:
+def delivered(inbox: Path, site: str, cargo: Cargo = SUBMISSIONS) -> list[str]:
     """Names of the files that this engine brought from `site`, the latest last.
 
     Raises:
         StorageError: The inbox cannot be read.
     """
-    pattern = re.compile(rf"{re.escape(site)}-[0-9a-f]{{{_DIGITS}}}\.safetensors")
     try:
-        files = [path for path in inbox.iterdir() if pattern.fullmatch(path.name)]
+        files = [path for path in inbox.iterdir() if cargo.is_inbox_name(path.name, site)]
         return [path.name for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)]
     except FileNotFoundError:
         return []
@@ -71,6 +71,11 @@ def delivered(inbox: Path, site: str) -> list[str]:
         remedy = "Make the inbox readable."
         found = err.strerror or "an error"
         raise StorageError(Problem("a readable inbox", found, inbox.name, remedy)) from err
+
+
+def outcomes_of(server: Kit, cargo: Cargo) -> Path:
+    """The folder of the server's kit that tells how the last jobs with this cargo ended."""
+    return server.root / OUTCOMES / cargo.label
 
 
 def note_outcome(folder: Path, site: str, *, job: str, outcome: Outcome) -> None:

@@ -6,46 +6,61 @@ permit. It asks one site alone, so that no other site can hold it up or end it.
 
 from pathlib import Path
 
-from envoi.engine.flare import ACKNOWLEDGE, DELIVER
-from envoi.engine.flare.policy import CONTROLLER, EXECUTOR, Json
+from envoi.engine.flare import ACKNOWLEDGE
+from envoi.engine.flare.cargo import SUBMISSIONS, Cargo, Kind
+from envoi.engine.flare.policy import (
+    FETCH_CONTROLLER,
+    OUTBOX_EXECUTOR,
+    STUDENT_CONTROLLER,
+    STUDENT_EXECUTOR,
+    Json,
+)
 from envoi.files import write_json
 
 # Sending is watched by progress: each window of 2 MiB must go through in this time, and the server
-# must have written the file within it.
+# must have written the file within it. So is what a site gets, by the time for a message.
 _ANSWER_SECONDS = 600.0
 _MESSAGE_SECONDS = 60.0
 # Heartbeats queue behind at most one window: 2 MiB in two minutes are 140 kbit/s.
 WATCH_SECONDS = 120.0
 _HEARTBEATS = 6
-JOB_PREFIX = "envoi-"
 
 
-def job_name(site: str) -> str:
-    """Name of the jobs of a site."""
-    return f"{JOB_PREFIX}{site}"
+def job_name(site: str, cargo: Cargo) -> str:
+    """Name of the jobs of a site with a cargo."""
+    return f"{job_prefix(cargo)}{site}"
 
 
-def write_job(folder: Path, site: str, *, watch_seconds: float = WATCH_SECONDS) -> Path:
-    """Write the job that fetches the file of `site`; its folder, named after the job.
+def job_prefix(cargo: Cargo) -> str:
+    """How names of all jobs with a cargo begin; the site's id follows."""
+    return f"envoi-{cargo.label}-"
+
+
+def write_job(
+    folder: Path, site: str, cargo: Cargo = SUBMISSIONS, *, watch_seconds: float = WATCH_SECONDS
+) -> Path:
+    """Write the job that carries `cargo` from or to `site`; its folder, named after the job.
 
     Args:
         folder: Holds the jobs' folders.
         site: Its id in the roster.
+        cargo: What is carried.
         watch_seconds: A site without a sign of life for so long is taken to be dead.
 
     Raises:
         StorageError: The folder cannot be written.
     """
-    place = folder / job_name(site)
-    write_json(place / "meta.json", _meta(site))
-    write_json(place / "server" / "config" / "config_fed_server.json", _server(site, watch_seconds))
-    write_json(place / "site" / "config" / "config_fed_client.json", _site(watch_seconds))
+    place = folder / job_name(site, cargo)
+    server, client = _server(site, cargo, watch_seconds), _site(cargo, watch_seconds)
+    write_json(place / "meta.json", _meta(site, cargo))
+    write_json(place / "server" / "config" / "config_fed_server.json", server)
+    write_json(place / "site" / "config" / "config_fed_client.json", client)
     return place
 
 
-def _meta(site: str) -> Json:
+def _meta(site: str, cargo: Cargo) -> Json:
     return {
-        "name": job_name(site),
+        "name": job_name(site, cargo),
         "deploy_map": {"server": ["server"], "site": [site]},
         "resource_spec": {},
         "min_clients": 1,
@@ -53,8 +68,10 @@ def _meta(site: str) -> Json:
     }
 
 
-def _server(site: str, watch_seconds: float) -> Json:
-    arguments = {"site": site, "watch_seconds": watch_seconds}
+def _server(site: str, cargo: Cargo, watch_seconds: float) -> Json:
+    controller = STUDENT_CONTROLLER if cargo.kind is Kind.STUDENT else FETCH_CONTROLLER
+    what = {"kind": cargo.kind, "student": cargo.student}
+    arguments = {"site": site, "watch_seconds": watch_seconds, **what}
     return {
         "format_version": 2,
         "server": {"heart_beat_timeout": _ANSWER_SECONDS},
@@ -64,12 +81,14 @@ def _server(site: str, watch_seconds: float) -> Json:
         "task_data_filters": [],
         "task_result_filters": [],
         "components": [],
-        "workflows": [{"id": "delivery", "path": CONTROLLER, "args": arguments}],
+        "workflows": [{"id": "delivery", "path": controller, "args": arguments}],
     }
 
 
-def _site(watch_seconds: float) -> Json:
-    executor = {"path": EXECUTOR, "args": {}}
+def _site(cargo: Cargo, watch_seconds: float) -> Json:
+    is_student = cargo.kind is Kind.STUDENT
+    executor = {"path": STUDENT_EXECUTOR if is_student else OUTBOX_EXECUTOR, "args": {}}
+    tasks = [cargo.kind] if is_student else [cargo.kind, ACKNOWLEDGE]
     return {
         "format_version": 2,
         "job_heartbeat_interval": watch_seconds / _HEARTBEATS,
@@ -79,5 +98,5 @@ def _site(watch_seconds: float) -> Json:
         "task_data_filters": [],
         "task_result_filters": [],
         "components": [],
-        "executors": [{"tasks": [DELIVER, ACKNOWLEDGE], "executor": executor}],
+        "executors": [{"tasks": tasks, "executor": executor}],
     }

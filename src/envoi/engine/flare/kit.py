@@ -2,10 +2,11 @@
 
     startup/             certificates and addresses, from `envoi flare provision`
     local/               policies, study.toml and envoi.toml, the party's own settings
-    outbox/              a site: where its approved file lies
+    outbox/              a site: where its approved files lie
     receipts/            a site: what the server has confirmed
+    students/            a site: students that the server sent; the server: those that it sends
     inbox/               the server: where files arrive
-    outcomes/            the server: how the last job of each site ended
+    outcomes/            the server: how the last jobs of each site ended
     store/, temporary/   what FLARE keeps
 
 local/envoi.toml is read at the site alone and never sent. No job can name another folder: paths
@@ -25,6 +26,7 @@ from envoi.wording import did_you_mean
 SETTINGS = Path("local", "envoi.toml")
 STUDY = Path("local", "study.toml")
 RECEIPTS, OUTCOMES, STORE, TEMPORARY = "receipts", "outcomes", "store", "temporary"
+STUDENTS = "students"
 _REMEDY = "Give the folder of a kit that `envoi flare provision` made."
 
 
@@ -39,8 +41,9 @@ class Role(StrEnum):
 MAILBOX = {Role.SERVER: "inbox", Role.SITE: "outbox"}
 _ADVICE = {
     Role.SERVER: "Where sites' files arrive, relative to the kit or absolute.",
-    Role.SITE: "Where this site's approved file lies, relative to the kit or absolute.",
+    Role.SITE: "Where this site's approved files lie, relative to the kit or absolute.",
 }
+_STUDENTS_ADVICE = "Where students of the study are put, relative to the kit or absolute."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +68,33 @@ class Kit:
             SettingsError: local/envoi.toml says something else.
             StorageError: It cannot be read.
         """
-        key, where = MAILBOX[self.role], SETTINGS.name
+        return self._folder(MAILBOX[self.role])
+
+    @property
+    def students(self) -> Path:
+        """Where students are kept; a site may name another folder in local/envoi.toml.
+
+        Raises:
+            SettingsError: local/envoi.toml says something else.
+            StorageError: It cannot be read.
+        """
+        return self._folder(STUDENTS, default=STUDENTS)
+
+    def _folder(self, key: str, *, default: str = "") -> Path:
+        where = SETTINGS.name
         text = read_text(self.root / SETTINGS, what="the settings of a kit", remedy=_REMEDY)
         try:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as err:
             problem = Problem("a TOML file", str(err)[:200], where, "Correct that place.")
             raise SettingsError(problem) from err
-        unknown = sorted(values.keys() - {key})
+        known = [MAILBOX[self.role], *([STUDENTS] if self.role is Role.SITE else [])]
+        unknown = sorted(values.keys() - set(known))
         if unknown:
-            remedy = did_you_mean(unknown[0], [key], otherwise="Remove it.", cutoff=0.0)
-            raise SettingsError(Problem(f"{key} alone", ascii(unknown[0])[:80], where, remedy))
-        folder = values.get(key)
+            remedy = did_you_mean(unknown[0], known, otherwise="Remove it.", cutoff=0.0)
+            expected = f"{' and '.join(known)} alone"
+            raise SettingsError(Problem(expected, ascii(unknown[0])[:80], where, remedy))
+        folder = values.get(key, default)
         if not isinstance(folder, str) or not folder:
             raise SettingsError(Problem("a folder", "none", f"{where}, {key}", f"Set {key}."))
         return self.root / folder
@@ -99,7 +117,8 @@ def load_kit(root: Path) -> Kit:
 def settings_text(role: Role) -> str:
     """local/envoi.toml of a new kit."""
     key = MAILBOX[role]
-    return f'# {_ADVICE[role]}\n{key} = "{key}"\n'
+    students = f'# {_STUDENTS_ADVICE}\n{STUDENTS} = "{STUDENTS}"\n' if role is Role.SITE else ""
+    return f'# {_ADVICE[role]}\n{key} = "{key}"\n{students}'
 
 
 def make_private(folder: Path) -> None:

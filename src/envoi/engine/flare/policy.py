@@ -8,6 +8,8 @@ FLARE's own defaults, and why they are replaced here:
 - Unknown top-level keys of a site's resources.json are sent to the server when it registers, so
   nothing of Envoi stands there.
 - Up to 64 MiB are sent without waiting, so that a slow link shows no progress for minutes.
+- What goes to a site is sent again after five seconds without an answer, and given up after sixty
+  more: on links below 3 Mbit/s the copies fill the line until the transfer fails.
 - Half a file, of a site that died, holds the server's job process for five minutes more.
 """
 
@@ -18,11 +20,13 @@ from envoi.engine.flare.kit import STORE
 
 Json = dict[str, Any]
 
-EXECUTOR = "envoi.engine.flare.executor.SubmissionExecutor"
-CONTROLLER = "envoi.engine.flare.controller.SubmissionController"
-FILTER = "envoi.engine.flare.privacy.SubmissionFilter"
+OUTBOX_EXECUTOR = "envoi.engine.flare.executor.OutboxExecutor"
+STUDENT_EXECUTOR = "envoi.engine.flare.executor.StudentExecutor"
+FETCH_CONTROLLER = "envoi.engine.flare.controller.FetchController"
+STUDENT_CONTROLLER = "envoi.engine.flare.controller.StudentController"
+FILTER = "envoi.engine.flare.privacy.SignedFileFilter"
 COORDINATOR_ROLE = "project_admin"
-SCOPE = "submission"
+SCOPE = "envoi"
 
 _MIB = 2**20
 _WINDOW_BYTES = 2 * _MIB
@@ -31,6 +35,9 @@ _ACKNOWLEDGED_EACH_BYTES = _MIB // 2
 _HEARTBEAT_LIMIT_SECONDS = 600
 # For the next 256 KiB to come: 35 kbit/s.
 _READ_SECONDS = 60
+# For a window to be answered before it is sent again: 140 kbit/s.
+_SENT_AGAIN_SECONDS = 120
+_SENDING_LIMIT_SECONDS = 600
 
 _STORAGE = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
 _LAUNCHERS = "nvflare.app_common.job_launcher"
@@ -70,7 +77,7 @@ def privacy() -> Json:
 
 
 def site_resources() -> Json:
-    """A site's resources.json: two classes may be built for a job, and no log is streamed."""
+    """A site's resources.json: three classes may be built for a job, and no log is streamed."""
     components = [
         _component(
             "resource_manager",
@@ -88,7 +95,7 @@ def site_resources() -> Json:
         ),
     ]
     return {
-        **_allowing(EXECUTOR, FILTER),
+        **_allowing(OUTBOX_EXECUTOR, STUDENT_EXECUTOR, FILTER),
         "allow_log_streaming": False,
         "client": {"retry_timeout": 30, "compression": "Gzip"},
         "components": components,
@@ -96,7 +103,7 @@ def site_resources() -> Json:
 
 
 def server_resources(root: Path, *, sites: int) -> Json:
-    """The server's resources.json: one class, all sites at once, everything kept under `root`.
+    """The server's resources.json: two classes, all sites at once, everything kept under `root`.
 
     Args:
         root: The kit's folder; FLARE takes absolute paths alone.
@@ -124,7 +131,7 @@ def server_resources(root: Path, *, sites: int) -> Json:
         ),
     ]
     return {
-        **_allowing(CONTROLLER),
+        **_allowing(FETCH_CONTROLLER, STUDENT_CONTROLLER),
         "servers": [
             {
                 "admin_storage": "transfer",
@@ -154,6 +161,8 @@ def communication() -> Json:
         "streaming_window_size": _WINDOW_BYTES,
         "streaming_ack_interval": _ACKNOWLEDGED_EACH_BYTES,
         "streaming_read_timeout": _READ_SECONDS,
+        "streaming_retry_wait": _SENT_AGAIN_SECONDS,
+        "streaming_retry_timeout": _SENDING_LIMIT_SECONDS,
     }
 
 

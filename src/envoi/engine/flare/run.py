@@ -1,9 +1,11 @@
 """The coordinator's part: a job for each hospital that has not delivered, and again if one failed.
 
+The same for what goes the other way (`envoi.engine.flare.send`): a job for each that lacks it.
+
 Every site goes its own way. One that is not connected is waited for; one whose job ended without a
 file gets another one after a pause that grows; the server may restart in between. A job that an
 earlier run left behind is adopted, not doubled. What counts as delivered is a file in the server's
-inbox, not what FLARE remembers.
+inbox, and for a student the site's answer as noted in the server's kit; not what FLARE remembers.
 """
 
 import tempfile
@@ -13,14 +15,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envoi.engine.flare import require_flare
-from envoi.engine.flare.inbox import Outcome, delivered, last_outcome
+from envoi.engine.flare.cargo import SUBMISSIONS, Cargo, Kind
+from envoi.engine.flare.inbox import Outcome, delivered, last_outcome, outcomes_of
 from envoi.engine.flare.jobs import WATCH_SECONDS, write_job
-from envoi.engine.flare.kit import OUTCOMES, Kit, Role
+from envoi.engine.flare.kit import Kit, Role
 from envoi.engine.flare.session import Line, LineDownError
+from envoi.engine.flare.students import student_path
 from envoi.errors import Problem, SettingsError
 
 OnNews = Callable[[str, str], None]
 _UNSEEN_LOOKS = 3
+_TOLD = {
+    Kind.SUBMISSION: "asked for its file",
+    Kind.EVALUATION: "asked for its evaluation",
+    Kind.WITHDRAWAL: "asked for a notice of withdrawal",
+    Kind.STUDENT: "the student is on its way",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class _Errand:
-    """One site that is to deliver."""
+    """One site that is to deliver, or to get something."""
 
     site: str
     had: frozenset[str]
@@ -73,7 +83,7 @@ class _Errand:
 
 
 def deliveries(coordinator: Kit, server: Kit) -> list[Delivery]:
-    """Where every site of the roster stands.
+    """Where every site of the roster stands with its submission.
 
     Raises:
         MissingExtraError: FLARE is not installed.
@@ -87,9 +97,9 @@ def deliveries(coordinator: Kit, server: Kit) -> list[Delivery]:
         connected = None
     finally:
         line.close()
-    found = []
+    found, outcomes = [], outcomes_of(server, SUBMISSIONS)
     for site in sorted(server.study.sites):
-        files, ending = delivered(server.mailbox, site), last_outcome(server.root / OUTCOMES, site)
+        files, ending = delivered(server.mailbox, site), last_outcome(outcomes, site)
         is_connected = None if connected is None else site in connected
         told = None if ending is None else f"{ending.outcome}"
         found.append(Delivery(site, files[-1] if files else None, is_connected, told))
@@ -99,16 +109,18 @@ def deliveries(coordinator: Kit, server: Kit) -> list[Delivery]:
 def run(
     coordinator: Kit,
     server: Kit,
+    cargo: Cargo = SUBMISSIONS,
     *,
     sites: Sequence[str] = (),
     patience: Patience,
     on_news: OnNews,
 ) -> tuple[str, ...]:
-    """Fetch the file of each site; the sites that have not delivered when time is up.
+    """Carry the cargo from or to each site; the sites where that is not done when time is up.
 
     Args:
         coordinator: Signs the jobs.
-        server: On this machine; its inbox tells who has delivered.
+        server: On this machine; it tells who has delivered. Holds the student that is sent.
+        cargo: What is carried. Of notices of withdrawal "none" is an answer too.
         sites: That are asked even if they have delivered before, for a newer file; without any, all
             that have not.
         patience: How long.
@@ -120,17 +132,18 @@ def run(
         StorageError: The inbox cannot be read.
     """
     require_flare()
-    _check(coordinator, server, sites)
-    known = {site: frozenset(delivered(server.mailbox, site)) for site in server.study.sites}
-    wanted = sites or [site for site in sorted(known) if not known[site]]
-    errands = {site: _Errand(site, known[site]) for site in wanted}
+    check_parties(coordinator, server, sites)
     line, end = Line(coordinator), time.monotonic() + patience.wait_seconds
+    courier = _Courier(cargo, server, line, patience, on_news)
+    errands = courier.errands(sites)
     try:
         while errands and time.monotonic() < end:
             try:
-                _step(errands, line, server, patience, on_news)
+                courier.look(errands)
             except LineDownError as err:
-                _tell_all(errands, f"the server does not answer ({err.problems[0].found})", on_news)
+                news = f"the server does not answer ({err.problems[0].found})"
+                for errand in errands.values():
+                    courier.tell(errand, news)
             if errands:
                 time.sleep(patience.poll_seconds)
     finally:
@@ -138,7 +151,12 @@ def run(
     return tuple(errands)
 
 
-def _check(coordinator: Kit, server: Kit, sites: Sequence[str]) -> None:
+def check_parties(coordinator: Kit, server: Kit, sites: Sequence[str]) -> None:
+    """Require the two kits to be what they are given for, and the sites to be the study's.
+
+    Raises:
+        SettingsError: One is not.
+    """
     for kit, role, option in (
         (coordinator, Role.COORDINATOR, "--coordinator"),
         (server, Role.SERVER, "--server"),
@@ -154,68 +172,87 @@ def _check(coordinator: Kit, server: Kit, sites: Sequence[str]) -> None:
             raise SettingsError(Problem(f"a site of the roster ({known})", found, "--site", remedy))
 
 
-def _step(
-    errands: dict[str, _Errand], line: Line, server: Kit, patience: Patience, on_news: OnNews
-) -> None:
-    """One look at all sites."""
-    jobs, connected = line.unfinished_jobs(), line.connected_sites()
-    for site, errand in list(errands.items()):
-        running = jobs.get(site)
-        if running is not None:
-            errand.job, errand.gone_since = running, None
-            _tell(errand, "asked for its file", on_news)
-        elif errand.job is not None:
-            if _is_over(errand, server, patience) and _has_delivered(
-                errand, server, patience, on_news
-            ):
-                del errands[site]
-        elif time.monotonic() >= errand.not_before:
-            if site not in connected:
-                _tell(errand, "not connected", on_news)
-                continue
-            with tempfile.TemporaryDirectory() as folder:
-                place = write_job(Path(folder), site, watch_seconds=patience.watch_seconds)
-                errand.job = line.submit(place)
-            _tell(errand, "asked for its file", on_news)
+@dataclass(frozen=True, slots=True)
+class _Courier:
+    """One cargo on its ways."""
 
+    cargo: Cargo
+    server: Kit
+    line: Line
+    patience: Patience
+    on_news: OnNews
 
-def _is_over(errand: _Errand, server: Kit, patience: Patience) -> bool:
-    """Whether a job that the server does not show has ended; one that is starting is not shown."""
-    if _outcome(errand, server) is not Outcome.SILENT:
-        return True
-    now = time.monotonic()
-    if errand.gone_since is None:
-        errand.gone_since = now
-    return now - errand.gone_since >= _UNSEEN_LOOKS * patience.poll_seconds
+    def errands(self, sites: Sequence[str]) -> dict[str, _Errand]:
+        """What is to be done: for `sites`, or for all where it has not been done."""
+        known = {site: self._done(site) for site in sorted(self.server.study.sites)}
+        open_ones = [site for site, had in known.items() if self.cargo.is_optional or not had]
+        return {site: _Errand(site, frozenset(known[site])) for site in sites or open_ones}
 
+    def look(self, errands: dict[str, _Errand]) -> None:
+        """One look at all sites; errands that are done are taken out."""
+        jobs, connected = self.line.unfinished_jobs(self.cargo), self.line.connected_sites()
+        for site, errand in list(errands.items()):
+            running = jobs.get(site)
+            if running is not None:
+                errand.job, errand.gone_since = running, None
+                self.tell(errand, _TOLD[self.cargo.kind])
+            elif errand.job is not None:
+                if self._is_over(errand) and self._is_done(errand):
+                    del errands[site]
+            elif time.monotonic() >= errand.not_before:
+                self._start(errand, is_connected=site in connected)
 
-def _outcome(errand: _Errand, server: Kit) -> Outcome:
-    """How the errand's job ended, as far as it has told."""
-    ending = last_outcome(server.root / OUTCOMES, errand.site)
-    return Outcome.SILENT if ending is None or ending.job != errand.job else ending.outcome
+    def tell(self, errand: _Errand, news: str) -> None:
+        """Say what is new."""
+        if news != errand.told:
+            errand.told = news
+            self.on_news(errand.site, news)
 
+    def _start(self, errand: _Errand, *, is_connected: bool) -> None:
+        if not is_connected:
+            self.tell(errand, "not connected")
+            return
+        watch = self.patience.watch_seconds
+        with tempfile.TemporaryDirectory() as folder:
+            place = write_job(Path(folder), errand.site, self.cargo, watch_seconds=watch)
+            errand.job = self.line.submit(place)
+        self.tell(errand, _TOLD[self.cargo.kind])
 
-def _has_delivered(errand: _Errand, server: Kit, patience: Patience, on_news: OnNews) -> bool:
-    """Whether the job that is over has brought a file; plans the next one if it has not."""
-    outcome, files = _outcome(errand, server), delivered(server.mailbox, errand.site)
-    errand.job = errand.gone_since = None
-    if outcome is Outcome.DELIVERED or set(files) - errand.had:
-        on_news(errand.site, f"delivered {files[-1]}" if files else f"{Outcome.DELIVERED}")
-        return True
-    longest = patience.longest_retry_seconds
-    errand.pause = min(longest, 2 * errand.pause or patience.retry_seconds)
-    errand.not_before = time.monotonic() + errand.pause
-    _tell(errand, f"{outcome}; asked again in {errand.pause:.0f} seconds", on_news)
-    return False
+    def _is_over(self, errand: _Errand) -> bool:
+        """Whether a job that the server does not show has ended; one that starts is not shown."""
+        if self._outcome(errand) is not Outcome.SILENT:
+            return True
+        now = time.monotonic()
+        if errand.gone_since is None:
+            errand.gone_since = now
+        return now - errand.gone_since >= _UNSEEN_LOOKS * self.patience.poll_seconds
 
+    def _is_done(self, errand: _Errand) -> bool:
+        """Whether the job that is over was the last; plans the next one if it was not."""
+        outcome, files = self._outcome(errand), self._done(errand.site)
+        errand.job = errand.gone_since = None
+        if outcome is Outcome.DELIVERED or set(files) - errand.had:
+            self.on_news(errand.site, f"delivered {files[-1]}" if files else f"{outcome}")
+            return True
+        if outcome is Outcome.NOTHING and self.cargo.is_optional:
+            self.on_news(errand.site, f"{outcome}")
+            return True
+        longest = self.patience.longest_retry_seconds
+        errand.pause = min(longest, 2 * errand.pause or self.patience.retry_seconds)
+        errand.not_before = time.monotonic() + errand.pause
+        again = "sent again" if self.cargo.kind is Kind.STUDENT else "asked again"
+        self.tell(errand, f"{outcome}; {again} in {errand.pause:.0f} seconds")
+        return False
 
-def _tell(errand: _Errand, news: str, on_news: OnNews) -> None:
-    """Say what is new."""
-    if news != errand.told:
-        errand.told = news
-        on_news(errand.site, news)
+    def _outcome(self, errand: _Errand) -> Outcome:
+        """How the errand's job ended, as far as it has told."""
+        ending = last_outcome(outcomes_of(self.server, self.cargo), errand.site)
+        return Outcome.SILENT if ending is None or ending.job != errand.job else ending.outcome
 
-
-def _tell_all(errands: dict[str, _Errand], news: str, on_news: OnNews) -> None:
-    for errand in errands.values():
-        _tell(errand, news, on_news)
+    def _done(self, site: str) -> list[str]:
+        """Names of the files that a site has delivered or got, the latest last."""
+        if self.cargo.kind is not Kind.STUDENT:
+            return delivered(self.server.mailbox, site, self.cargo)
+        ending = last_outcome(outcomes_of(self.server, self.cargo), site)
+        has_it = ending is not None and ending.outcome is Outcome.DELIVERED
+        return [student_path(self.server.students, self.cargo.student).name] if has_it else []

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from envoi.engine.flare.jobs import JOB_PREFIX
+from envoi.engine.flare.cargo import Cargo
+from envoi.engine.flare.jobs import job_prefix
 from envoi.engine.flare.kit import Kit
 from envoi.engine.flare.provision import COORDINATOR
 from envoi.errors import Problem, StorageError
@@ -42,8 +43,8 @@ class Line:
         """
         return {client.name for client in self._ask(lambda s: s.get_connected_client_list())}
 
-    def unfinished_jobs(self) -> dict[str, str]:
-        """Jobs that wait or run, by site.
+    def unfinished_jobs(self, cargo: Cargo) -> dict[str, str]:
+        """Jobs with this cargo that wait or run, by site.
 
         A job that ran when the server was killed says "RUNNING" for ever (FLARE 2.9); what runs is
         asked of the server's processes.
@@ -52,12 +53,12 @@ class Line:
             LineDownError: The server cannot be reached.
         """
         running = {f"{job.job_id}" for job in self._ask(lambda s: s.get_system_info()).job_info}
-        found = {}
+        found, prefix = {}, job_prefix(cargo)
         for job in self._ask(lambda session: session.list_jobs()):
             name, number = f"{job['job_name']}", f"{job['job_id']}"
             is_unfinished = f"{job['status']}" in _WAITING or number in running
-            if name.startswith(JOB_PREFIX) and is_unfinished:
-                found[name.removeprefix(JOB_PREFIX)] = number
+            if name.startswith(prefix) and is_unfinished:
+                found[name.removeprefix(prefix)] = number
         return found
 
     def submit(self, folder: Path) -> str:
