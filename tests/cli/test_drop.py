@@ -295,7 +295,7 @@ def test_without_the_extra_commands_name_it_and_use_up_no_number(place, monkeypa
     ):
         found = run(*words)
         assert found.exit_code == 3
-        assert "Install it: pip install 'envoi[age]'" in found.stderr
+        assert "In Envoi's repository run: pip install '.[age]'" in found.stderr
     assert not (place / "work" / "sent.json").exists()
     assert not (place / "server.key").exists()
     assert not list(place.glob("north-1*"))

@@ -41,7 +41,8 @@ def test_without_flare_one_line_names_the_extra(study_file, monkeypatch):
     ):
         result = run(*command)
         assert result.exit_code == 3
-        told = "nvflare: expected NVIDIA FLARE 2.9, found none. Run `pip install 'envoi[flare]'`."
+        remedy = "In Envoi's repository run `pip install '.[flare]'`."
+        told = f"nvflare: expected NVIDIA FLARE 2.9, found none. {remedy}"
         assert result.output.splitlines() == [f"error: {told}"]
 
 

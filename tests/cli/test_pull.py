@@ -215,7 +215,7 @@ def test_a_missing_extra_is_one_line(package, key, tmp_path, monkeypatch, given)
     found = pull(key, tmp_path / "out", where=where)
     assert found.exit_code == 3
     (line,) = found.output.splitlines()
-    assert line.endswith("Run: pip install 'envoi[pacs]'")
+    assert line.endswith("In Envoi's repository run: pip install '.[pacs]'")
 
 
 def test_no_password_can_be_given_on_the_command_line():

@@ -219,6 +219,6 @@ def _pyrage() -> Any:  # noqa: ANN401  (a module without types)
     try:
         import pyrage  # noqa: PLC0415  (an extra)
     except ImportError as err:
-        remedy = "Install it: pip install 'envoi[age]'"
+        remedy = "In Envoi's repository run: pip install '.[age]'"
         raise MissingExtraError(Problem("pyrage", "none", "encryption", remedy)) from err
     return pyrage

@@ -36,7 +36,7 @@ def extra(module: str) -> Any:  # noqa: ANN401  (a module)
     try:
         return importlib.import_module(module)
     except ImportError as err:
-        remedy = "Run: pip install 'envoi[pacs]'"
+        remedy = "In Envoi's repository run: pip install '.[pacs]'"
         package = module.partition(".")[0].replace("_", "-")
         raise MissingExtraError(Problem(package, "none", "installed packages", remedy)) from err
 

@@ -42,5 +42,5 @@ def require_flare() -> None:
         MissingExtraError: It is not installed.
     """
     if importlib.util.find_spec("nvflare") is None:
-        remedy = "Run `pip install 'envoi[flare]'`."
+        remedy = "In Envoi's repository run `pip install '.[flare]'`."
         raise MissingExtraError(Problem("NVIDIA FLARE 2.9", "none", "nvflare", remedy))
