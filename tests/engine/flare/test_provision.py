@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 from datetime import UTC, datetime, timedelta
 
@@ -9,8 +10,8 @@ pytest.importorskip("nvflare", reason="NVIDIA FLARE is not installed: pip instal
 
 from envoi.engine.flare.kit import Role, load_kit
 from envoi.engine.flare.provision import CERTIFICATE_DAYS, Address, provision
-from envoi.engine.flare.start import command_of, environment, prepare
-from envoi.errors import SettingsError, StudyError
+from envoi.engine.flare.start import command_of, environment, prepare, take
+from envoi.errors import EnvoiWarning, SettingsError, StorageError, StudyError
 from envoi.study import write_study
 from envoi.submission import generate_key, public_text
 from tests.engine.flare.conftest import KEYS, study_of
@@ -120,6 +121,24 @@ def test_what_cannot_be_provisioned_is_refused(tmp_path, study_file):
     with pytest.raises(SettingsError, match="--renew: expected one of"):
         provision(study_file, tmp_path / "kits", address=ADDRESS, renew=["east"])
     assert not (tmp_path / "kits").exists()
+
+
+def test_that_encrypted_submissions_are_not_carried_is_said(tmp_path, study_file):
+    recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+    write_study(study_file, study_of(server={"encryption": recipient}))
+    with pytest.warns(EnvoiWarning, match="does not carry its encrypted submissions"):
+        provision(study_file, tmp_path / "kits", address=ADDRESS)
+
+
+def test_a_kit_is_run_by_one_process(kits):
+    kit = load_kit(kits / "north")
+    prepare(kit)
+    held = take(kit)
+    with pytest.raises(StorageError, match="north: expected a kit that nobody runs"):
+        take(kit)
+    assert os.get_inheritable(held)
+    os.close(held)
+    os.close(take(kit))
 
 
 def test_a_kit_that_was_moved_keeps_everything_where_it_is_now(kits, tmp_path):

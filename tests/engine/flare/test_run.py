@@ -95,8 +95,15 @@ def test_every_site_gets_one_job(server, played):
 
 def test_who_has_delivered_is_asked_only_by_name(server, played):
     deliver(b"old", server.mailbox, "north")
-    assert fetch(server)[0] == ()
+    late, news = fetch(server)
+    assert late == ()
     assert played.submitted == ["south-clinic", "west"]
+    assert news[0][0] == "north"
+    assert news[0][1].startswith("delivered before: north")
+    assert [told for _, told in fetch(server)[1]] == [
+        f"delivered before: {delivered(server.mailbox, site)[-1]}"
+        for site in ("north", "south-clinic", "west")
+    ]
     fetch(server, sites=["north"])
     assert played.submitted[2:] == ["north"]
 

@@ -124,6 +124,7 @@ class _OneSite(Controller):
         try:
             self._outcome = self._result(answer, fl_ctx)
         except EnvoiError as err:
+            self._outcome = Outcome.UNKEPT
             self.log_error(fl_ctx, f"the file of {self._site} could not be kept: {err}")
 
 

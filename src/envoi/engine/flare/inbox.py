@@ -25,6 +25,7 @@ class Outcome(StrEnum):
     UNTAKEN = "did not take the student; the site's log says why"
     STOPPED = "stopped by the site's filter; the site's log says why"
     OVERSIZED = "sent more than such a file of this study can hold"
+    UNKEPT = "the server could not keep its file; look at the server's disk and log"
     FAILED = "the site could not answer; its log says why"
     SILENT = "no answer"
 

@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from envoi.engine.flare import policy
 from envoi.engine.flare.kit import MAILBOX, SETTINGS, STUDY, Role, make_private, settings_text
-from envoi.errors import Problem, SettingsError, StorageError, StudyError
+from envoi.errors import EnvoiWarning, Problem, SettingsError, StorageError, StudyError
 from envoi.files import check_folder, write_bytes, write_json, write_text
 from envoi.study import Study, load_study
 
@@ -82,6 +83,12 @@ def provision(
     """
     study = load_study(study_file)
     _check(study, renew)
+    if "encryption" in study.server_keys:
+        line = (
+            "The study names a key for encryption: FLARE does not carry its encrypted "
+            "submissions, whose content the sites' filter could not check. Carry these by hand."
+        )
+        warnings.warn(line, EnvoiWarning, stacklevel=2)
     check_folder(out)
     make_private(out)
     with _private_umask():

@@ -186,6 +186,9 @@ class _Courier:
         """What is to be done: for `sites`, or for all where it has not been done."""
         known = {site: self._done(site) for site in sorted(self.server.study.sites)}
         open_ones = [site for site, had in known.items() if self.cargo.is_optional or not had]
+        for site, had in known.items():
+            if not sites and site not in open_ones:
+                self.on_news(site, f"delivered before: {had[-1]}")
         return {site: _Errand(site, frozenset(known[site])) for site in sites or open_ones}
 
     def look(self, errands: dict[str, _Errand]) -> None:

@@ -1,5 +1,6 @@
 """One party's FLARE process in the foreground, as a service manager wants it."""
 
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from envoi.engine.flare.provision import PROJECT, organisation
 from envoi.errors import Problem, SettingsError, StorageError
 from envoi.files import read_text, write_json
 
+_LOCK = "running.lock"
 _MODULES = {
     Role.SERVER: "nvflare.private.fed.app.server.server_train",
     Role.SITE: "nvflare.private.fed.app.client.client_train",
@@ -20,20 +22,40 @@ _MODULES = {
 def start(root: Path) -> NoReturn:
     """Become the FLARE process of the kit in `root`.
 
-    The process id stays the same. Temporary files, jobs and logs stay inside the kit.
+    The process id stays the same. Temporary files, jobs and logs stay inside the kit. A kit is run
+    by one process: a second one of the same name would push the first aside.
 
     Raises:
         MissingExtraError: FLARE is not installed.
         SettingsError: The kit is the coordinator's, which has no process.
-        StorageError: There is no kit, or it cannot be written.
+        StorageError: There is no kit, it cannot be written, or it is running.
     """
     require_flare()
     kit = load_kit(root)
     command = command_of(kit)
     prepare(kit)
+    take(kit)
     os.umask(0o077)
     os.environ.update(environment(kit))
     os.execv(sys.executable, command)  # noqa: S606  (no shell, our own interpreter)
+
+
+def take(kit: Kit) -> int:
+    """Hold the kit until this process ends, whatever program it becomes; the open file's number.
+
+    Raises:
+        StorageError: Another process holds it.
+    """
+    number = os.open(kit.root / TEMPORARY / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as err:
+        os.close(number)
+        remedy = "Leave it running, or end it first."
+        expected, found = "a kit that nobody runs", "one that is running"
+        raise StorageError(Problem(expected, found, kit.root.name, remedy)) from err
+    os.set_inheritable(number, True)  # noqa: FBT003  (the name says it)
+    return number
 
 
 def command_of(kit: Kit) -> list[str]:
