@@ -193,7 +193,9 @@ def test_a_student_goes_to_who_has_not_got_it(server, played):
     assert told[0] == "the student is on its way"
     assert told[1].startswith(f"{Outcome.UNTAKEN}; sent again in ")
     assert told[-1] == "delivered 1111111111111111.safetensors"
-    assert fetch(server, cargo) == ((), [])
+    late, news = fetch(server, cargo)
+    assert (late, {line for _, line in news}) == ((), {f"delivered before: {told[-1][10:]}"})
+    assert len(played.submitted) == 4
     assert fetch(server, cargo, sites=["west"])[0] == ()
     assert played.submitted[4:] == ["west"]
     other = Cargo(Kind.STUDENT, "2" * 64)
