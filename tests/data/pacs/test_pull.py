@@ -478,6 +478,13 @@ def test_damaged_notes_are_told(text, tmp_path):
         run(three(), tmp_path)
 
 
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "labels.csv").write_text("path,label")
+    with pytest.raises(StorageError, match="a new folder, or that of an earlier pull"):
+        run(three(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
+
+
 def test_two_pulls_into_one_folder_at_once_are_refused(tmp_path):
     def fault(_):
         with pytest.raises(StorageError, match="found another pull that runs"):

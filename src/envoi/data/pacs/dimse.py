@@ -44,7 +44,10 @@ _PENDING = {0xFF00, 0xFF01}
 _UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 """What each answer has to tell, by level."""
 _TRANSIENT = 2
-_AGAIN = "Check that the PACS runs, and run the same command again; what was pulled is kept."
+_AGAIN = (
+    "Check that the PACS runs and knows this AE title and machine (--calling-aet), and run the "
+    "same command again; what was pulled is kept."
+)
 # Diagnostic of a rejection by the service user (PS3.8, table 9-21).
 _REJECTIONS = {
     3: ("--calling-aet", "Have this title and this machine entered in the PACS."),

@@ -128,9 +128,10 @@ def locked(folder: Path) -> Iterator[None]:
     """Within, no other process fills the folder, and files that a kill left half written are gone.
 
     Raises:
-        StorageError: Another process fills it, or it cannot be written.
+        StorageError: Another process fills it, it holds other files, or it cannot be written.
     """
     check_folder(folder)
+    _check_ours(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = (folder / _LOCK).open("w")
@@ -147,6 +148,17 @@ def locked(folder: Path) -> Iterator[None]:
         for half in (*folder.glob(f".{STATE}.*"), *folder.glob("*/.*.dcm.*")):
             half.unlink(missing_ok=True)
         yield
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder that holds other things, such as a prepared set."""
+    if not folder.is_dir():
+        return
+    if any(
+        path.is_file() and path.name[0] != "." for path in folder.iterdir() if path.name != STATE
+    ):
+        expected, remedy = "a new folder, or that of an earlier pull", "Choose another folder."
+        raise StorageError(Problem(expected, "one with other files", folder.name, remedy))
 
 
 def _instances_in(folder: Path) -> set[str]:
