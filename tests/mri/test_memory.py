@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from envoi.errors import SettingsError
+from envoi.mri.angles import parts
 from envoi.mri.fitting import GIB, fitted
 from envoi.mri.joint import JointModel
 from envoi.mri.memory import Ledger, Use, predicted_bytes
 from envoi.mri.modes import model_of, plan_of
 from envoi.mri.population import Population
 from envoi.mri.slabs import Plane
+from tests.launched import python
 from tests.mri.conftest import PLANS
 
 every_plan = pytest.mark.parametrize("name", list(PLANS))
@@ -40,7 +42,7 @@ def test_sampling_for_real_takes_what_was_predicted(name):
     for tensor in [*model.parameters(), *model.buffers()]:
         ledger.count(tensor)
     with ledger:
-        model.eval().draw(torch.zeros(1, 2), steps=1, generator=torch.Generator().manual_seed(0))
+        model.eval().draw(torch.zeros(1, 2), steps=2, generator=torch.Generator().manual_seed(0))
     predicted = predicted_bytes(plan, Use("sample"))
     assert ledger.peak_bytes == pytest.approx(predicted, rel=0.02)
 
@@ -75,10 +77,39 @@ def test_the_largest_plane_of_a_flat_volume_counts():
             ledger.count(tensor)
         with ledger:
             draws = torch.Generator().manual_seed(0)
-            model.eval().draw(torch.zeros(1, 2), steps=1, generator=draws)
+            model.eval().draw(torch.zeros(1, 2), steps=2, generator=draws)
         peaks.append(ledger.peak_bytes)
     assert max(peaks) > 1.05 * min(peaks)
     assert predicted_bytes(plan, Use("sample")) == pytest.approx(max(peaks), rel=0.01)
+
+
+def test_sampling_holds_sixteen_volumes_in_one_step_as_in_two(tmp_path):
+    """Of slabs so thin that their maps are less than the three volumes that would count.
+
+    In a process without the tests' type checks, whose wrappers hold the arguments of calls.
+    """
+    script = """
+from envoi.mri import memory
+from envoi.mri.modes import plan_of
+
+size = 224
+small = {"thickness": 4, "overlap": 0, "widths": (8, 8), "coarse_widths": (8, 8)}
+plan = plan_of("joint", (size, size, size), small)
+for memory._STEPS in (1, 2):
+    tensors = memory.predicted_bytes(plan, memory.Use("sample")) - 4 * memory.parameters_of(plan)
+    print(tensors / (4 * size**3))
+"""
+    done = python("-c", script, cwd=tmp_path)
+    volumes = [float(line) for line in done.stdout.split()]
+    assert volumes == [pytest.approx(16.05, abs=0.05)] * 2, done.stderr
+
+
+@pytest.mark.parametrize("target", ["v", "flow"])
+def test_an_answer_becomes_data_and_noise_with_five_volumes(target):
+    state, said, angle = torch.rand(3, 1000).unbind()
+    with Ledger() as ledger:
+        parts(state, said, angle, target)
+    assert ledger.peak_bytes == 5 * 4000
 
 
 def test_a_prediction_allocates_nothing_that_it_counts():

@@ -30,7 +30,7 @@ from envoi.precision import computing
 from envoi.settings import Precision
 
 Phase = Literal["sample", "train"]
-_STEPS = 1
+_STEPS = 2  # from the second step on, something of the one before may still live
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,10 @@ class SlabDenoiser(nn.Module):
         generator: torch.Generator,
         on_sample: OnSample,
     ) -> Volume:
-        """One volume around its context, which is of one; given voxels are kept."""
+        """One volume around its context, which is of one; given voxels are kept.
+
+        Memory: `envoi.mri.joint`.
+        """
         field, calls = self.field, 0
         base, deviation, mask = map(field.of, (context.base[0], self.atlas.deviation, given.mask))
         known = ((field.of(given.voxels) - base) / deviation).clamp(-FARTHEST, FARTHEST)
@@ -134,10 +137,14 @@ class SlabDenoiser(nn.Module):
             maps = slab_maps(shown, mask, base, deviation, angle)
             volumes = [facing(volume, plane) for volume in maps]
             said = turned_back(self._blended(volumes, plane, time, context, generator), plane)
+            del shown, maps, volumes
             return parts(state, said, angle, self.plan.target)
 
-        start = torch.randn(field.sides, generator=generator).to(base.device)
-        drawn = walk(split, start, field.of(self.atlas.share), steps)
+        share = field.of(self.atlas.share)
+        # The noise has no name here, so that it goes once the first step has used it.
+        drawn = walk(
+            split, torch.randn(field.sides, generator=generator).to(base.device), share, steps
+        )
         volume = field.around((base + deviation * drawn).clamp(-1, 1))
         return torch.where(given.mask > 0, given.voxels, volume)
 
