@@ -4,12 +4,14 @@ import json
 import re
 import shutil
 
+import nibabel
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from envoi.cli import app
 from envoi.cli.mri_evaluate import _told_by
-from envoi.cli.mri_made import made_files
+from envoi.cli.mri_made import made_files, made_voxels
 from envoi.data.nifti import write_nifti
 from envoi.errors import DataError, SettingsError
 from envoi.files import file_digest
@@ -193,6 +195,31 @@ def test_volumes_of_another_model_than_the_runs_are_refused(tmp_path):
     assert len(made_files(made, tmp_path, None, allow_unmarked=False)) == 3
     (made / "3.json").unlink()
     assert len(made_files(made, tmp_path, trained, allow_unmarked=True)) == 3
+
+
+def dimmed(brightest):
+    """A ball that is brighter towards the right."""
+    ball = subjects(1)[0].volume
+    voxels = ball.voxels * np.linspace(0.5, 1, ball.grid.shape[2], dtype=np.float32)
+    return ball.with_voxels(np.float32(brightest) / voxels.max() * voxels)
+
+
+def test_made_volumes_are_judged_as_bright_as_their_model_drew_them(tmp_path):
+    files = [tmp_path / name for name in ("a.nii.gz", "b.nii.gz")]
+    for file, brightest in zip(files, (0.25, 0.5), strict=True):
+        write_nifti(dimmed(brightest), file, {})
+    made = made_voxels(files, dimmed(1).grid)
+    assert made.max(axis=(1, 2, 3)).tolist() == pytest.approx([0.25, 0.5])
+
+
+def test_made_volumes_of_another_range_are_refused(tmp_path):
+    volume = dimmed(1)
+    image = nibabel.Nifti1Image(255 * volume.voxels.T, volume.grid.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(volume.grid.affine, 2)
+    image.to_filename(tmp_path / "a.nii")
+    with pytest.raises(DataError, match="--synthetic, file 1: expected a made volume's intensit"):
+        made_voxels([tmp_path / "a.nii"], volume.grid)
 
 
 def test_scores_and_pages_that_exist_are_replaced_only_when_asked(brains, tmp_path):

@@ -266,6 +266,30 @@ def test_what_was_written_is_read_back(tmp_path):
     np.testing.assert_allclose(again.voxels, volume.voxels, rtol=1e-6)
 
 
+@pytest.mark.parametrize("stored_as", ["float32", "uint8"])
+@pytest.mark.parametrize("brightest", [0.5, 1.0])
+def test_a_made_volume_is_as_bright_as_it_was_written(tmp_path, stored_as, brightest):
+    scan = read_nifti(save(tmp_path / "a.nii"))
+    made = scan.with_voxels(brightest * scan.voxels)
+    write_nifti(made, tmp_path / "b.nii.gz", {}, stored_as=stored_as)
+    again = read_nifti(tmp_path / "b.nii.gz", normalise=False)
+    np.testing.assert_allclose(again.voxels, made.voxels, atol=0.51 / 255)
+    assert again.voxels.max() == pytest.approx(brightest, abs=0.51 / 255)
+    assert read_nifti(tmp_path / "b.nii.gz").voxels.max() == 1
+
+
+@pytest.mark.parametrize("found", ["0 to 1.5", "-0.001 to 0.75"])
+def test_a_made_volume_beyond_0_to_1_is_refused(path, found):
+    low, high = (float(word) for word in found.split(" to "))
+    voxels = high / 900 * brain()
+    voxels[0, 0, 0] = low
+    save(path, voxels)
+    with pytest.raises(DataError) as caught:
+        read_nifti(path, normalise=False, where="file 1")
+    line = f"file 1: expected a made volume's intensities, 0 to 1, found {found}. Name the files"
+    assert line in str(caught.value)
+
+
 def test_only_a_nifti_name_is_written(tmp_path, made):
     with pytest.raises(SettingsError, match="expected a name ending in .nii or .nii.gz"):
         write_nifti(made, tmp_path / "made.mgz", {})

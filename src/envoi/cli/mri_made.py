@@ -51,10 +51,10 @@ def made_files(
 
 
 def made_voxels(files: "Sequence[Path]", grid: "Grid") -> "np.ndarray":
-    """The voxels of made volumes, on the grid of the real ones.
+    """The voxels of made volumes as they are, 0 to 1, on the grid of the real ones.
 
     Raises:
-        DataError: A volume is wrong, or on another grid.
+        DataError: A volume is wrong, not within 0..1, or on another grid.
     """
     import numpy as np
 
@@ -63,7 +63,8 @@ def made_voxels(files: "Sequence[Path]", grid: "Grid") -> "np.ndarray":
 
     made = VolumePermissions(allow_skull=True)  # a grainy corner is the model's fault, no skull
     volumes = [
-        read_nifti(file, made, where=f"{_WHERE}, file {n}") for n, file in enumerate(files, 1)
+        read_nifti(file, made, where=f"{_WHERE}, file {n}", normalise=False)
+        for n, file in enumerate(files, 1)
     ]
     for number, volume in enumerate(volumes, 1):
         if not volume.grid.is_like(grid):

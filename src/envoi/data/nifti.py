@@ -38,6 +38,7 @@ Stored = Literal["float32", "uint8"]
 
 _BROKEN = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
 _ALIGNED = 2  # the format's code of coordinates that are aligned to something else
+_ROUNDING = 1e-6  # what scales, which files hold in fp32, may add to an intensity of 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,11 @@ class VolumePermissions:
 
 
 def read_nifti(
-    path: Path, permissions: VolumePermissions | None = None, *, where: str = "NIfTI file"
+    path: Path,
+    permissions: VolumePermissions | None = None,
+    *,
+    where: str = "NIfTI file",
+    normalise: bool = True,
 ) -> Volume:
     """The brain in a file, RAS+, intensities over their 99.5th percentile clipped to 0..1.
 
@@ -80,15 +85,20 @@ def read_nifti(
         path: Ends in .nii or .nii.gz.
         permissions: None permits nothing.
         where: What messages call the file.
+        normalise: False leaves intensities as they are, from 0 to 1: how bright a made volume is
+            is its model's doing, and is to be judged.
 
     Raises:
         StorageError: The file is missing.
-        DataError: The file is broken, or the scan needs what is not permitted.
+        DataError: The file is broken, the scan needs what is not permitted, or intensities that
+            are to be left are not within 0..1.
     """
     permissions = permissions or VolumePermissions()
     image, voxels = _loaded(path, permissions, where)
     allow_skull = permissions.allow_skull
     refuse(problems_of_voxels(voxels, image.affine, allow_skull=allow_skull, where=where))
+    if not normalise:
+        _check_range(voxels, where)
     placed = _placed(np.maximum(voxels, 0), image.affine, permissions)
     if not placed.voxels.any():
         remedy = "Choose a smaller --spacing-mm (in Python, spacing_mm)."
@@ -96,7 +106,8 @@ def read_nifti(
         raise DataError(Problem("a brain of several voxels", found, where, remedy))
     if permissions.shape is not None:
         placed = fitted(placed, permissions.shape, where=where)
-    return Volume(normalised(placed.voxels), placed.grid)
+    scaled = normalised(placed.voxels) if normalise else placed.voxels.clip(0, 1)
+    return Volume(scaled, placed.grid)
 
 
 def write_nifti(
@@ -241,6 +252,17 @@ def _placed(
     ours = np.ascontiguousarray(voxels.T)
     placed = Placed(ours, Grid(ours.shape, (depth, height, width), (right, anterior, superior)))
     return placed if spacing_mm is None else resampled(placed, spacing_mm)
+
+
+def _check_range(voxels: NDArray[np.float32], where: str) -> None:
+    low, high = float(voxels.min()), float(voxels.max())
+    if low < 0 or high > 1 + _ROUNDING:
+        remedy = (
+            "Name the files that `envoi mri sample` wrote; bring those of another maker to the "
+            "range of training: 0 outside the brain, 1 at the 99.5th percentile, clipped."
+        )
+        expected, found = "a made volume's intensities, 0 to 1", f"{low:g} to {high:g}"
+        raise DataError(Problem(expected, found, where, remedy))
 
 
 def _image(volume: Volume, stored_as: Stored) -> Nifti1Image:
