@@ -6,6 +6,7 @@ import json
 import os
 import stat
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from envoi.files import (
     check_folder,
     check_writable,
     digest,
+    digest_of_parts,
     file_digest,
     read_json,
     read_text,
@@ -197,3 +199,8 @@ def test_digests_are_sha256(tmp_path):
     assert (
         digest(content) == digest(memoryview(content)) == file_digest(tmp_path / "file") == wanted
     )
+
+
+def test_a_digest_of_parts_is_that_of_the_whole():
+    parts = [b"one", memoryview(b"two"), b"", np.arange(6, dtype=np.float32).reshape(2, 3).data]
+    assert digest_of_parts(iter(parts)) == digest(b"".join(bytes(part) for part in parts))

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -113,6 +113,14 @@ def canonical_json(value: Any) -> str:  # noqa: ANN401  (any JSON value)
 def digest(content: bytes | memoryview) -> str:
     """SHA-256 of `content` as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def digest_of_parts(parts: Iterable[bytes | memoryview]) -> str:
+    """`digest` of all parts one after the other; one of them in memory at a time."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        hashed.update(part)
+    return hashed.hexdigest()
 
 
 def file_digest(path: Path) -> str:

@@ -114,12 +114,21 @@ def stacked(
     Raises:
         DataError: There is no subject, or grids differ in shape or spacing.
     """
+    check_alike(subjects)
+    return np.stack([subject.volume.voxels for subject in subjects])
+
+
+def check_alike(subjects: Sequence[Subject]) -> None:
+    """Require subjects on one grid.
+
+    Raises:
+        DataError: There is no subject, or grids differ in shape or spacing.
+    """
     grids = [subject.volume.grid for subject in subjects]
     others = sum(not grid.is_like(grids[0]) for grid in grids)
     if others or not grids:
         found = f"{others} of {len(grids)} on another grid than the first"
         raise _refused("subjects of one shape and spacing", found)
-    return np.stack([subject.volume.voxels for subject in subjects])
 
 
 def normalised(voxels: Voxels) -> Voxels:

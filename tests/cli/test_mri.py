@@ -10,10 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from envoi.cli import app
+from envoi.cli.mri_options import fitted_to
 from envoi.data.brains import load_brains
 from envoi.data.held_out import read_held_out
 from envoi.data.nifti import VolumePermissions
+from envoi.errors import SettingsError
+from envoi.mri.modes import plan_of
 from envoi.mri.phantoms import draw_phantom, draw_phantoms
+from envoi.mri.population import volume_bytes
 from tests.data.heads import save
 
 runner = CliRunner()
@@ -372,15 +376,31 @@ class TestModels:
     def test_too_little_memory_for_any_plan_is_refused(self, folder, tmp_path):
         found = run("train", folder, "--out", tmp_path / "run", "--memory-gib", 0.01)
         assert found.exit_code == 2
-        assert "GiB to train at 32x32x32" in found.output
+        assert "GiB to train at 32x32x32, 0.00 of them for volumes" in found.output
         assert not (tmp_path / "run").exists()
+
+    def test_volumes_that_are_learnt_from_count_on_the_cpu(self):
+        """Those of 200 brains at 64 cubed; on a GPU they do not lie in its memory."""
+        plan = plan_of("joint", (32, 32, 32), {"widths": (16, 32), "coarse_widths": (16, 32)})
+        held = 200 * volume_bytes((64, 64, 64))
+        gib = 0.5
+        alone, beside, elsewhere = (
+            fitted_to(plan, "train", gib, "fp32", device, volume_bytes=volumes)
+            for device, volumes in (("cpu", 0), ("cpu", held), ("cuda", held))
+        )
+        assert beside.use.batch < alone.use.batch == elsewhere.use.batch
+        assert held < beside.bytes <= gib * 2**30
+        with pytest.raises(SettingsError, match=r"at 32x32x32, 0\.29 of them for volumes"):
+            fitted_to(plan, "train", 0.3, "fp32", "cpu", volume_bytes=held)
 
     def test_memory_is_predicted_and_fitted(self):
         found = run("memory", "--size", 32)
         assert found.exit_code == 0, found.output
         assert [line.split(":")[0] for line in found.output.splitlines()] == [
-            "sample", "train", "arithmetic", "Of tensors",
+            "sample", "train", "arithmetic", "Training keeps volumes in the CPU's memory on top",
+            "Of tensors",
         ]  # fmt: skip
+        assert "on top: 0.188 MiB for each brain learnt from." in found.output
         fitted = run("memory", "--size", "32x40x32", "--memory-gib", 1)
         assert "batches of 8, slabs of 16, fp32" in fitted.output
 

@@ -185,6 +185,14 @@ class TestFitting:
         assert fit.plan.thickness >= 8
         assert fitted(self.plan, "train", 2 * memory, ("fp32", "bf16")).use.precision == "fp32"
 
+    def test_what_lives_beside_the_network_counts(self):
+        alone = fitted(self.plan, "sample", 0.3 * GIB)
+        beside = fitted(self.plan, "sample", 0.3 * GIB, beside_bytes=GIB // 8)
+        assert beside.bytes == GIB // 8 + predicted_bytes(self.plan, beside.use)
+        assert beside.bytes - alone.bytes <= GIB // 8
+        with pytest.raises(SettingsError, match=r"at 32x32x32, 0\.25 of them for volumes, found 0"):
+            fitted(self.plan, "sample", 0.25 * GIB, beside_bytes=GIB // 4)
+
     def test_sampling_never_changes_the_network(self):
         fit = fitted(self.plan, "sample", 0.02 * GIB)
         assert fit.plan == self.plan

@@ -88,11 +88,13 @@ def train(
     people = load_brains(folder, permissions, cache=cache)
     split = HeldOut(persons=held_out, seed=seed, permissions=permissions)
     training = split.part(people)[0] if held_out else people
+    count = len(people)
+    del people  # volumes of persons held out are not kept in memory
     with joined() as processes:
         parts = processes.count if parts is None else parts
         wanted = _Wanted(mode, steps, minutes, batch, parts, seed, precision, memory_gib)
         say = typer.echo if processes.first else _say_nothing
-        whom = f"{counted(len(training), 'brain')} of {len(people)} to learn from"
+        whom = f"{counted(len(training), 'brain')} of {count} to learn from"
         say(f"{whom}, {counted(held_out, 'person')} held out.")
         if processes.first:
             _warn_of_scores(len(training), held_out)
@@ -145,12 +147,16 @@ class _Wanted:
         """Say what would run, and run it unless that is all; whether it ran."""
         from envoi.cli.progress import following
         from envoi.mri.modes import model_file
+        from envoi.mri.population import volume_bytes
         from envoi.mri.run import train_in
         from envoi.wording import counted
 
-        plan, settings, checkpointed = self.for_grid(training[0].volume.grid, device)
-        for line in _words_of(training[0].volume.grid, self.mode, plan, settings, device.type):
+        grid = training[0].volume.grid
+        held = len(training) * volume_bytes(grid.shape)
+        plan, settings, checkpointed = self.for_grid(grid, device, held)
+        for line in _words_of(grid, self.mode, plan, settings, device.type):
             say(line)
+        say(f"The volumes take {held / GIB:.3f} GiB of the CPU's memory all the while.")
         if dry_run:
             say(_resolved(plan, settings))
             return False
@@ -169,15 +175,30 @@ class _Wanted:
         say(f"{verb} for {counted(card.steps, 'step')}: {model_file(out)}")
         return True
 
-    def for_grid(self, grid: "Grid", device: "torch.device") -> "tuple[Plan, MriTraining, bool]":
-        """Plan, settings and whether maps are computed again, within the memory that was given."""
+    def for_grid(
+        self, grid: "Grid", device: "torch.device", volume_bytes: int
+    ) -> "tuple[Plan, MriTraining, bool]":
+        """Plan, settings and whether maps are computed again, within the memory that was given.
+
+        Args:
+            grid: Of the volumes.
+            device: Where networks compute.
+            volume_bytes: Of all volumes that are learnt from.
+        """
         from envoi.mri.modes import plan_of
         from envoi.mri.training import MriTraining
 
         plan, batch, checkpointed = plan_of(self.mode, grid.shape, {}), self.batch, False
         precision = precision_called(self.precision)
         if self.memory_gib is not None:
-            fit = fitted_to(plan, "train", self.memory_gib, self.precision, device.type)
+            fit = fitted_to(
+                plan,
+                "train",
+                self.memory_gib,
+                self.precision,
+                device.type,
+                volume_bytes=volume_bytes,
+            )
             # A part of a step is what memory has to hold.
             plan, batch = fit.plan, min(batch, fit.use.batch * self.parts)
             checkpointed, precision = fit.use.checkpointed, fit.use.precision
@@ -228,6 +249,7 @@ def memory(
     """Predict peak memory (sampling one volume, training with one item a step) and arithmetic."""
     from envoi.mri.memory import Use, predicted_bytes, predicted_flop
     from envoi.mri.modes import plan_of, usual_steps
+    from envoi.mri.population import volume_bytes
 
     shape = sizes("x".join([size] * 3) if size.isdecimal() else size, where="--size")
     plan = plan_of(mode, shape, {})
@@ -240,4 +262,6 @@ def memory(
             typer.echo(f"{phase}: {predicted_bytes(plan, use) / GIB:.3f} GiB")
     steps = usual_steps(mode)
     typer.echo(f"arithmetic: {predicted_flop(plan, steps) / 1e12:.3g} TFLOP in {steps} steps")
+    each = f"{volume_bytes(shape) / 2**20:.3g} MiB for each brain learnt from"
+    typer.echo(f"Training keeps volumes in the CPU's memory on top: {each}.")
     typer.echo("Of tensors: libraries and the scratch space of kernels come on top.")

@@ -15,7 +15,12 @@ GIB = 2**30
 ModeOption = Annotated[str, typer.Option(help="joint, paper, full3d or wavelet3d.")]
 MemoryOption = Annotated[
     float | None,
-    typer.Option("--memory-gib", min=0.01, metavar="N", help="Stay within this much memory."),
+    typer.Option(
+        "--memory-gib",
+        min=0.01,
+        metavar="N",
+        help="Stay within this much memory, on CPUs with the volumes that are learnt from.",
+    ),
 ]
 PrecisionOption = Annotated[
     str,
@@ -26,8 +31,18 @@ PrecisionOption = Annotated[
 SeedOption = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results.")]
 
 
-def fitted_to(plan: "Plan", phase: str, gib: float, precision: str, device: str) -> "Fit":
+def fitted_to(
+    plan: "Plan",
+    phase: str,
+    gib: float,
+    precision: str,
+    device: str,
+    *,
+    volume_bytes: int = 0,
+) -> "Fit":
     """The way to use a model that `--memory-gib` leaves.
+
+    Volumes that are learnt from stay in the CPU's memory, so that they count there alone.
 
     Raises:
         SettingsError: None fits.
@@ -42,7 +57,8 @@ def fitted_to(plan: "Plan", phase: str, gib: float, precision: str, device: str)
         choices: tuple[Precision, ...] = ("bf16",)
     else:  # left open where bf16 is slow, it is still better than not to fit
         choices = ("fp32", "bf16") if asked == "auto" else ("fp32",)
-    return fitted(plan, cast("Any", phase), gib * GIB, choices)
+    beside = volume_bytes if device == "cpu" else 0
+    return fitted(plan, cast("Any", phase), gib * GIB, choices, beside_bytes=beside)
 
 
 def precision_called(name: str) -> "Precision":

@@ -1,9 +1,10 @@
 """One dial, `--memory-gib`: the fastest way to use a model that stays within so much memory.
 
 Ways are tried in order, by their predicted peaks (`envoi.mri.memory`), with a reserve for what the
-prediction does not know: larger batches before smaller ones, maps that are kept before maps that
-are computed again, fp32 before bfloat16. Networks are never changed to fit when sampling; for
-training a thinner slab is the last resort.
+prediction does not know, and beside what lives all the while (volumes that are learnt from):
+larger batches before smaller ones, maps that are kept before maps that are computed again, fp32
+before bfloat16. Networks are never changed to fit when sampling; for training a thinner slab is the
+last resort.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ _THINNEST = 4
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A way to use a model, and the peak that it is predicted to have."""
+    """A way to use a model, and the peak that it is predicted to have, volumes included."""
 
     plan: Plan
     use: Use
@@ -41,7 +42,12 @@ class Fit:
 
 
 def fitted(
-    plan: Plan, phase: Phase, memory_bytes: float, precisions: Sequence[Precision] = ("fp32",)
+    plan: Plan,
+    phase: Phase,
+    memory_bytes: float,
+    precisions: Sequence[Precision] = ("fp32",),
+    *,
+    beside_bytes: int = 0,
 ) -> Fit:
     """The first way that fits.
 
@@ -50,19 +56,22 @@ def fitted(
         phase: What it is used for.
         memory_bytes: To stay within, a reserve included.
         precisions: That may be used, the best one first.
+        beside_bytes: Of what lives in the same memory all the while.
 
     Raises:
         SettingsError: None does; the least that would is named.
     """
     ways = list(_ways(plan, phase, precisions))
-    least = predicted_bytes(*ways[-1]) * _RESERVE
+    least = (beside_bytes + predicted_bytes(*ways[-1])) * _RESERVE
     for shape, use in ways if least <= memory_bytes else ():
-        fit = Fit(shape, use, predicted_bytes(shape, use))
+        fit = Fit(shape, use, beside_bytes + predicted_bytes(shape, use))
         if fit.bytes * _RESERVE <= memory_bytes:
             return fit
+    volumes = f", {beside_bytes / GIB:.2f} of them for volumes" if beside_bytes else ""
+    size = "x".join(map(str, plan.shape))
     raise SettingsError(
         Problem(
-            f"at least {least / GIB:.2f} GiB to {phase} at {'x'.join(map(str, plan.shape))}",
+            f"at least {least / GIB:.2f} GiB to {phase} at {size}{volumes}",
             f"{memory_bytes / GIB:.2f} GiB",
             "memory",
             "Give more memory, or prepare smaller volumes.",

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from envoi.volumes import Sex, Subject, stacked
+from envoi.volumes import Sex, Subject, check_alike
 
 # One row for each person: age, sex; NaN is not known.
 Persons = Float[Tensor, "batch 2"]
@@ -32,17 +33,20 @@ class Population:
 
     @classmethod
     def of(cls, subjects: Sequence[Subject]) -> "Population":
-        """All subjects, on one grid.
+        """All subjects, on one grid; beside them and the population one volume lives at a time.
 
         Raises:
             DataError: Their grids differ.
         """
-        voxels = torch.from_numpy(stacked(subjects))
+        check_alike(subjects)
+        voxels = torch.empty(len(subjects), *subjects[0].volume.grid.shape, dtype=torch.half)
+        for own, subject in zip(voxels, subjects, strict=True):
+            own.copy_(torch.from_numpy(np.ascontiguousarray(2 * subject.volume.voxels - 1)))
         rows = [person(subject.age_years, subject.sex) for subject in subjects]
         names = dict.fromkeys(subject.person for subject in subjects)
         numbers = {name: number for number, name in enumerate(names)}
         people = tuple(numbers[subject.person] for subject in subjects)
-        return cls((2 * voxels - 1).half(), torch.stack(rows), people)
+        return cls(voxels, torch.stack(rows), people)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -67,6 +71,11 @@ class Population:
         mirrored = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
         voxels = self.voxels[index].float()
         return torch.where(mirrored, voxels.flip(-1), voxels), self.persons[index]
+
+
+def volume_bytes(shape: Sequence[int]) -> int:
+    """What one brain takes while a model learns from it: a subject's fp32, a population's half."""
+    return (4 + 2) * prod(shape)
 
 
 def person(age_years: float | None, sex: Sex | None) -> Float[Tensor, " 2"]:

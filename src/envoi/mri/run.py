@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from envoi.checkpoint import Checkpoint
 from envoi.errors import Problem, SettingsError, StorageError
-from envoi.files import canonical_json, check_writable, digest
+from envoi.files import canonical_json, check_writable, digest, digest_of_parts
 from envoi.mri.asked import ages_of, sexes_of
 from envoi.mri.brain import faintest_of
 from envoi.mri.model import VolumeModel
@@ -153,12 +154,11 @@ def fresh_model(plan: Plan, seed: int, *, checkpointed: bool = False) -> VolumeM
 
 def _digest_of(subjects: Sequence[Subject]) -> str:
     """Of what a model learns from: voxels, ages and sexes, in their order."""
-    parts = [
+    return digest_of_parts(
         part
         for subject in subjects
         for part in (
-            subject.volume.voxels.tobytes(),
+            np.ascontiguousarray(subject.volume.voxels).data,
             f"{subject.age_years} {subject.sex}\n".encode(),
         )
-    ]
-    return digest(b"".join(parts))
+    )
