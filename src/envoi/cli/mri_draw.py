@@ -11,9 +11,7 @@ from envoi.cli.mri import ReorientOption, ShapeOption, SkullOption, SpacingOptio
 from envoi.cli.mri_options import MemoryOption, PrecisionOption, SeedOption, one_of
 
 if TYPE_CHECKING:
-    from envoi.mri.modes import ModelCard
     from envoi.mri.slabs import Plane
-    from envoi.volumes import Volume
 
 RunArgument = Annotated[Path, typer.Argument(help="A folder that `envoi mri train` wrote.")]
 AgeOption = Annotated[
@@ -89,6 +87,7 @@ def complete(
     """Keep some slices of a scan and generate the others."""
     from envoi.cli.mri_drawing import Drawing, Person
     from envoi.data.nifti import read_nifti
+    from envoi.mri.asked import check_scan
     from envoi.mri.brain import completed
     from envoi.mri.given import given_slices
 
@@ -96,7 +95,8 @@ def complete(
     facing = _plane(plane)
     drawing = Drawing(run, Person.called(age, sex), memory_gib, steps, precision, device)
     permissions = permitted(reorient, spacing_mm, shape, allow_skull)
-    scan = _on_grid(read_nifti(given, permissions, where="--given"), drawing.card)
+    scan = read_nifti(given, permissions, where="--given")
+    check_scan(drawing.card, scan, where="--given")
     known = given_slices(scan.voxels, facing, slices=slices, every=every)
     voxels, cost = drawing.one(seed=seed, number=1, given=known)
     volume = completed(voxels, scan, known.mask.numpy() > 0, drawing.card.faintest)
@@ -128,17 +128,6 @@ def _check_new(out: Path) -> None:
             remedy = "Choose another --out, or move the old file away."
             raise StorageError(Problem("a new file", what, "--out", remedy))
     check_writable(out.parent)
-
-
-def _on_grid(scan: "Volume", card: "ModelCard") -> "Volume":
-    from envoi.errors import DataError, Problem
-
-    if not scan.grid.is_like(card.grid):
-        expected = f"{card.grid.shape} voxels of {card.grid.spacing_mm} mm"
-        found = f"{scan.grid.shape} of {scan.grid.spacing_mm} mm"
-        remedy = "Prepare the scan as the model's brains were, by --spacing-mm and --shape."
-        raise DataError(Problem(expected, found, "--given", remedy))
-    return scan
 
 
 def _plane(name: str) -> "Plane":

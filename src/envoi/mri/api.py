@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envoi.mri.asked import check_asked
+from envoi.mri.asked import check_asked, check_scan
 from envoi.mri.brain import as_volume, completed
 from envoi.mri.drawing import drawn_intensities
 from envoi.mri.given import given_slices
@@ -70,27 +70,42 @@ class BrainModel:
         )
         return as_volume(voxels, self.card.grid, self.card.faintest)
 
-    def complete(
+    def complete(  # noqa: PLR0913  (all that decides a volume)
         self,
         scan: Volume,
         *,
         slices: str | None = None,
         every: int | None = None,
         plane: Plane = Plane.AXIAL,
+        age_years: float | None = None,
+        sex: Sex | None = None,
         steps: int | None = None,
         seed: int = 0,
     ) -> Volume:
         """The scan's named slices (`40:60`, or every n-th), and drawn ones in place of the others.
 
+        Args:
+            scan: On the model's grid.
+            slices: To keep, such as `40:60` (40 to 59, counted from 0) or `3,7,12`.
+            every: Keep slices 0, n, 2n and so on.
+            plane: Which slices are meant.
+            age_years: Of the person; None is any.
+            sex: Of the person; None is any.
+            steps: Of the solver; None is 40.
+            seed: Equal seeds complete alike.
+
         Raises:
-            SettingsError: Neither or both of `slices` and `every` are given, or they are no slices.
+            SettingsError: Neither or both of `slices` and `every` are given, they are no slices,
+                or age or sex means nothing to the model.
             MethodError: The model cannot complete.
-            DataError: There is no brain in what was drawn.
+            DataError: The scan is on another grid, or there is no brain in what was drawn.
         """
+        check_asked(self.card, age_years, sex)
+        check_scan(self.card, scan)
         given = given_slices(scan.voxels, plane, slices=slices, every=every)
         steps = usual_steps(self.card.mode) if steps is None else steps
         voxels = drawn_intensities(
-            self.model, None, None, steps=steps, seed=seed, number=1, given=given
+            self.model, age_years, sex, steps=steps, seed=seed, number=1, given=given
         )
         return completed(voxels, scan, given.mask.numpy() > 0, self.card.faintest)
 

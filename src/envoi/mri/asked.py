@@ -1,16 +1,17 @@
-"""Whom a model can draw: persons as those it learnt from.
+"""What a model can be asked for: persons as those it learnt from, scans on its grid.
 
 A sex that it never learnt from, or an age where it was told none, is refused: the network has an
 input for it, and what the input does was never learnt. An age outside the range is only doubtful.
+A scan on another grid shows everything at another size than the network has ever met it.
 """
 
 import math
 import warnings
 from collections.abc import Sequence
 
-from envoi.errors import EnvoiWarning, Problem, SettingsError
+from envoi.errors import DataError, EnvoiWarning, Problem, SettingsError
 from envoi.mri.modes import ModelCard
-from envoi.volumes import Sex, Subject
+from envoi.volumes import Sex, Subject, Volume
 
 # Ages on a card are rounded away from the people: nobody's exact age stands in a model's file.
 _STEP_YEARS = 5
@@ -61,3 +62,24 @@ def check_asked(card: ModelCard, age_years: float | None, sex: Sex | None) -> No
             EnvoiWarning,
             stacklevel=2,
         )
+
+
+def check_scan(card: ModelCard, scan: Volume, *, where: str = "scan") -> None:
+    """Require a scan on the grid that a model draws on.
+
+    Args:
+        card: Of the model.
+        scan: To be completed.
+        where: What the message calls it.
+
+    Raises:
+        DataError: Its shape or spacing is another.
+    """
+    if not scan.grid.is_like(card.grid):
+        expected = f"{card.grid.shape} voxels of {card.grid.spacing_mm} mm"
+        found = f"{scan.grid.shape} of {scan.grid.spacing_mm} mm"
+        remedy = (
+            "Prepare the scan as the model's brains were, by --spacing-mm and --shape "
+            "(in Python, spacing_mm and shape of VolumePermissions)."
+        )
+        raise DataError(Problem(expected, found, where, remedy))
