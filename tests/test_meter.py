@@ -1,13 +1,16 @@
 """Wall time and peak memory of a block."""
 
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
 
 from envoi import meter
-from envoi.meter import device_name, environment, metered
+from envoi.meter import device_name, environment, flop_counter, metered
 
 MEGABYTES = 1_000_000
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="memory of the device is measured")
@@ -92,3 +95,24 @@ def test_a_gpu_is_described_where_it_was_used_and_only_there(monkeypatch):
     assert cost.peak_bytes > MEGABYTES
     assert device_name() == device_name(torch.device("cpu")) != "Some GPU"
     assert gpu.asked == []
+
+
+@pytest.mark.parametrize("mode", [nullcontext, FakeTensorMode])
+def test_attention_is_counted_with_content_and_without(mode):
+    """Two heads of two items: 5 places ask 7; a product of (m, n) and (n, k) is 2 m n k."""
+    with mode():
+        query = torch.zeros(2, 2, 5, 8, requires_grad=True)
+        key, value = torch.zeros(2, 2, 2, 7, 8, requires_grad=True)
+        with flop_counter() as forward:
+            heard = functional.scaled_dot_product_attention(query, key, value)
+        with flop_counter() as backward:
+            heard.sum().backward()
+    product = 2 * (2 * 2) * 5 * 7 * 8
+    assert forward.get_total_flops() == 2 * product
+    assert backward.get_total_flops() == 5 * product
+
+
+def test_products_of_matrices_are_counted_as_ever():
+    with flop_counter() as counter:
+        torch.zeros(3, 4) @ torch.zeros(4, 5)
+    assert counter.get_total_flops() == 2 * 3 * 4 * 5

@@ -1,9 +1,9 @@
-"""What a piece of work costs: wall time and peak memory."""
+"""What a piece of work costs: wall time, peak memory, and arithmetic."""
 
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,11 @@ import envoi
 
 if TYPE_CHECKING:
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
 _MEMORY_RESET = Path("/proc/self/clear_refs")
 _MEMORY_STATUS = Path("/proc/self/status")
+_Shape = Sequence[int]
 
 
 @dataclass(slots=True)
@@ -44,6 +46,41 @@ def metered(device: "torch.device | None" = None) -> Iterator[Cost]:
         peak_bytes = _peak_bytes(device)  # first: it waits for the GPU
         cost.wall_seconds = time.monotonic() - began
         cost.peak_bytes = peak_bytes
+
+
+def flop_counter() -> "FlopCounterMode":
+    """Counts arithmetic while it is active, attention on the CPU too.
+
+    PyTorch's own counter (2.13) knows attention's kernels of GPUs alone. A multiplication and an
+    addition count as two; `get_total_flops()` tells the sum.
+    """
+    import torch  # noqa: PLC0415  (this module must load without torch)
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
+
+    aten = torch.ops.aten
+    return FlopCounterMode(
+        display=False,
+        custom_mapping={
+            aten._scaled_dot_product_flash_attention_for_cpu: _attention_flop,  # noqa: SLF001
+            aten._scaled_dot_product_flash_attention_for_cpu_backward: (  # noqa: SLF001
+                _attention_backward_flop
+            ),
+        },
+    )
+
+
+def _attention_flop(query: _Shape, key: _Shape, value: _Shape, *_: object, **__: object) -> int:
+    """Of queries by keys, and of weights by values; shapes are (batch, head, place, channel)."""
+    batch, heads, asking, width = query
+    return 2 * batch * heads * asking * key[2] * (width + value[3])
+
+
+def _attention_backward_flop(
+    _gradient: _Shape, query: _Shape, key: _Shape, value: _Shape, *_: object, **__: object
+) -> int:
+    """Weights are computed again; then two products for what either product had put in."""
+    batch, heads, asking, width = query
+    return 2 * batch * heads * asking * key[2] * (3 * width + 2 * value[3])
 
 
 def device_name(device: "torch.device | None" = None) -> str:

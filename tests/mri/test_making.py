@@ -4,9 +4,8 @@ import json
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from envoi.meter import Cost
+from envoi.meter import Cost, flop_counter
 from envoi.mri.making import cost_entry, sidecars, words_of_drawing
 from envoi.mri.memory import predicted_flop
 from envoi.mri.modes import model_of, plan_of
@@ -80,6 +79,6 @@ def test_predicted_arithmetic_is_that_of_drawing(mode):
     changes = {"thickness": 8} if mode == "joint" else {"widths": (32, 32)}
     plan = plan_of(mode, (16, 16, 16), changes)
     model = model_of(plan).eval()
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         model.draw(torch.zeros(1, 2), steps=12, generator=torch.Generator())
     assert predicted_flop(plan, 12) == pytest.approx(counter.get_total_flops(), rel=0.2)

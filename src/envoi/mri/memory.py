@@ -3,8 +3,8 @@
 The very code that trains or samples runs once on tensors that have a shape and no content
 (`FakeTensorMode`), while a ledger counts the bytes that live at any time. The prediction is
 of tensors: the scratch space of kernels, the libraries and the allocator's rounding come on
-top. Arithmetic is that of products of matrices and convolutions, a multiplication and an addition
-counting as two.
+top. Arithmetic is that of products of matrices, convolutions and attention, a multiplication and an
+addition counting as two (`envoi.meter.flop_counter`).
 """
 
 import weakref
@@ -18,8 +18,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
+from envoi.meter import flop_counter
 from envoi.mri.joint import JointModel
 from envoi.mri.joint_plan import JointPlan
 from envoi.mri.model import VolumeModel
@@ -112,7 +112,7 @@ def predicted_flop(plan: Plan, steps: int) -> float:
     for planes in _planes(plan):
         with FakeTensorMode(allow_non_fake_inputs=True):
             model = _model(plan, Use("sample"), planes).eval()
-            with FlopCounterMode(display=False) as counter:
+            with flop_counter() as counter:
                 model.draw(torch.zeros(1, 2), steps=looked_at, generator=torch.Generator())
         counted.append(counter.get_total_flops())
     return steps * fmean(counted) / looked_at
