@@ -14,7 +14,7 @@ from envoi.data.dicom.set import write_dicom_set
 from envoi.data.prepared import Pictures
 from envoi.errors import DataError, SettingsError, StorageError
 from envoi.types import ImageSpec
-from tests.data.dicom.files import SECRET, dicom, item
+from tests.data.dicom.files import RADIOGRAPH, SECRET, dicom, item
 
 GREY = np.full((8, 8), 100, np.uint8)
 
@@ -189,7 +189,8 @@ class TestHeaders:
         assert scan_dicom(folder, labels("1.1,x")).annotated == 0
 
     def test_files_without_pixels_and_of_odd_kinds_are_refused(self, put, labels):
-        report = dicom(GREY, uid="1.1", Rows=None, Columns=None, PixelData=None)
+        kind = "1.2.840.10008.5.1.4.1.1.88.11"
+        report = dicom(GREY, uid="1.1", SOPClassUID=kind, Rows=None, Columns=None, PixelData=None)
         odd = dicom(GREY, uid="1.2", PhotometricInterpretation="CMYK")
         message = refused(put(a=report, b=odd), labels("1.1,x", "1.2,x"))
         assert "expected an image, found no pixels" in message
@@ -233,7 +234,27 @@ class TestHeaders:
         (folder / ".hidden.dcm").write_bytes(b"")
         assert len(scan_dicom(folder, labels("1.1,x")).rows) == 1
         (folder / f"{SECRET}.dcm").write_bytes(b"no DICOM")
-        assert "expected a DICOM file" in refused(folder, labels("1.1,x"))
+        assert "expected a whole DICOM file" in refused(folder, labels("1.1,x"))
+
+    @pytest.mark.parametrize("kind", [RADIOGRAPH, "1.3.12.2.1107.5.9.9"])
+    def test_a_header_that_is_cut_off_is_told_wherever_that_is(self, kind, put, labels):
+        folder = put(a=dicom(GREY, uid="1.1"), b=dicom(GREY, uid="1.2", SOPClassUID=kind))
+        (path,) = folder.rglob("b.dcm")
+        content, table = path.read_bytes(), labels("1.1,x")
+        assert scan_dicom(folder, table).unlabelled == 1
+        path = path.rename(path.with_suffix(""))
+        pixels = content.index(b"\xe0\x7f\x10\x00")
+        # A file of a vendor's own kind may be a report, until it tells how many rows it has.
+        end = pixels if kind == RADIOGRAPH else content.index(b"\x20\x00\x0e\x00")
+        for length in range(132, end + 8):
+            path.write_bytes(content[:length])
+            assert "file 2 in name order: expected a whole DICOM" in refused(folder, table)
+
+    def test_a_report_that_no_line_names_is_passed_over(self, put, labels):
+        for kind in ("1.2.840.10008.5.1.4.1.1.88.11", "1.3.12.2.1107.5.9.1"):
+            report = dicom(GREY, uid="1.2", SOPClassUID=kind, PixelData=None, Rows=None)
+            folder = put(a=dicom(GREY, uid="1.1"), b=report)
+            assert scan_dicom(folder, labels("1.1,x")).unlabelled == 1
 
     def test_a_folder_without_files_is_refused(self, tmp_path, labels):
         for folder in (tmp_path, tmp_path / "missing"):

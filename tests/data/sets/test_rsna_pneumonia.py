@@ -169,7 +169,7 @@ def test_damaged_files_are_counted_and_not_named(tmp_path):
     source = rsna(tmp_path / "rsna", patient=two_each)
     images = source / "stage_2_train_images"
     (images / "00000002.dcm").write_bytes(b"not DICOM")
-    assert "radiographs, file 3 in name order: expected a DICOM file" in refused(source)
+    assert "radiographs, file 3 in name order: expected a whole DICOM file" in refused(source)
     (images / "00000005.dcm").write_bytes((images / "00000005.dcm").read_bytes()[:-100])
     lenient = Leniency(leave_out_unreadable=True)
     scan, rows = prepared(source, tmp_path / "set", lenient)

@@ -8,25 +8,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
+from envoi.data.dicom.files import damaged, dicom_files, read_header
 from envoi.data.dicom.header import (
-    TAGS,
     annotation_of,
     frames_of,
     is_often_annotated,
     problems_of_header,
-    quietly,
 )
 from envoi.data.dicom.labels import Labelled, Labels
 from envoi.data.dicom.patients import Patients
 from envoi.data.dicom.reading import DicomReading
 from envoi.data.findings import refuse
-from envoi.errors import Problem, StorageError
+from envoi.errors import Problem
 from envoi.files import digest, file_stamp
-
-_PREAMBLE, _MAGIC = 128, b"DICM"
-_ENDINGS = (".dcm", ".dicom", ".ima")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +69,8 @@ def scan_dicom(folder: Path, labels: Labels, reading: DicomReading | None = None
     """Read the headers of all DICOM files below `folder`, and find their labels.
 
     A file is DICOM by its content (PS3.10), whatever it is called; a `DICOMDIR` is passed over,
-    and so are hidden files and folders.
+    and so are hidden files and folders. What begins as DICOM and cannot be read to the end of its
+    header is a problem, never passed over: nobody knows whether the table names it.
 
     Args:
         folder: Any depth.
@@ -86,7 +83,7 @@ def scan_dicom(folder: Path, labels: Labels, reading: DicomReading | None = None
             of two patients, or may be; or the table names what is not there; all at once.
     """
     scan = _Scan(labels, reading or DicomReading())
-    for where, path in _files(folder):
+    for where, path in dicom_files(folder):
         scan.add(path, where)
     refuse([*scan.problems, *scan.missing()])
     return DicomSet(tuple(scan.rows), scan.unlabelled, scan.annotated)
@@ -109,8 +106,7 @@ class _Scan:
     def add(self, path: Path, where: str) -> None:
         header = read_header(path)
         if header is None:
-            remedy = "Export the file again; it is damaged or of another kind."
-            self.problems.append(Problem("a DICOM file", "another", where, remedy))
+            self.problems.append(damaged(where))
             return
         name = str(header.get(self.labels.key) or "")
         said = self.labels.rows.get(name)
@@ -159,46 +155,3 @@ def _rows(
 def _is_annotated(header: Dataset) -> bool:
     told = annotation_of(header)
     return told == "YES" or (told != "NO" and is_often_annotated(header))
-
-
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """All DICOM files by name, and what else bears such a name."""
-    try:
-        found = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.is_file() and not _is_passed_over(path.relative_to(folder))
-        )
-        taken = [path for path in found if path.suffix.lower() in _ENDINGS or _is_dicom(path)]
-    except OSError as err:
-        words = err.strerror or "an error of the file system"
-        # The cause is dropped: it names files, and a name may identify a patient.
-        raise StorageError(
-            Problem("a folder of DICOM files", words, "DICOM folder", "Give such a folder.")
-        ) from None
-    if not taken:
-        remedy = "Give a folder that holds DICOM files, at any depth."
-        raise StorageError(Problem("DICOM files", "none", "DICOM folder", remedy))
-    for number, path in enumerate(taken, start=1):
-        yield f"DICOM folder, file {number} in name order", path
-
-
-def _is_passed_over(path: Path) -> bool:
-    return path.name.upper() == "DICOMDIR" or any(part.startswith(".") for part in path.parts)
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
-
-
-def read_header(path: Path) -> Dataset | None:
-    """What is needed of a header (`TAGS`); None if the file is damaged, or not DICOM."""
-    try:
-        with quietly():
-            header = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-            for tag in TAGS:  # pydicom parses a value when it is asked for
-                header.get(tag)
-    except Exception:  # noqa: BLE001  (damaged files raise whatever their bytes lead to)
-        return None
-    return header
