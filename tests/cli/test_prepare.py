@@ -51,8 +51,22 @@ def test_pulled_files_are_found_by_the_key(place):
     words = ("dicom", "pulled", "--labels", "labels.csv", "--out", "set", "--window", "stored")
     refused = prepared(*words)
     assert refused.exit_code == 3
-    assert "labels, line 2" in refused.output
+    assert "labels, lines 2, 3, 4, 5, 6 and 5 more: expected files of" in refused.output
     assert prepared(*words, "--pseudonyms", "key").exit_code == 0
+
+
+def test_labels_of_what_a_pull_left_out_are_passed_over_by_permission(place):
+    for number in (2, 7):
+        (place / "pulled" / f"{SECRET}{number}.dcm").unlink()
+    words = ("dicom", "pulled", "--labels", "labels.csv", "--out", "set", "--pseudonyms", "key")
+    refused = prepared(*words, "--window", "stored")
+    assert refused.exit_code == 3
+    assert "labels, lines 4 and 9: expected files of what each line names" in refused.output
+    assert "--allow-missing" in refused.output
+    done = prepared(*words, "--window", "stored", "--allow-missing")
+    assert done.exit_code == 0, done.output
+    assert "Passed over 2 labels whose picture is not there." in done.output
+    assert "Wrote set: 8 images of 5 patients" in done.output
 
 
 def test_what_is_missing_is_said_and_nothing_is_written(place):

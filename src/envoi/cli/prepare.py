@@ -1,9 +1,13 @@
 """`envoi data prepare`: DICOM folders and public sets as pictures with a table, once."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from envoi.data.dicom import DicomSet
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,6 +59,9 @@ BurnedInOption = Annotated[
         help="Take images whose pixels hold text, or may. Look at them before.",
     ),
 ]
+MissingOption = Annotated[
+    bool, typer.Option("--allow-missing", help="Pass over labels whose picture is not there.")
+]
 
 
 @app.command()
@@ -72,6 +79,7 @@ def dicom(
     orientation: OrientationOption = "check",
     polarity: PolarityOption = "check",
     allow_burned_in: BurnedInOption = False,
+    allow_missing: MissingOption = False,
 ) -> None:
     """Prepare a folder of DICOM files; nothing identifying is in the set.
 
@@ -93,21 +101,23 @@ def dicom(
     )
     wanted = Pictures(size_px=size, fit=fit, channels=channels)
     hidden = None if pseudonyms is None else hidden_by(load_pseudonym_key(pseudonyms))
-    found = scan_dicom(folder, read_labels(labels, label=label_column, hidden=hidden), reading)
+    said = read_labels(labels, label=label_column, hidden=hidden)
+    found = scan_dicom(folder, said, reading, allow_missing=allow_missing)
     with following() as on_step:
         count = write_dicom_set(out, found, reading, wanted, on_step=on_step)
-    for line in _told(found.unlabelled, found.annotated):
+    for line in _told(found):
         typer.echo(line)
     patients = len({row.patient for row in found.rows})
     typer.echo(f"Wrote {out}: {count} images of {patients} patients, and labels.csv.")
 
 
-def _told(unlabelled: int, annotated: int) -> list[str]:
-    lines = []
-    if unlabelled:
-        lines.append(f"Passed over {unlabelled} files that the table does not name.")
-    if annotated:
-        lines.append(
-            f"Taken with permission: {annotated} files whose pixels hold annotations, or may."
-        )
-    return lines
+def _told(found: "DicomSet") -> Iterator[str]:
+    from envoi.wording import counted
+
+    if found.unlabelled:
+        yield f"Passed over {counted(found.unlabelled, 'file')} that the table does not name."
+    if found.missing:
+        yield f"Passed over {counted(found.missing, 'label')} whose picture is not there."
+    if found.annotated:
+        files = counted(found.annotated, "file")
+        yield f"Taken with permission: {files} whose pixels hold annotations, or may."

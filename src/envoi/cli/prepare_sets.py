@@ -9,6 +9,7 @@ from envoi.cli.prepare import (
     BurnedInOption,
     ChannelsOption,
     FitOption,
+    MissingOption,
     OrientationOption,
     OutOption,
     PolarityOption,
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from envoi.data.sets.source import Leniency, Scan
 
 SourceArgument = Annotated[Path, typer.Argument(help="The folder with the publisher's files.")]
-MissingOption = Annotated[
-    bool, typer.Option("--allow-missing", help="Pass over labels whose picture is not there.")
-]
 UnreadableOption = Annotated[
     bool, typer.Option("--leave-out-unreadable", help="Leave pictures out that cannot be read.")
 ]

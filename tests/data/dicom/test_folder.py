@@ -88,7 +88,21 @@ class TestLabels:
 
     def test_a_line_without_files_is_refused(self, put, labels):
         message = refused(put(a=dicom(GREY, uid="1.5")), labels("1.5,x", "1.7,y"))
-        assert "labels, line 3: expected files of what a line names, found none" in message
+        assert "labels, line 3: expected files of what each line names, found none" in message
+
+    def test_lines_without_files_are_told_together(self, put, labels):
+        lines = [f"1.{n},y" for n in range(30, 80)]
+        message = refused(put(a=dicom(GREY, uid="1.5")), labels("1.5,x", *lines))
+        assert "labels, lines 3, 4, 5, 6, 7 and 45 more: expected files of what each" in message
+
+    def test_lines_without_files_are_passed_over_by_permission(self, put, labels):
+        folder = put(a=dicom(GREY, uid="1.5"))
+        found = scan_dicom(folder, labels("1.5,x", "1.7,y", "1.8,y"), allow_missing=True)
+        assert (len(found.rows), found.missing) == (1, 2)
+
+    def test_no_permission_makes_a_set_of_nothing(self, put, labels):
+        folder = put(a=dicom(GREY, uid="1.5"))
+        assert "labels, line 2" in refused(folder, labels("1.7,y"), allow_missing=True)
 
     def test_files_without_a_line_are_counted(self, put, labels):
         folder = put(a=dicom(GREY, uid="1.5"), b=dicom(GREY, uid="1.6"))

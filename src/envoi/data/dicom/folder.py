@@ -57,15 +57,23 @@ class DicomSet:
     Attributes:
         rows: Its images, in the order of the files' names.
         unlabelled: Files that the table does not name; they were passed over.
+        missing: Lines of the table passed over because no file is theirs.
         annotated: Files taken though their pixels hold annotations, or may.
     """
 
     rows: tuple[DicomRow, ...]
     unlabelled: int
+    missing: int
     annotated: int
 
 
-def scan_dicom(folder: Path, labels: Labels, reading: DicomReading | None = None) -> DicomSet:
+def scan_dicom(
+    folder: Path,
+    labels: Labels,
+    reading: DicomReading | None = None,
+    *,
+    allow_missing: bool = False,
+) -> DicomSet:
     """Read the headers of all DICOM files below `folder`, and find their labels.
 
     A file is DICOM by its content (PS3.10), whatever it is called; a `DICOMDIR` is passed over,
@@ -76,6 +84,7 @@ def scan_dicom(folder: Path, labels: Labels, reading: DicomReading | None = None
         folder: Any depth.
         labels: What the table says.
         reading: What may be done to a file; by default nothing.
+        allow_missing: The table may name what is not there; such lines are passed over.
 
     Raises:
         StorageError: The folder cannot be read, or holds no DICOM file.
@@ -85,8 +94,9 @@ def scan_dicom(folder: Path, labels: Labels, reading: DicomReading | None = None
     scan = _Scan(labels, reading or DicomReading())
     for where, path in dicom_files(folder):
         scan.add(path, where)
-    refuse([*scan.problems, *scan.missing()])
-    return DicomSet(tuple(scan.rows), scan.unlabelled, scan.annotated)
+    missing = scan.missing()
+    refuse([*scan.problems, *(() if allow_missing and scan.found else map(_no_files, missing))])
+    return DicomSet(tuple(scan.rows), scan.unlabelled, len(missing), scan.annotated)
 
 
 @dataclass(slots=True)
@@ -125,15 +135,10 @@ class _Scan:
             patient = self.patients.group(header)
             self.rows += _rows(path, where, header, said, patient, self.reading)
 
-    def missing(self) -> Iterator[Problem]:
-        """What the table names and the folder does not hold."""
-        for name, said in self.labels.rows.items():
-            if name not in self.found:
-                remedy = (
-                    "Remove the line, or add the files; with pseudonymous files give their key."
-                )
-                where = f"labels, line {said.line}"
-                yield Problem("files of what a line names", "none", where, remedy)
+    def missing(self) -> list[int]:
+        """Lines of the table that name what the folder does not hold."""
+        rows = self.labels.rows.items()
+        return [said.line for name, said in rows if name not in self.found]
 
     def _twice(self, header: Dataset, where: str) -> Iterator[Problem]:
         uid = str(header.get("SOPInstanceUID") or "")
@@ -150,6 +155,14 @@ def _rows(
     origin = digest(f"{uid}\n{file_stamp(path)}".encode())
     for frame in frames_of(header, reading):
         yield DicomRow(path, where, frame, origin, said.label, patient, said.split, said.site)
+
+
+def _no_files(line: int) -> Problem:
+    remedy = (
+        "Add the files, or permit it with --allow-missing (in Python: allow_missing) if those of "
+        "other lines are there; with pseudonymous files give their key."
+    )
+    return Problem("files of what each line names", "none", f"labels, line {line}", remedy)
 
 
 def _is_annotated(header: Dataset) -> bool:
