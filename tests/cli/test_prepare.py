@@ -42,6 +42,9 @@ def test_a_folder_becomes_a_set_that_is_split_by_patient(place):
     done = prepared(*words, "--window", "stored")
     assert done.exit_code == 0, done.output
     assert "Wrote set: 10 images of 5 patients, and labels.csv." in done.output
+    assert done.output.endswith(
+        "Next: envoi site train --study study.toml --site SITE --work WORK --data set\n"
+    )
     assert SECRET not in done.output
     data = load_table(place / "set" / "labels.csv", spec=ImageSpec.of(1, 8))
     assert not set(data.train.patients) & set(data.test.patients)

@@ -1,5 +1,6 @@
 """`envoi data prepare`: DICOM folders and public sets as pictures with a table, once."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,6 +110,20 @@ def dicom(
         typer.echo(line)
     patients = len({row.patient for row in found.rows})
     typer.echo(f"Wrote {out}: {count} images of {patients} patients, and labels.csv.")
+    typer.echo(next_command(out))
+
+
+def next_command(out: Path, options: str = "") -> str:
+    """What to do with a set that is finished, to be printed below what was written.
+
+    Args:
+        out: Its folder.
+        options: Of the training, if this set needs any.
+    """
+    data = shlex.quote(str(out))
+    return (
+        f"Next: envoi site train --study study.toml --site SITE --work WORK --data {data}{options}"
+    )
 
 
 def _told(found: "DicomSet") -> Iterator[str]:

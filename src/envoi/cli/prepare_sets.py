@@ -14,6 +14,7 @@ from envoi.cli.prepare import (
     OutOption,
     PolarityOption,
     WindowOption,
+    next_command,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def fed_isic2019(
     with pictures_in(place, isic.ENDINGS, what="photographs", remedy=isic.REMEDY) as files:
         scan = isic.scan_fed_isic2019(source, files, leniency, plan)
         _write(out, scan, Pictures(), leniency)
+    typer.echo(next_command(out, " --fit crop"))
 
 
 def rsna_pneumonia(
@@ -86,6 +88,7 @@ def rsna_pneumonia(
     leniency = Leniency(allow_missing=allow_missing, leave_out_unreadable=leave_out_unreadable)
     scan = scan_rsna_pneumonia(source, leniency, labels=labels, reading=reading)
     _write(out, scan, wanted, leniency)
+    typer.echo(next_command(out))
 
 
 def diabetic_retinopathy(
@@ -111,6 +114,7 @@ def diabetic_retinopathy(
     with pictures_in(place, eyes.ENDINGS, what="photographs", remedy=eyes.REMEDY) as files:
         scan = eyes.scan_diabetic_retinopathy(source, files, leniency, crop_borders=crop_borders)
         _write(out, scan, wanted, leniency)
+    typer.echo(next_command(out))
 
 
 def _write(out: Path, scan: "Scan", pictures: "Pictures", leniency: "Leniency") -> None:
