@@ -1,5 +1,8 @@
 """`envoi data prepare`, as a site engineer calls it."""
 
+import csv
+import shutil
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -70,6 +73,29 @@ def test_labels_of_what_a_pull_left_out_are_passed_over_by_permission(place):
     assert done.exit_code == 0, done.output
     assert "Passed over 2 labels whose picture is not there." in done.output
     assert "Wrote set: 8 images of 5 patients" in done.output
+
+
+def test_files_with_problems_are_listed_for_who_asks(place):
+    words = ("dicom", "images", "--labels", "labels.csv", "--out", "set")
+    refused = prepared(*words, "--list-problems", "wrong.csv")
+    assert refused.exit_code == 3
+    assert SECRET not in refused.output
+    with (place / "wrong.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file"] for row in rows} == {f"images/{SECRET}{number}.dcm" for number in range(10)}
+    assert rows[3]["place"] == "DICOM folder, file 4 in name order"
+    assert (place / "wrong.csv").stat().st_mode & 0o777 == 0o600
+    shutil.rmtree(place / "set", ignore_errors=True)
+    assert prepared(*words, "--window", "stored", "--list-problems", "wrong.csv").exit_code == 0
+    assert len((place / "wrong.csv").read_text().splitlines()) == 1
+
+
+def test_a_list_of_problems_takes_the_place_of_no_other_file(place):
+    table = (place / "labels.csv").read_text()
+    words = ("dicom", "images", "--labels", "labels.csv", "--out", "set")
+    refused = prepared(*words, "--list-problems", "labels.csv")
+    assert "labels.csv: expected a new file, found one of another kind" in refused.output
+    assert (place / "labels.csv").read_text() == table
 
 
 def test_what_is_missing_is_said_and_nothing_is_written(place):

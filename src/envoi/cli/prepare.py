@@ -64,6 +64,16 @@ MissingOption = Annotated[
     bool, typer.Option("--allow-missing", help="Pass over labels whose picture is not there.")
 ]
 
+ListOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--list-problems",
+        metavar="FILE",
+        help="Write each file's path and what is wrong with it into FILE (.csv). It names files, "
+        "so it stays with you.",
+    ),
+]
+
 
 @app.command()
 def dicom(
@@ -81,14 +91,17 @@ def dicom(
     polarity: PolarityOption = "check",
     allow_burned_in: BurnedInOption = False,
     allow_missing: MissingOption = False,
+    list_problems: ListOption = None,
 ) -> None:
     """Prepare a folder of DICOM files; nothing identifying is in the set.
 
     Files that the table does not name are passed over. Images of one PatientID share a number.
+    Messages count files: file 11 is line 11 of `find FOLDER/ -not -type d | LC_ALL=C sort`.
     """
     from envoi.cli.progress import following
     from envoi.data.dicom import DicomReading, scan_dicom
     from envoi.data.dicom.labels import hidden_by, read_labels
+    from envoi.data.dicom.problem_list import listing
     from envoi.data.dicom.pseudonyms import load_pseudonym_key
     from envoi.data.dicom.set import write_dicom_set
     from envoi.data.prepared import Pictures
@@ -103,9 +116,9 @@ def dicom(
     wanted = Pictures(size_px=size, fit=fit, channels=channels)
     hidden = None if pseudonyms is None else hidden_by(load_pseudonym_key(pseudonyms))
     said = read_labels(labels, label=label_column, hidden=hidden)
-    found = scan_dicom(folder, said, reading, allow_missing=allow_missing)
-    with following() as on_step:
-        count = write_dicom_set(out, found, reading, wanted, on_step=on_step)
+    with listing(list_problems) as listed, following() as on_step:
+        found = scan_dicom(folder, said, reading, allow_missing=allow_missing, listed=listed)
+        count = write_dicom_set(out, found, reading, wanted, listed=listed, on_step=on_step)
     for line in _told(found):
         typer.echo(line)
     patients = len({row.patient for row in found.rows})

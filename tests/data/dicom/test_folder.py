@@ -1,6 +1,8 @@
 """Folders, labels and prepared sets: what is found, what is refused, and that nobody is named."""
 
 import csv
+import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -121,14 +123,22 @@ class TestPatients:
         found = scan_dicom(folder, labels(*(f"1.{n},x" for n in range(1, 5))))
         assert [row.patient for row in found.rows] == [0, 1, 0, 2]
 
-    @pytest.mark.parametrize("issuers", [("", SECRET, ""), (SECRET, "", SECRET), (SECRET, "x", "")])
-    def test_a_number_with_and_without_an_issuer_is_refused(self, issuers, put, labels):
+    @pytest.mark.parametrize(
+        ("issuers", "places"),
+        [
+            (("", SECRET, ""), "1 and 2"),
+            ((SECRET, "", SECRET), "1 and 2"),
+            ((SECRET, "x", ""), "1 and 3"),
+        ],
+    )
+    def test_a_number_with_and_without_an_issuer_is_refused(self, issuers, places, put, labels):
         files = {
             f"f{n}": dicom(GREY, uid=f"1.{n}", IssuerOfPatientID=issuer)
             for n, issuer in enumerate(issuers)
         }
         message = refused(put(**files), labels(*(f"1.{n},x" for n in range(3))))
         assert "one person under a patient's number, found a number with an issuer in" in message
+        assert f"files {places} in name order: expected one person" in message
         assert message.count("name order") == 1
 
     def test_a_file_of_nobody_is_refused(self, put, labels):
@@ -147,7 +157,7 @@ class TestPatients:
             c=dicom(GREY, uid="1.3"),
         )
         message = refused(folder, labels("1.1,x", "1.2,x", "1.3,x"))
-        assert "expected one person under a patient's number" in message
+        assert "files 1 and 2 in name order: expected one person under a patient's nu" in message
         assert message.count("file") == 1
 
 
@@ -210,9 +220,23 @@ class TestHeaders:
         assert "expected an image, found no pixels" in message
         assert "expected grey, palette, RGB or YBR pixels" in message
 
-    def test_an_image_is_there_once(self, put, labels):
+    def test_an_image_is_there_once_and_both_places_are_told(self, put, labels):
         folder = put(a=dicom(GREY, uid="1.1"), b=dicom(GREY, uid="1.1"))
-        assert "expected each image once" in refused(folder, labels("1.1,x"))
+        message = refused(folder, labels("1.1,x"))
+        assert "files 1 and 2 in name order: expected each image once" in message
+
+    def test_files_are_counted_as_a_user_counts_them(self, put, labels):
+        wrong = dicom(GREY, uid="1.1", PhotometricInterpretation="CMYK")
+        folder = put(ä=wrong, B=dicom(GREY, uid="1.2"))
+        (folder / SECRET / "DICOMDIR").write_bytes(b"")
+        (folder / SECRET / ".hidden").write_text("")
+        (folder / f"{SECRET}-notes.txt").write_text("")
+        (folder / "link").symlink_to(folder / SECRET)
+        message = refused(folder, labels("1.1,x", "1.2,x"))
+        (number,) = re.findall(r"DICOM folder, file (\d+) in name order", message)
+        count = f"find '{folder}/' -not -type d | LC_ALL=C sort | sed -n {number}p"
+        told = subprocess.run(["sh", "-c", count], capture_output=True, check=True, text=True)
+        assert told.stdout.endswith(f"{SECRET}/ä.dcm\n")
 
     @pytest.mark.parametrize(("frames", "wanted"), [("middle", [1]), ("all", [0, 1, 2])])
     def test_several_frames_are_a_choice(self, frames, wanted, put, labels):

@@ -73,7 +73,7 @@ def issued(source, number, issuer):
 def test_a_number_with_and_without_an_issuer_is_refused(tmp_path):
     source = rsna(tmp_path / "rsna", 4, patient=lambda _: "1")
     issued(source, 2, SECRET)
-    assert "file 3 in name order: expected one person under" in refused(source)
+    assert "files 1 and 3 in name order: expected one person under" in refused(source)
 
 
 def test_rsnas_mapping_tells_the_patients_of_nih(tmp_path):

@@ -94,9 +94,17 @@ def _is_whole(header: Dataset, end: int, size: int) -> bool:
 
 
 def _all_files(folder: Path) -> list[Path]:
-    """In the order of the bytes of their paths."""
-    found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    """In the order of the bytes of their paths; links to folders count as files."""
+    found = []
+    for place, folders, files in os.walk(folder, onerror=_raised):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        found += [Path(place, name) for name in (*links, *files)]
     return sorted(found, key=lambda path: os.fsencode(path.relative_to(folder)))
+
+
+def _raised(err: OSError) -> None:
+    """A folder that cannot be read is no empty one."""
+    raise err
 
 
 def _is_passed_over(path: Path) -> bool:

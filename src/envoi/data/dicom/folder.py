@@ -19,8 +19,9 @@ from envoi.data.dicom.header import (
 )
 from envoi.data.dicom.labels import Labelled, Labels
 from envoi.data.dicom.patients import Patients
+from envoi.data.dicom.problem_list import ProblemList
 from envoi.data.dicom.reading import DicomReading
-from envoi.data.findings import refuse
+from envoi.data.findings import refuse, together
 from envoi.errors import Problem
 from envoi.files import digest, file_stamp
 
@@ -73,6 +74,7 @@ def scan_dicom(
     reading: DicomReading | None = None,
     *,
     allow_missing: bool = False,
+    listed: ProblemList | None = None,
 ) -> DicomSet:
     """Read the headers of all DICOM files below `folder`, and find their labels.
 
@@ -85,17 +87,19 @@ def scan_dicom(
         labels: What the table says.
         reading: What may be done to a file; by default nothing.
         allow_missing: The table may name what is not there; such lines are passed over.
+        listed: Gets each problem of a file, beside the file.
 
     Raises:
         StorageError: The folder cannot be read, or holds no DICOM file.
         DataError: A file is wrong, is there twice, or needs a permission; a patient's number is
             of two patients, or may be; or the table names what is not there; all at once.
     """
-    scan = _Scan(labels, reading or DicomReading())
+    scan = _Scan(labels, reading or DicomReading(), listed or ProblemList())
     for where, path in dicom_files(folder):
         scan.add(path, where)
     missing = scan.missing()
-    refuse([*scan.problems, *(() if allow_missing and scan.found else map(_no_files, missing))])
+    problems = [problem for _, problem in scan.listed.entries]
+    refuse([*problems, *(() if allow_missing and scan.found else map(_no_files, missing))])
     return DicomSet(tuple(scan.rows), scan.unlabelled, len(missing), scan.annotated)
 
 
@@ -105,18 +109,18 @@ class _Scan:
 
     labels: Labels
     reading: DicomReading
+    listed: ProblemList
     rows: list[DicomRow] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
     unlabelled: int = 0
     annotated: int = 0
     found: set[str] = field(default_factory=set)
-    images: set[str] = field(default_factory=set)
+    images: dict[str, str] = field(default_factory=dict)
     patients: Patients = field(default_factory=Patients)
 
     def add(self, path: Path, where: str) -> None:
         header = read_header(path)
         if header is None:
-            self.problems.append(damaged(where))
+            self.listed.add(path, [damaged(where)])
             return
         name = str(header.get(self.labels.key) or "")
         said = self.labels.rows.get(name)
@@ -129,7 +133,7 @@ class _Scan:
             *self._twice(header, where),
             *self.patients.meet(header, where),
         ]
-        self.problems += problems
+        self.listed.add(path, problems)
         if not problems:
             self.annotated += _is_annotated(header)
             patient = self.patients.group(header)
@@ -141,11 +145,11 @@ class _Scan:
         return [said.line for name, said in rows if name not in self.found]
 
     def _twice(self, header: Dataset, where: str) -> Iterator[Problem]:
-        uid = str(header.get("SOPInstanceUID") or "")
-        if uid in self.images:
+        first = self.images.setdefault(str(header.get("SOPInstanceUID")), where)
+        if first != where:
             remedy = "Remove one of the files, or an image may train and test at once."
-            yield Problem("each image once", "one that was there before", where, remedy)
-        self.images.add(uid)
+            places = together([first, where])
+            yield Problem("each image once", "one that was there before", places, remedy)
 
 
 def _rows(
