@@ -7,6 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGLSLossless
 
 from envoi.data import load_table
 from envoi.data.dicom import DicomReading, scan_dicom
@@ -201,6 +203,29 @@ class TestHeaders:
         found = scan_dicom(folder, table, DicomReading(**permission))
         assert len(found.rows) == 1
         assert found.annotated == ("allow_burned_in" in permission)
+
+    def test_a_missing_window_is_told_by_the_header(self, put, labels):
+        deep = dicom(GREY.astype(np.uint16), uid="1.1", BitsStored=12)
+        folder, table = put(a=deep), labels("1.1,x")
+        assert "one window or VOI table in the file, found none" in refused(folder, table)
+        for window in ("stored", "content", "40,400"):
+            assert scan_dicom(folder, table, DicomReading(window=window)).rows
+
+    def test_a_window_is_looked_for_in_each_frame_that_is_taken(self, put, labels):
+        windows = [item(WindowCenter="40", WindowWidth=width) for width in ("400", "400", "0")]
+        groups = [item(FrameVOILUTSequence=[window]) for window in windows]
+        file = dicom(np.stack([GREY] * 3), uid="1.1", PerFrameFunctionalGroupsSequence=groups)
+        folder, table = put(a=file), labels("1.1,x")
+        assert scan_dicom(folder, table, DicomReading(frames="middle")).rows
+        assert "a window that makes no sense" in refused(folder, table, DicomReading(frames="all"))
+
+    def test_a_missing_decoder_is_told_by_the_header(self, put, labels):
+        file = dicom(GREY, uid="1.1")
+        file.PixelData, file["PixelData"].VR = encapsulate([bytes(10)]), "OB"
+        file["PixelData"].is_undefined_length = True
+        file.file_meta.TransferSyntaxUID = JPEGLSLossless
+        message = refused(put(a=file), labels("1.1,x"))
+        assert "found the transfer syntax JPEG-LS Lossless" in message
 
     def test_ultrasound_that_says_it_is_clean_is_taken(self, put, labels):
         folder = put(a=dicom(GREY, uid="1.1", Modality="US", BurnedInAnnotation="NO"))
@@ -422,17 +447,19 @@ class TestPrepared:
 
     def test_pixels_that_cannot_be_shown_leave_no_table(self, tmp_path, put, labels):
         good = dicom(GREY, uid="1.1")
-        deep = dicom(GREY.astype(np.uint16), uid="1.2", BitsStored=12)
-        found = scan_dicom(put(a=good, b=deep), labels("1.1,x", "1.2,x"))
-        with pytest.raises(DataError, match="one window or VOI table"):
+        half = dicom(GREY, uid="1.2", RescaleSlope="1")
+        found = scan_dicom(put(a=good, b=half), labels("1.1,x", "1.2,x"))
+        with pytest.raises(DataError, match="both numbers of a rescale"):
             write_dicom_set(tmp_path / "set", found, DicomReading(), Pictures())
         assert not (tmp_path / "set" / "labels.csv").exists()
 
     def test_grey_and_colour_do_not_mix(self, tmp_path, put, labels):
         colour = dicom(np.stack([GREY] * 3, axis=-1), uid="1.2")
         found = scan_dicom(put(a=dicom(GREY, uid="1.1"), b=colour), labels("1.1,x", "1.2,y"))
-        with pytest.raises(DataError, match="grey or colour pictures, found both"):
+        message = "file 2 in name order: expected grey or colour pictures, found both; colour in 1"
+        with pytest.raises(DataError, match=message):
             write_dicom_set(tmp_path / "set", found, DicomReading(), Pictures())
+        assert not (tmp_path / "set").exists()
         write_dicom_set(tmp_path / "grey", found, DicomReading(), Pictures(channels=1))
 
     @pytest.mark.parametrize("wrong", [{"size_px": 0}, {"channels": 2}, {"fit": "exact"}])

@@ -14,7 +14,8 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from envoi.data.dicom.header import TAGS, quietly
+from envoi.data.dicom.header import TAGS, WINDOW_TAGS
+from envoi.data.dicom.quiet import quietly
 from envoi.errors import Problem, StorageError
 
 _PREAMBLE, _MAGIC = 128, b"DICM"
@@ -51,10 +52,11 @@ def dicom_files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def read_header(path: Path) -> Dataset | None:
-    """What is needed of a header (`TAGS`); None if the file is damaged, cut off, or not DICOM."""
+    """What is needed of a header; None if the file is damaged, cut off, or not DICOM."""
     try:
         with quietly(), path.open("rb") as file:
-            header = dcmread(file, stop_before_pixels=True, specific_tags=list(TAGS))
+            tags = [*TAGS, *WINDOW_TAGS]
+            header = dcmread(file, stop_before_pixels=True, specific_tags=tags)
             end, size = file.tell(), path.stat().st_size
             for tag in TAGS:  # pydicom parses a value when it is asked for
                 header.get(tag)

@@ -12,6 +12,7 @@ from pydicom import Dataset
 
 from envoi.data.dicom.files import damaged, dicom_files, read_header
 from envoi.data.dicom.header import (
+    GREY,
     annotation_of,
     frames_of,
     is_often_annotated,
@@ -35,6 +36,7 @@ class DicomRow:
         where: What messages call the file: its place, never its name.
         frame: Its index.
         origin: Digest of the image's UID and of the file's size and time.
+        colour: Whether its pixels are; else they are grey.
         label: As the table has it.
         patient: Number of the group of this patient's images, from 0.
         split: Part that the table puts it into, if it has that column.
@@ -45,6 +47,7 @@ class DicomRow:
     where: str
     frame: int
     origin: str
+    colour: bool
     label: str
     patient: int
     split: str | None
@@ -157,8 +160,11 @@ def _rows(
 ) -> Iterator[DicomRow]:
     uid = header.get("SOPInstanceUID") or ""
     origin = digest(f"{uid}\n{file_stamp(path)}".encode())
+    colour = header.get("PhotometricInterpretation") not in GREY
     for frame in frames_of(header, reading):
-        yield DicomRow(path, where, frame, origin, said.label, patient, said.split, said.site)
+        yield DicomRow(
+            path, where, frame, origin, colour, said.label, patient, said.split, said.site
+        )
 
 
 def _no_files(line: int) -> Problem:

@@ -12,9 +12,11 @@ from envoi.data.dicom.folder import DicomRow, DicomSet
 from envoi.data.dicom.pixels import frame_picture, opened
 from envoi.data.dicom.problem_list import ProblemList
 from envoi.data.dicom.reading import DicomReading
+from envoi.data.findings import refuse
 from envoi.data.prepared import Pictures, Source, write_prepared
-from envoi.errors import DataError
+from envoi.errors import DataError, Problem
 from envoi.progress import OnStep, ignore_step
+from envoi.wording import counted
 
 
 def write_dicom_set(
@@ -40,13 +42,34 @@ def write_dicom_set(
         StorageError: The folder holds another set, or cannot be written.
         DataError: Pixels cannot be read or shown; all problems at once.
     """
+    listed = listed or ProblemList()
+    if pictures.channels is None:
+        _check_kinds(found, listed)
     return write_prepared(
         out,
-        tuple(_sources(found, reading, listed or ProblemList())),
+        tuple(_sources(found, reading, listed)),
         pictures=pictures,
         request={"kind": "dicom", **asdict(reading)},
         on_step=on_step,
     )
+
+
+def _check_kinds(found: DicomSet, listed: ProblemList) -> None:
+    """One kind of pixels throughout, before the first is read; the rarer kind is told."""
+    kinds: dict[bool, dict[Path, str]] = {False: {}, True: {}}
+    for row in found.rows:
+        kinds[row.colour][row.path] = row.where
+    if all(kinds.values()):
+        colour = len(kinds[True]) <= len(kinds[False])
+        what = f"both; {'colour' if colour else 'grey'} in {counted(len(kinds[colour]), 'file')}"
+        remedy = "Choose --channels 1 or 3 (in Python: channels=...), or take these files out."
+        problems = {
+            path: Problem("grey or colour pictures", what, where, remedy)
+            for path, where in kinds[colour].items()
+        }
+        for path, problem in problems.items():
+            listed.add(path, [problem])
+        refuse(problems.values())
 
 
 def _sources(found: DicomSet, reading: DicomReading, listed: ProblemList) -> Iterator[Source]:
