@@ -96,6 +96,36 @@ def test_a_list_of_problems_takes_the_place_of_no_other_file(place):
     assert (place / "labels.csv").read_text() == table
 
 
+@pytest.mark.parametrize(
+    ("out", "found"),
+    [
+        ("images", "that folder"),
+        ("pulled/../images", "that folder"),
+        ("images/set", "one inside it"),
+        (".", "one that holds it"),
+    ],
+)
+def test_a_set_is_never_written_among_its_files(place, out, found):
+    before = sorted(place.rglob("*"))
+    refused = prepared("dicom", "images", "--labels", "labels.csv", "--out", out)
+    assert refused.exit_code == 2
+    assert f"--out: expected a folder apart from that of the files, found {found}. Give a new" in (
+        refused.output
+    )
+    assert "remove" not in refused.output
+    assert sorted(place.rglob("*")) == before
+
+
+def test_nobody_is_told_to_remove_a_folder_of_other_files(place):
+    refused = prepared(
+        *("dicom", "images", "--labels", "labels.csv", "--out", "pulled", "--window", "stored")
+    )
+    assert "pulled: expected a folder that is new, found other files. Give another --out." in (
+        refused.output
+    )
+    assert "remove" not in refused.output
+
+
 def test_what_is_missing_is_said_and_nothing_is_written(place):
     refused = prepared("dicom", "images", "--labels", "labels.csv", "--out", "set")
     assert refused.exit_code == 3

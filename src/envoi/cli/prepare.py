@@ -104,8 +104,9 @@ def dicom(
     from envoi.data.dicom.problem_list import listing
     from envoi.data.dicom.pseudonyms import load_pseudonym_key
     from envoi.data.dicom.set import write_dicom_set
-    from envoi.data.prepared import Pictures
+    from envoi.data.prepared import Pictures, check_apart
 
+    check_apart(folder, out)
     reading = DicomReading(
         window=window,
         frames=frames,

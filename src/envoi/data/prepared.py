@@ -131,6 +131,29 @@ def write_prepared(
     return len(lines)
 
 
+def check_apart(source: Path, out: Path) -> None:
+    """Make sure, before long work, that a set is written neither into its source nor round it.
+
+    Args:
+        source: The folder of what it is made of.
+        out: The folder of the set.
+
+    Raises:
+        SettingsError: One of the two is the other, or lies inside it.
+    """
+    there, wanted = source.resolve(), out.resolve()
+    if wanted == there:
+        found = "that folder"
+    elif wanted.is_relative_to(there):
+        found = "one inside it"
+    elif there.is_relative_to(wanted):
+        found = "one that holds it"
+    else:
+        return
+    remedy = "Give a new folder beside it; nothing was changed."
+    raise SettingsError(Problem("a folder apart from that of the files", found, "--out", remedy))
+
+
 def _begin(out: Path, request: Mapping[str, Any]) -> None:
     """Keep what is asked for; a folder of another request, or a finished set, is left alone."""
     file = out / REQUEST
@@ -157,7 +180,9 @@ def _digest_of(sources: Sequence[Source]) -> str:
 
 
 def _taken(out: Path, found: str) -> StorageError:
-    remedy = "Give another --out, or remove the folder."
+    # Of other files nobody knows whether there is a copy.
+    known = found != "other files"
+    remedy = "Give another --out, or remove the folder." if known else "Give another --out."
     return StorageError(Problem("a folder that is new", found, out.name, remedy))
 
 
