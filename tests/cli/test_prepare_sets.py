@@ -76,3 +76,5 @@ def test_an_empty_folder_is_told_in_one_line(tmp_path):
         assert refused.exit_code == 3
         assert refused.output.count("error:") == 1
         assert "source folder: expected the files of the set" in refused.output
+        refused = prepared(name, "missing", "--out", "set")
+        assert "source folder: expected a folder, found no such folder" in refused.output

@@ -11,7 +11,8 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -127,7 +128,8 @@ def write_prepared(
         raise DataError(Problem("at least one picture", "none", "set", remedy))
     refuse(problems)
     _check_kinds(out, lines)
-    write_text(out / TABLE, _as_csv(lines))
+    with _going_on():
+        write_text(out / TABLE, _as_csv(lines))
     return len(lines)
 
 
@@ -195,8 +197,21 @@ def _written(path: Path, source: Source, pictures: Pictures) -> Iterator[Problem
     except DataError as err:
         yield from err.problems
         return
-    with writing(path) as file:
+    with _going_on(), writing(path) as file:
         picture.save(file, "PNG")
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Say of what keeps a file from being written that nothing is lost that is there already."""
+    try:
+        yield
+    except StorageError as err:
+        remedy = (
+            "Free some space, or mend the folder, and give the same command again: it goes on with "
+            "the pictures that are there."
+        )
+        raise StorageError(*(replace(problem, remedy=remedy) for problem in err.problems)) from err
 
 
 def _as_wanted(picture: Image.Image, pictures: Pictures) -> Image.Image:

@@ -86,6 +86,25 @@ class TestLabels:
         with pytest.raises(DataError, match="expected one column that names images"):
             labels(",".join("x" * (1 + header.count(","))), header=header)
 
+    @pytest.mark.parametrize("header", ["SOPInstanceUID,class", "SOPInstanceUID,label,label"])
+    def test_a_missing_column_of_labels_is_told_with_the_option_that_names_one(
+        self, header, labels
+    ):
+        with pytest.raises(DataError, match="expected one column called 'label'") as caught:
+            labels("1.5,x", header=header)
+        assert "--label-column NAME" in str(caught.value)
+        assert "--column" not in str(caught.value)
+
+    def test_a_column_of_another_name_is_read(self, put, labels):
+        table = labels("1.5,x,9", header="SOPInstanceUID,class,patient_id", label="class")
+        assert table.rows["1.5"].label == "x"  # and no advice on patients, whom files tell
+
+    @pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+    def test_other_separators_are_told_as_such(self, separator, name, labels):
+        header = f"SOPInstanceUID{separator}label"
+        with pytest.raises(DataError, match=f"commas between them, found {name}. Save the table"):
+            labels(f"1.5{separator}x", header=header)
+
     def test_a_name_stands_once(self, labels):
         with pytest.raises(DataError, match="found one also in line 2"):
             labels("1.5,x", "1.5,y")
@@ -319,9 +338,16 @@ class TestHeaders:
             folder = put(a=dicom(GREY, uid="1.1"), b=report)
             assert scan_dicom(folder, labels("1.1,x")).unlabelled == 1
 
-    def test_a_folder_without_files_is_refused(self, tmp_path, labels):
-        for folder in (tmp_path, tmp_path / "missing"):
-            assert "DICOM files" in refused(folder, labels("1.1,x"), error=StorageError)
+    @pytest.mark.parametrize(
+        ("name", "told"),
+        [
+            (".", "expected DICOM files, found none"),
+            ("missing", "expected a folder of DICOM files, found no such folder"),
+            ("labels.csv", "expected a folder of DICOM files, found a file"),
+        ],
+    )
+    def test_a_folder_without_files_is_refused(self, name, told, tmp_path, labels):
+        assert told in refused(tmp_path / name, labels("1.1,x"), error=StorageError)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,10 @@ def dicom_files(folder: Path) -> Iterator[tuple[str, Path]]:
     Raises:
         StorageError: The folder cannot be read, or holds none.
     """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "no such folder"
+        remedy = "Look at how it is spelt, and give the folder that holds the files."
+        raise StorageError(Problem("a folder of DICOM files", found, "DICOM folder", remedy))
     try:
         taken = [
             (number, path)
