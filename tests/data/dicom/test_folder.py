@@ -181,6 +181,24 @@ class TestPatients:
         assert "files 1 and 2 in name order: expected one person under a patient's nu" in message
         assert message.count("file") == 1
 
+    @pytest.mark.parametrize("key", ["AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID"])
+    def test_a_line_that_names_two_patients_is_refused(self, key, put, labels):
+        folder = put(
+            a=dicom(GREY, uid="1.1", PatientID="17"),
+            b=dicom(GREY, uid="1.2", PatientID="17"),
+            c=dicom(GREY, uid="1.3", PatientID="18"),
+            d=dicom(GREY, uid="1.4", PatientID="18"),
+        )
+        value = {"AccessionNumber": "A1", "StudyInstanceUID": "1.2.3"}.get(key, "1.2.3.4")
+        message = refused(folder, labels(f"{value},x", header=f"{key},label"))
+        assert (
+            "labels, line 2; DICOM folder, files 1 and 3 in name order: expected one patient "
+            "under what a line names, found 2. Name the images by another UID" in message
+        )
+        assert len(message.splitlines()) == 1
+        table = labels(*(f"1.{number},x" for number in range(1, 5)))
+        assert [row.patient for row in scan_dicom(folder, table).rows] == [0, 0, 1, 1]
+
 
 class TestHeaders:
     @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ def scan_dicom(
     Raises:
         StorageError: The folder cannot be read, or holds no DICOM file.
         DataError: A file is wrong, is there twice, or needs a permission; a patient's number is
-            of two patients, or may be; or the table names what is not there; all at once.
+            of two patients, or may be; a line of the table names two patients, or what is not
+            there; all at once.
     """
     scan = _Scan(labels, reading or DicomReading(), listed or ProblemList())
     for where, path in dicom_files(folder):
@@ -116,7 +117,8 @@ class _Scan:
     rows: list[DicomRow] = field(default_factory=list)
     unlabelled: int = 0
     annotated: int = 0
-    found: set[str] = field(default_factory=set)
+    # By what the table calls images, the patients that were met, each with its first file.
+    found: dict[str, dict[int, str]] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     patients: Patients = field(default_factory=Patients)
 
@@ -130,8 +132,8 @@ class _Scan:
         if said is None:
             self.unlabelled += 1
             return
-        self.found.add(name)
         problems = [
+            *self._two_patients(header, name, where),
             *problems_of_header(header, self.reading, where),
             *self._twice(header, where),
             *self.patients.meet(header, where),
@@ -146,6 +148,20 @@ class _Scan:
         """Lines of the table that name what the folder does not hold."""
         rows = self.labels.rows.items()
         return [said.line for name, said in rows if name not in self.found]
+
+    def _two_patients(self, header: Dataset, name: str, where: str) -> Iterator[Problem]:
+        """A number that was given to two patients: whom of them the label is of, nobody knows."""
+        group, met = self.patients.group(header), self.found.setdefault(name, {})
+        known = group in met
+        met.setdefault(group, where)
+        if not known and len(met) > 1 and self.labels.key != "SOPInstanceUID":
+            line = self.labels.rows[name].line
+            places = f"labels, line {line}; {together([next(iter(met.values())), where])}"
+            remedy = (
+                "Name the images by another UID in the table, such as StudyInstanceUID (an "
+                "accession number may be given twice), or take the other patient's files out."
+            )
+            yield Problem("one patient under what a line names", f"{len(met)}", places, remedy)
 
     def _twice(self, header: Dataset, where: str) -> Iterator[Problem]:
         first = self.images.setdefault(str(header.get("SOPInstanceUID")), where)
