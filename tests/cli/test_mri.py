@@ -109,7 +109,7 @@ def test_what_is_not_permitted_is_refused_and_what_is_permitted_is_done(tmp_path
     found = run("prepare", tmp_path)
     assert found.exit_code == 3
     assert found.stderr == (
-        "error: file 1 in name order; file 2 in name order: expected RAS orientation, found LAS. "
+        "error: files 1 and 2 in name order: expected RAS orientation, found LAS. "
         "--reorient permits it (in Python, reorient=True).\n"
     )
     found = run("prepare", tmp_path, "--reorient")

@@ -1,5 +1,7 @@
 """`envoi data prepare`, as a site engineer calls it."""
 
+import csv
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -42,6 +44,9 @@ def test_a_folder_becomes_a_set_that_is_split_by_patient(place):
     done = prepared(*words, "--window", "stored")
     assert done.exit_code == 0, done.output
     assert "Wrote set: 10 images of 5 patients, and labels.csv." in done.output
+    assert done.output.endswith(
+        "Next: envoi site train --study study.toml --site SITE --work WORK --data set\n"
+    )
     assert SECRET not in done.output
     data = load_table(place / "set" / "labels.csv", spec=ImageSpec.of(1, 8))
     assert not set(data.train.patients) & set(data.test.patients)
@@ -51,8 +56,74 @@ def test_pulled_files_are_found_by_the_key(place):
     words = ("dicom", "pulled", "--labels", "labels.csv", "--out", "set", "--window", "stored")
     refused = prepared(*words)
     assert refused.exit_code == 3
-    assert "labels, line 2" in refused.output
+    assert "labels, lines 2, 3, 4, 5, 6 and 5 more: expected files of" in refused.output
     assert prepared(*words, "--pseudonyms", "key").exit_code == 0
+
+
+def test_labels_of_what_a_pull_left_out_are_passed_over_by_permission(place):
+    for number in (2, 7):
+        (place / "pulled" / f"{SECRET}{number}.dcm").unlink()
+    words = ("dicom", "pulled", "--labels", "labels.csv", "--out", "set", "--pseudonyms", "key")
+    refused = prepared(*words, "--window", "stored")
+    assert refused.exit_code == 3
+    assert "labels, lines 4 and 9: expected files of what each line names" in refused.output
+    assert "--allow-missing" in refused.output
+    done = prepared(*words, "--window", "stored", "--allow-missing")
+    assert done.exit_code == 0, done.output
+    assert "Passed over 2 labels whose picture is not there." in done.output
+    assert "Wrote set: 8 images of 5 patients" in done.output
+
+
+def test_files_with_problems_are_listed_for_who_asks(place):
+    words = ("dicom", "images", "--labels", "labels.csv", "--out", "set")
+    refused = prepared(*words, "--list-problems", "wrong.csv")
+    assert refused.exit_code == 3
+    assert SECRET not in refused.output
+    with (place / "wrong.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file"] for row in rows} == {f"images/{SECRET}{number}.dcm" for number in range(10)}
+    assert rows[3]["place"] == "DICOM folder, file 4 in name order"
+    assert (place / "wrong.csv").stat().st_mode & 0o777 == 0o600
+    assert prepared(*words, "--window", "stored", "--list-problems", "wrong.csv").exit_code == 0
+    assert len((place / "wrong.csv").read_text().splitlines()) == 1
+
+
+def test_a_list_of_problems_takes_the_place_of_no_other_file(place):
+    table = (place / "labels.csv").read_text()
+    words = ("dicom", "images", "--labels", "labels.csv", "--out", "set")
+    refused = prepared(*words, "--list-problems", "labels.csv")
+    assert "labels.csv: expected a new file, found one of another kind" in refused.output
+    assert (place / "labels.csv").read_text() == table
+
+
+@pytest.mark.parametrize(
+    ("out", "found"),
+    [
+        ("images", "that folder"),
+        ("pulled/../images", "that folder"),
+        ("images/set", "one inside it"),
+        (".", "one that holds it"),
+    ],
+)
+def test_a_set_is_never_written_among_its_files(place, out, found):
+    before = sorted(place.rglob("*"))
+    refused = prepared("dicom", "images", "--labels", "labels.csv", "--out", out)
+    assert refused.exit_code == 2
+    assert f"--out: expected a folder apart from that of the files, found {found}. Give a new" in (
+        refused.output
+    )
+    assert "remove" not in refused.output
+    assert sorted(place.rglob("*")) == before
+
+
+def test_nobody_is_told_to_remove_a_folder_of_other_files(place):
+    refused = prepared(
+        *("dicom", "images", "--labels", "labels.csv", "--out", "pulled", "--window", "stored")
+    )
+    assert "pulled: expected a folder that is new, found other files. Give another --out." in (
+        refused.output
+    )
+    assert "remove" not in refused.output
 
 
 def test_what_is_missing_is_said_and_nothing_is_written(place):
@@ -60,7 +131,7 @@ def test_what_is_missing_is_said_and_nothing_is_written(place):
     assert refused.exit_code == 3
     assert "expected one window or VOI table in the file, found none" in refused.output
     assert "--window CENTRE,WIDTH" in refused.output
-    assert not (place / "set" / "labels.csv").exists()
+    assert not (place / "set").exists()
     for option in ("--frames", "--polarity"):
         odd = prepared("dicom", "images", "--labels", "labels.csv", "--out", "x", option, "2")
         assert odd.exit_code == 2

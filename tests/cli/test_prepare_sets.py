@@ -28,6 +28,7 @@ def test_fed_isic2019(tmp_path):
     assert "warning: FLamby's split has 12 lesions (24 images) in training and test" in done.output
     assert "Passed over 1 picture that no label names." in done.output
     assert "Wrote set: 48 images, and labels.csv." in done.output
+    assert done.output.endswith("--data set --fit crop\n")
     done = prepared(*words, "--out", "whole", "--split", "lesion", "--no-colour-constancy")
     assert done.exit_code == 0, done.output
     assert "warning" not in done.output
@@ -41,6 +42,7 @@ def test_rsna_pneumonia(tmp_path):
     done = prepared(*words, "--out", "set", "--labels", "class")
     assert done.exit_code == 0, done.output
     assert "Wrote set: 12 images of 4 groups" in done.output
+    assert done.output.endswith("--data set\n")
     data = load_table(tmp_path / "set" / "labels.csv", spec=ImageSpec.of(1, 16))
     assert not set(data.train.patients) & set(data.test.patients)
     refused = prepared(*words, "--out", "other", "--window", "5")
@@ -74,3 +76,5 @@ def test_an_empty_folder_is_told_in_one_line(tmp_path):
         assert refused.exit_code == 3
         assert refused.output.count("error:") == 1
         assert "source folder: expected the files of the set" in refused.output
+        refused = prepared(name, "missing", "--out", "set")
+        assert "source folder: expected a folder, found no such folder" in refused.output

@@ -93,7 +93,7 @@ def test_a_scan_in_the_folder_of_another_person_or_session_is_refused(folder):
     nested(folder, "sub-01_ses-2", "sub-02", "ses-2")
     nested(folder, "sub-01_ses-1", "sub-01", "ses-2")
     assert refusal(folder) == (
-        "file 1 in name order; file 2 in name order: expected a name that begins as its folders, "
+        "files 1 and 2 in name order: expected a name that begins as its folders, "
         "found another. Move the file, or name it after its folders."
     )
 

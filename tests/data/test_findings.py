@@ -1,6 +1,6 @@
 import pytest
 
-from envoi.data.findings import merged, refuse
+from envoi.data.findings import merged, refuse, together
 from envoi.errors import DataError, Problem
 
 
@@ -10,8 +10,23 @@ def problem(number: int, expected: str = "a square") -> Problem:
 
 def test_like_problems_become_one_with_a_count_of_the_rest():
     (told,) = merged(problem(number) for number in range(1, 101))
-    assert told.where == "line 1; line 2; line 3; line 4; line 5 and 95 more"
+    assert told.where == "lines 1, 2, 3, 4, 5 and 95 more"
     assert told.found == "1 corners or 2 corners or 3 corners and 97 more"
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        (["labels, line 2"], "labels, line 2"),
+        (["labels, line 2", "labels, line 3"], "labels, lines 2 and 3"),
+        (["class 'file 3', file 1 of it", "class 'file 3', file 2 of it"],
+         "class 'file 3', files 1 and 2 of it"),
+        (["labels, line 2", "table, line 3"], "labels, line 2; table, line 3"),
+        (["labels, line 2", "table"], "labels, line 2; table"),
+    ],
+)  # fmt: skip
+def test_places_that_differ_in_their_number_are_told_together(places, told):
+    assert together(places) == told
 
 
 def test_unlike_problems_stay_apart_and_in_order():

@@ -120,7 +120,7 @@ def test_bad_pictures_are_counted_and_not_named(tmp_path, message):
         save(tmp_path / "mel" / f"{SECRET}_{number:02}.png", size=(9, 9))
     (tmp_path / "nv" / f"{SECRET}_01.png").write_bytes(b"broken")
     text = message(split=SplitPlan(validation=0, test=0.01))
-    assert "class 'mel', file " in text
+    assert "class 'mel', files 3, 4, 5, 6, 7 and 5 more in name order" in text
     assert "and 5 more" in text
     assert "class 'nv', file 2 in name order (files are counted and not named" in text
     assert text.count("not named") == 2

@@ -78,9 +78,9 @@ def test_a_sex_that_is_none_is_refused(refusal):
 
 def test_ids_are_those_of_bids_and_stand_once(refusal):
     told = refusal(f"{SECRET}_1\t30\tf", "\t31\tm", f"{SECRET}\t32\tf", f"{SECRET}\t33\tf")
-    assert "lines" not in told
+    assert "broken lines" not in told
     assert (
-        "participants.tsv, line 2; participants.tsv, line 3: expected a participant_id without "
+        "participants.tsv, lines 2 and 3: expected a participant_id without "
         "'_', found one with '_' or none. Name it as BIDS does, such as sub-01." in told
     )
     assert "line 5: expected each participant_id once, found that of line 4" in told

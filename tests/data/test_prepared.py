@@ -1,5 +1,6 @@
 """Prepared sets: what is left out by permission, and what is not."""
 
+import errno
 from dataclasses import replace
 
 import pytest
@@ -67,6 +68,27 @@ def test_an_unfinished_set_goes_on_only_with_the_same_sources(tmp_path, other):
     ):
         with pytest.raises(StorageError, match="set of other files or labels, or of files that"):
             write_prepared(tmp_path / "set", changed, pictures=Pictures(), request={})
+
+
+@pytest.mark.parametrize("full", ["0000003.png", "labels.csv"])
+def test_a_full_disk_says_that_the_same_command_goes_on(tmp_path, full, monkeypatch):
+    import envoi.files as module
+
+    real = module.tempfile.mkstemp
+
+    def stopped(**place):
+        if full in place["prefix"]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(**place)
+
+    monkeypatch.setattr(module.tempfile, "mkstemp", stopped)
+    good = [replace(source, picture=sources()[0].picture) for source in sources()]
+    with pytest.raises(StorageError, match="No space left") as caught:
+        write_prepared(tmp_path / "set", good, pictures=Pictures(), request={})
+    assert "give the same command again: it goes on" in str(caught.value)
+    assert "nothing was changed" not in str(caught.value)
+    monkeypatch.undo()
+    assert write_prepared(tmp_path / "set", good, pictures=Pictures(), request={}) == 3
 
 
 def test_a_set_of_nothing_is_none(tmp_path):

@@ -190,7 +190,7 @@ def test_a_patient_in_two_parts_is_refused(write, refused):
     rows = [[f"{n}.png", "ab"[n % 2], SECRET + "ABCABCAB"[n], "train"] for n in range(8)]
     rows[4][3] = rows[7][3] = "test"
     message = refused(write(["path", "label", "patient", "split"], rows))
-    assert "table, line 6; table, line 9: expected each patient in one part" in message
+    assert "table, lines 6 and 9: expected each patient in one part" in message
     assert "found one also in the part of line 3. " in message
 
 
@@ -218,7 +218,7 @@ def test_unknown_labels_are_refused_by_line(write, refused):
 
 def test_a_number_outside_the_classes_is_refused(write, refused):
     path = write(["path", "label"], [[f"{n}.png", str(n % 3)] for n in range(8)])
-    assert "table, line 4; table, line 7: expected a label among x, y" in refused(
+    assert "table, lines 4 and 7: expected a label among x, y" in refused(
         path, class_names=("x", "y")
     )
 
@@ -271,7 +271,7 @@ def test_ragged_lines_and_empty_cells_are_refused(write, refused):
     message = refused(path)
     assert "table, line 3: expected 3 cells, found 4. " in message
     assert "expected a value, found nothing or spaces around it" in message
-    assert "table, line 5; table, line 6" in message
+    assert "table, lines 5 and 6" in message
 
 
 @pytest.mark.parametrize("text", ["", "path,label\n", "\n\n"])

@@ -1,9 +1,14 @@
 """`envoi data prepare`: DICOM folders and public sets as pictures with a table, once."""
 
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from envoi.data.dicom import DicomSet
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,6 +60,19 @@ BurnedInOption = Annotated[
         help="Take images whose pixels hold text, or may. Look at them before.",
     ),
 ]
+MissingOption = Annotated[
+    bool, typer.Option("--allow-missing", help="Pass over labels whose picture is not there.")
+]
+
+ListOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--list-problems",
+        metavar="FILE",
+        help="Write each file's path and what is wrong with it into FILE (.csv). It names files, "
+        "so it stays with you.",
+    ),
+]
 
 
 @app.command()
@@ -72,18 +90,23 @@ def dicom(
     orientation: OrientationOption = "check",
     polarity: PolarityOption = "check",
     allow_burned_in: BurnedInOption = False,
+    allow_missing: MissingOption = False,
+    list_problems: ListOption = None,
 ) -> None:
     """Prepare a folder of DICOM files; nothing identifying is in the set.
 
     Files that the table does not name are passed over. Images of one PatientID share a number.
+    Messages count files: file 11 is line 11 of `find FOLDER/ -not -type d | LC_ALL=C sort`.
     """
     from envoi.cli.progress import following
     from envoi.data.dicom import DicomReading, scan_dicom
     from envoi.data.dicom.labels import hidden_by, read_labels
+    from envoi.data.dicom.problem_list import listing
     from envoi.data.dicom.pseudonyms import load_pseudonym_key
     from envoi.data.dicom.set import write_dicom_set
-    from envoi.data.prepared import Pictures
+    from envoi.data.prepared import Pictures, check_apart
 
+    check_apart(folder, out)
     reading = DicomReading(
         window=window,
         frames=frames,
@@ -93,21 +116,37 @@ def dicom(
     )
     wanted = Pictures(size_px=size, fit=fit, channels=channels)
     hidden = None if pseudonyms is None else hidden_by(load_pseudonym_key(pseudonyms))
-    found = scan_dicom(folder, read_labels(labels, label=label_column, hidden=hidden), reading)
-    with following() as on_step:
-        count = write_dicom_set(out, found, reading, wanted, on_step=on_step)
-    for line in _told(found.unlabelled, found.annotated):
+    said = read_labels(labels, label=label_column, hidden=hidden)
+    with listing(list_problems) as listed, following() as on_step:
+        found = scan_dicom(folder, said, reading, allow_missing=allow_missing, listed=listed)
+        count = write_dicom_set(out, found, reading, wanted, listed=listed, on_step=on_step)
+    for line in _told(found):
         typer.echo(line)
     patients = len({row.patient for row in found.rows})
     typer.echo(f"Wrote {out}: {count} images of {patients} patients, and labels.csv.")
+    typer.echo(next_command(out))
 
 
-def _told(unlabelled: int, annotated: int) -> list[str]:
-    lines = []
-    if unlabelled:
-        lines.append(f"Passed over {unlabelled} files that the table does not name.")
-    if annotated:
-        lines.append(
-            f"Taken with permission: {annotated} files whose pixels hold annotations, or may."
-        )
-    return lines
+def next_command(out: Path, options: str = "") -> str:
+    """What to do with a set that is finished, to be printed below what was written.
+
+    Args:
+        out: Its folder.
+        options: Of the training, if this set needs any.
+    """
+    data = shlex.quote(str(out))
+    return (
+        f"Next: envoi site train --study study.toml --site SITE --work WORK --data {data}{options}"
+    )
+
+
+def _told(found: "DicomSet") -> Iterator[str]:
+    from envoi.wording import counted
+
+    if found.unlabelled:
+        yield f"Passed over {counted(found.unlabelled, 'file')} that the table does not name."
+    if found.missing:
+        yield f"Passed over {counted(found.missing, 'label')} whose picture is not there."
+    if found.annotated:
+        files = counted(found.annotated, "file")
+        yield f"Taken with permission: {files} whose pixels hold annotations, or may."

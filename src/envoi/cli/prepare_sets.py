@@ -9,10 +9,12 @@ from envoi.cli.prepare import (
     BurnedInOption,
     ChannelsOption,
     FitOption,
+    MissingOption,
     OrientationOption,
     OutOption,
     PolarityOption,
     WindowOption,
+    next_command,
 )
 
 if TYPE_CHECKING:
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
     from envoi.data.sets.source import Leniency, Scan
 
 SourceArgument = Annotated[Path, typer.Argument(help="The folder with the publisher's files.")]
-MissingOption = Annotated[
-    bool, typer.Option("--allow-missing", help="Pass over labels whose picture is not there.")
-]
 UnreadableOption = Annotated[
     bool, typer.Option("--leave-out-unreadable", help="Leave pictures out that cannot be read.")
 ]
@@ -56,6 +55,7 @@ def fed_isic2019(
     with pictures_in(place, isic.ENDINGS, what="photographs", remedy=isic.REMEDY) as files:
         scan = isic.scan_fed_isic2019(source, files, leniency, plan)
         _write(out, scan, Pictures(), leniency)
+    typer.echo(next_command(out, " --fit crop"))
 
 
 def rsna_pneumonia(
@@ -88,6 +88,7 @@ def rsna_pneumonia(
     leniency = Leniency(allow_missing=allow_missing, leave_out_unreadable=leave_out_unreadable)
     scan = scan_rsna_pneumonia(source, leniency, labels=labels, reading=reading)
     _write(out, scan, wanted, leniency)
+    typer.echo(next_command(out))
 
 
 def diabetic_retinopathy(
@@ -113,6 +114,7 @@ def diabetic_retinopathy(
     with pictures_in(place, eyes.ENDINGS, what="photographs", remedy=eyes.REMEDY) as files:
         scan = eyes.scan_diabetic_retinopathy(source, files, leniency, crop_borders=crop_borders)
         _write(out, scan, wanted, leniency)
+    typer.echo(next_command(out))
 
 
 def _write(out: Path, scan: "Scan", pictures: "Pictures", leniency: "Leniency") -> None:

@@ -3,6 +3,7 @@
 Files are counted and not named: the name of a file may identify a patient.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from envoi.errors import DataError, Problem
@@ -10,6 +11,7 @@ from envoi.errors import DataError, Problem
 _PLACES_SHOWN = 5
 _KINDS_SHOWN = 3
 _PROBLEMS_SHOWN = 20
+_NUMBERED = re.compile(r"(.*?)\b(line|file) (\d+)(\D*)")
 
 
 def merged(problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -40,13 +42,26 @@ def refuse(problems: Iterable[Problem]) -> None:
         raise DataError(*told)
 
 
+def together(places: Sequence[str]) -> str:
+    """`table, lines 2, 3, 4, 5, 6 and 44 more`: the first five places, and a count of the rest."""
+    numbered = [_NUMBERED.fullmatch(place) for place in places]
+    kinds = {match and (match[1], match[2], match[4]) for match in numbered}
+    if len(places) < 2 or len(kinds) > 1 or None in kinds:
+        return _listed(places, _PLACES_SHOWN, "; ")
+    before, noun, after = next(kind for kind in kinds if kind)
+    numbers = [match[3] for match in numbered if match]
+    rest = len(numbers) - _PLACES_SHOWN
+    last = f"{rest} more" if rest > 0 else numbers.pop()
+    return f"{before}{noun}s {', '.join(numbers[:_PLACES_SHOWN])} and {last}{after}"
+
+
 def _as_one(group: Sequence[Problem]) -> Problem:
     found = list(dict.fromkeys(problem.found for problem in group))
     where = list(dict.fromkeys(problem.where for problem in group))
     return Problem(
         group[0].expected,
         _listed(found, _KINDS_SHOWN, " or "),
-        _listed(where, _PLACES_SHOWN, "; "),
+        together(where),
         group[0].remedy,
     )
 

@@ -96,6 +96,6 @@ class Listing:
 
 def _explained(problem: Problem) -> Problem:
     """Say once why a file is not named."""
-    if ", file " not in problem.where:
+    if ", file " not in problem.where and ", files " not in problem.where:
         return problem
     return replace(problem, where=problem.where + _COUNTED)

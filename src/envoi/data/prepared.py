@@ -11,7 +11,8 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -127,8 +128,32 @@ def write_prepared(
         raise DataError(Problem("at least one picture", "none", "set", remedy))
     refuse(problems)
     _check_kinds(out, lines)
-    write_text(out / TABLE, _as_csv(lines))
+    with _going_on():
+        write_text(out / TABLE, _as_csv(lines))
     return len(lines)
+
+
+def check_apart(source: Path, out: Path) -> None:
+    """Make sure, before long work, that a set is written neither into its source nor round it.
+
+    Args:
+        source: The folder of what it is made of.
+        out: The folder of the set.
+
+    Raises:
+        SettingsError: One of the two is the other, or lies inside it.
+    """
+    there, wanted = source.resolve(), out.resolve()
+    if wanted == there:
+        found = "that folder"
+    elif wanted.is_relative_to(there):
+        found = "one inside it"
+    elif there.is_relative_to(wanted):
+        found = "one that holds it"
+    else:
+        return
+    remedy = "Give a new folder beside it; nothing was changed."
+    raise SettingsError(Problem("a folder apart from that of the files", found, "--out", remedy))
 
 
 def _begin(out: Path, request: Mapping[str, Any]) -> None:
@@ -157,7 +182,9 @@ def _digest_of(sources: Sequence[Source]) -> str:
 
 
 def _taken(out: Path, found: str) -> StorageError:
-    remedy = "Give another --out, or remove the folder."
+    # Of other files nobody knows whether there is a copy.
+    known = found != "other files"
+    remedy = "Give another --out, or remove the folder." if known else "Give another --out."
     return StorageError(Problem("a folder that is new", found, out.name, remedy))
 
 
@@ -170,8 +197,21 @@ def _written(path: Path, source: Source, pictures: Pictures) -> Iterator[Problem
     except DataError as err:
         yield from err.problems
         return
-    with writing(path) as file:
+    with _going_on(), writing(path) as file:
         picture.save(file, "PNG")
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Say of what keeps a file from being written that nothing is lost that is there already."""
+    try:
+        yield
+    except StorageError as err:
+        remedy = (
+            "Free some space, or mend the folder, and give the same command again: it goes on with "
+            "the pictures that are there."
+        )
+        raise StorageError(*(replace(problem, remedy=remedy) for problem in err.problems)) from err
 
 
 def _as_wanted(picture: Image.Image, pictures: Pictures) -> Image.Image:

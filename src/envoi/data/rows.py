@@ -16,6 +16,7 @@ from envoi.files import read_text
 from envoi.wording import counted
 
 _LIKE_PATIENT = {"case", "case_id", "lesion_id", "patient_id", "patientid", "subject", "subject_id"}
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _DEFAULTS = {"patient": "patient", "split": "split", "site": "site"}
 
 
@@ -53,12 +54,14 @@ class Table:
         return len(self.lines)
 
 
-def read_table(path: Path, columns: Columns) -> Table:
+def read_table(path: Path, columns: Columns, *, patients_elsewhere: bool = False) -> Table:
     """Read the used columns of a CSV file.
 
     Args:
         path: UTF-8, commas, a first line of column names.
         columns: Names of the columns.
+        patients_elsewhere: Patients are known from elsewhere, so nothing is said of columns that
+            are like `patient`.
 
     Raises:
         StorageError: The file cannot be read.
@@ -76,7 +79,8 @@ def read_table(path: Path, columns: Columns) -> Table:
     problems = [*_problems_of_header(header, used), *_problems_of_cells(header, used, lines, rows)]
     if problems:
         raise DataError(*merged(problems))
-    _warn_of_patients(header, used)
+    if not patients_elsewhere:
+        _warn_of_patients(header, used)
     values = {key: [row[header.index(name)] for row in rows] for key, name in used.items()}
     return Table(
         lines,
@@ -153,7 +157,21 @@ def _cells(text: str, what: str = "table") -> tuple[list[int], list[list[str]]]:
         where = f"{what}, line {reader.line_num}"
         remedy = "Mend the quotes of the line, or save the table again as CSV."
         raise DataError(Problem("cells as RFC 4180 has them", f"{err}", where, remedy)) from None
+    _check_separator(rows, what)
     return lines, rows
+
+
+def _check_separator(rows: list[list[str]], what: str) -> None:
+    """A header of one cell that holds other separators is of another kind of table."""
+    if rows and len(rows[0]) == 1:
+        for separator, name in _OTHER_SEPARATORS.items():
+            if separator in rows[0][0]:
+                remedy = (
+                    f"Save the table as CSV with commas between cells. Where {name} separate them, "
+                    "a spreadsheet writes what its language is used to."
+                )
+                expected = "names of columns with commas between them"
+                raise DataError(Problem(expected, name, f"{what}, line 1", remedy))
 
 
 def _used(header: list[str], columns: Columns) -> dict[str, str]:

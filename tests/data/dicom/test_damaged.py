@@ -9,9 +9,9 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from envoi.data.dicom import DicomReading, frame_picture, scan_dicom
-from envoi.data.dicom.header import quietly
 from envoi.data.dicom.labels import Labelled, Labels
 from envoi.data.dicom.pixels import opened
+from envoi.data.dicom.quiet import quietly
 from envoi.errors import DataError
 from tests.data.dicom.files import SECRET, dicom, item
 

@@ -1,10 +1,14 @@
 """Folders, labels and prepared sets: what is found, what is refused, and that nobody is named."""
 
 import csv
+import re
+import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGLSLossless
 
 from envoi.data import load_table
 from envoi.data.dicom import DicomReading, scan_dicom
@@ -14,7 +18,7 @@ from envoi.data.dicom.set import write_dicom_set
 from envoi.data.prepared import Pictures
 from envoi.errors import DataError, SettingsError, StorageError
 from envoi.types import ImageSpec
-from tests.data.dicom.files import SECRET, dicom, item
+from tests.data.dicom.files import RADIOGRAPH, SECRET, dicom, item
 
 GREY = np.full((8, 8), 100, np.uint8)
 
@@ -82,13 +86,46 @@ class TestLabels:
         with pytest.raises(DataError, match="expected one column that names images"):
             labels(",".join("x" * (1 + header.count(","))), header=header)
 
+    @pytest.mark.parametrize("header", ["SOPInstanceUID,class", "SOPInstanceUID,label,label"])
+    def test_a_missing_column_of_labels_is_told_with_the_option_that_names_one(
+        self, header, labels
+    ):
+        with pytest.raises(DataError, match="expected one column called 'label'") as caught:
+            labels("1.5,x", header=header)
+        assert "--label-column NAME" in str(caught.value)
+        assert "--column" not in str(caught.value)
+
+    def test_a_column_of_another_name_is_read(self, put, labels):
+        table = labels("1.5,x,9", header="SOPInstanceUID,class,patient_id", label="class")
+        assert table.rows["1.5"].label == "x"  # and no advice on patients, whom files tell
+
+    @pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+    def test_other_separators_are_told_as_such(self, separator, name, labels):
+        header = f"SOPInstanceUID{separator}label"
+        with pytest.raises(DataError, match=f"commas between them, found {name}. Save the table"):
+            labels(f"1.5{separator}x", header=header)
+
     def test_a_name_stands_once(self, labels):
         with pytest.raises(DataError, match="found one also in line 2"):
             labels("1.5,x", "1.5,y")
 
     def test_a_line_without_files_is_refused(self, put, labels):
         message = refused(put(a=dicom(GREY, uid="1.5")), labels("1.5,x", "1.7,y"))
-        assert "labels, line 3: expected files of what a line names, found none" in message
+        assert "labels, line 3: expected files of what each line names, found none" in message
+
+    def test_lines_without_files_are_told_together(self, put, labels):
+        lines = [f"1.{n},y" for n in range(30, 80)]
+        message = refused(put(a=dicom(GREY, uid="1.5")), labels("1.5,x", *lines))
+        assert "labels, lines 3, 4, 5, 6, 7 and 45 more: expected files of what each" in message
+
+    def test_lines_without_files_are_passed_over_by_permission(self, put, labels):
+        folder = put(a=dicom(GREY, uid="1.5"))
+        found = scan_dicom(folder, labels("1.5,x", "1.7,y", "1.8,y"), allow_missing=True)
+        assert (len(found.rows), found.missing) == (1, 2)
+
+    def test_no_permission_makes_a_set_of_nothing(self, put, labels):
+        folder = put(a=dicom(GREY, uid="1.5"))
+        assert "labels, line 2" in refused(folder, labels("1.7,y"), allow_missing=True)
 
     def test_files_without_a_line_are_counted(self, put, labels):
         folder = put(a=dicom(GREY, uid="1.5"), b=dicom(GREY, uid="1.6"))
@@ -107,14 +144,22 @@ class TestPatients:
         found = scan_dicom(folder, labels(*(f"1.{n},x" for n in range(1, 5))))
         assert [row.patient for row in found.rows] == [0, 1, 0, 2]
 
-    @pytest.mark.parametrize("issuers", [("", SECRET, ""), (SECRET, "", SECRET), (SECRET, "x", "")])
-    def test_a_number_with_and_without_an_issuer_is_refused(self, issuers, put, labels):
+    @pytest.mark.parametrize(
+        ("issuers", "places"),
+        [
+            (("", SECRET, ""), "1 and 2"),
+            ((SECRET, "", SECRET), "1 and 2"),
+            ((SECRET, "x", ""), "1 and 3"),
+        ],
+    )
+    def test_a_number_with_and_without_an_issuer_is_refused(self, issuers, places, put, labels):
         files = {
             f"f{n}": dicom(GREY, uid=f"1.{n}", IssuerOfPatientID=issuer)
             for n, issuer in enumerate(issuers)
         }
         message = refused(put(**files), labels(*(f"1.{n},x" for n in range(3))))
         assert "one person under a patient's number, found a number with an issuer in" in message
+        assert f"files {places} in name order: expected one person" in message
         assert message.count("name order") == 1
 
     def test_a_file_of_nobody_is_refused(self, put, labels):
@@ -133,8 +178,26 @@ class TestPatients:
             c=dicom(GREY, uid="1.3"),
         )
         message = refused(folder, labels("1.1,x", "1.2,x", "1.3,x"))
-        assert "expected one person under a patient's number" in message
+        assert "files 1 and 2 in name order: expected one person under a patient's nu" in message
         assert message.count("file") == 1
+
+    @pytest.mark.parametrize("key", ["AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID"])
+    def test_a_line_that_names_two_patients_is_refused(self, key, put, labels):
+        folder = put(
+            a=dicom(GREY, uid="1.1", PatientID="17"),
+            b=dicom(GREY, uid="1.2", PatientID="17"),
+            c=dicom(GREY, uid="1.3", PatientID="18"),
+            d=dicom(GREY, uid="1.4", PatientID="18"),
+        )
+        value = {"AccessionNumber": "A1", "StudyInstanceUID": "1.2.3"}.get(key, "1.2.3.4")
+        message = refused(folder, labels(f"{value},x", header=f"{key},label"))
+        assert (
+            "labels, line 2; DICOM folder, files 1 and 3 in name order: expected one patient "
+            "under what a line names, found 2. Name the images by another UID" in message
+        )
+        assert len(message.splitlines()) == 1
+        table = labels(*(f"1.{number},x" for number in range(1, 5)))
+        assert [row.patient for row in scan_dicom(folder, table).rows] == [0, 0, 1, 1]
 
 
 class TestHeaders:
@@ -178,6 +241,29 @@ class TestHeaders:
         assert len(found.rows) == 1
         assert found.annotated == ("allow_burned_in" in permission)
 
+    def test_a_missing_window_is_told_by_the_header(self, put, labels):
+        deep = dicom(GREY.astype(np.uint16), uid="1.1", BitsStored=12)
+        folder, table = put(a=deep), labels("1.1,x")
+        assert "one window or VOI table in the file, found none" in refused(folder, table)
+        for window in ("stored", "content", "40,400"):
+            assert scan_dicom(folder, table, DicomReading(window=window)).rows
+
+    def test_a_window_is_looked_for_in_each_frame_that_is_taken(self, put, labels):
+        windows = [item(WindowCenter="40", WindowWidth=width) for width in ("400", "400", "0")]
+        groups = [item(FrameVOILUTSequence=[window]) for window in windows]
+        file = dicom(np.stack([GREY] * 3), uid="1.1", PerFrameFunctionalGroupsSequence=groups)
+        folder, table = put(a=file), labels("1.1,x")
+        assert scan_dicom(folder, table, DicomReading(frames="middle")).rows
+        assert "a window that makes no sense" in refused(folder, table, DicomReading(frames="all"))
+
+    def test_a_missing_decoder_is_told_by_the_header(self, put, labels):
+        file = dicom(GREY, uid="1.1")
+        file.PixelData, file["PixelData"].VR = encapsulate([bytes(10)]), "OB"
+        file["PixelData"].is_undefined_length = True
+        file.file_meta.TransferSyntaxUID = JPEGLSLossless
+        message = refused(put(a=file), labels("1.1,x"))
+        assert "found the transfer syntax JPEG-LS Lossless" in message
+
     def test_ultrasound_that_says_it_is_clean_is_taken(self, put, labels):
         folder = put(a=dicom(GREY, uid="1.1", Modality="US", BurnedInAnnotation="NO"))
         assert scan_dicom(folder, labels("1.1,x")).annotated == 0
@@ -189,15 +275,30 @@ class TestHeaders:
         assert scan_dicom(folder, labels("1.1,x")).annotated == 0
 
     def test_files_without_pixels_and_of_odd_kinds_are_refused(self, put, labels):
-        report = dicom(GREY, uid="1.1", Rows=None, Columns=None, PixelData=None)
+        kind = "1.2.840.10008.5.1.4.1.1.88.11"
+        report = dicom(GREY, uid="1.1", SOPClassUID=kind, Rows=None, Columns=None, PixelData=None)
         odd = dicom(GREY, uid="1.2", PhotometricInterpretation="CMYK")
         message = refused(put(a=report, b=odd), labels("1.1,x", "1.2,x"))
         assert "expected an image, found no pixels" in message
         assert "expected grey, palette, RGB or YBR pixels" in message
 
-    def test_an_image_is_there_once(self, put, labels):
+    def test_an_image_is_there_once_and_both_places_are_told(self, put, labels):
         folder = put(a=dicom(GREY, uid="1.1"), b=dicom(GREY, uid="1.1"))
-        assert "expected each image once" in refused(folder, labels("1.1,x"))
+        message = refused(folder, labels("1.1,x"))
+        assert "files 1 and 2 in name order: expected each image once" in message
+
+    def test_files_are_counted_as_a_user_counts_them(self, put, labels):
+        wrong = dicom(GREY, uid="1.1", PhotometricInterpretation="CMYK")
+        folder = put(ä=wrong, B=dicom(GREY, uid="1.2"))
+        (folder / SECRET / "DICOMDIR").write_bytes(b"")
+        (folder / SECRET / ".hidden").write_text("")
+        (folder / f"{SECRET}-notes.txt").write_text("")
+        (folder / "link").symlink_to(folder / SECRET)
+        message = refused(folder, labels("1.1,x", "1.2,x"))
+        (number,) = re.findall(r"DICOM folder, file (\d+) in name order", message)
+        count = f"find '{folder}/' -not -type d | LC_ALL=C sort | sed -n {number}p"
+        told = subprocess.run(["sh", "-c", count], capture_output=True, check=True, text=True)
+        assert told.stdout.endswith(f"{SECRET}/ä.dcm\n")
 
     @pytest.mark.parametrize(("frames", "wanted"), [("middle", [1]), ("all", [0, 1, 2])])
     def test_several_frames_are_a_choice(self, frames, wanted, put, labels):
@@ -233,11 +334,38 @@ class TestHeaders:
         (folder / ".hidden.dcm").write_bytes(b"")
         assert len(scan_dicom(folder, labels("1.1,x")).rows) == 1
         (folder / f"{SECRET}.dcm").write_bytes(b"no DICOM")
-        assert "expected a DICOM file" in refused(folder, labels("1.1,x"))
+        assert "expected a whole DICOM file" in refused(folder, labels("1.1,x"))
 
-    def test_a_folder_without_files_is_refused(self, tmp_path, labels):
-        for folder in (tmp_path, tmp_path / "missing"):
-            assert "DICOM files" in refused(folder, labels("1.1,x"), error=StorageError)
+    @pytest.mark.parametrize("kind", [RADIOGRAPH, "1.3.12.2.1107.5.9.9"])
+    def test_a_header_that_is_cut_off_is_told_wherever_that_is(self, kind, put, labels):
+        folder = put(a=dicom(GREY, uid="1.1"), b=dicom(GREY, uid="1.2", SOPClassUID=kind))
+        (path,) = folder.rglob("b.dcm")
+        content, table = path.read_bytes(), labels("1.1,x")
+        assert scan_dicom(folder, table).unlabelled == 1
+        path = path.rename(path.with_suffix(""))
+        pixels = content.index(b"\xe0\x7f\x10\x00")
+        # A file of a vendor's own kind may be a report, until it tells how many rows it has.
+        end = pixels if kind == RADIOGRAPH else content.index(b"\x20\x00\x0e\x00")
+        for length in range(132, end + 8):
+            path.write_bytes(content[:length])
+            assert "file 2 in name order: expected a whole DICOM" in refused(folder, table)
+
+    def test_a_report_that_no_line_names_is_passed_over(self, put, labels):
+        for kind in ("1.2.840.10008.5.1.4.1.1.88.11", "1.3.12.2.1107.5.9.1"):
+            report = dicom(GREY, uid="1.2", SOPClassUID=kind, PixelData=None, Rows=None)
+            folder = put(a=dicom(GREY, uid="1.1"), b=report)
+            assert scan_dicom(folder, labels("1.1,x")).unlabelled == 1
+
+    @pytest.mark.parametrize(
+        ("name", "told"),
+        [
+            (".", "expected DICOM files, found none"),
+            ("missing", "expected a folder of DICOM files, found no such folder"),
+            ("labels.csv", "expected a folder of DICOM files, found a file"),
+        ],
+    )
+    def test_a_folder_without_files_is_refused(self, name, told, tmp_path, labels):
+        assert told in refused(tmp_path / name, labels("1.1,x"), error=StorageError)
 
 
 @pytest.mark.parametrize(
@@ -363,17 +491,19 @@ class TestPrepared:
 
     def test_pixels_that_cannot_be_shown_leave_no_table(self, tmp_path, put, labels):
         good = dicom(GREY, uid="1.1")
-        deep = dicom(GREY.astype(np.uint16), uid="1.2", BitsStored=12)
-        found = scan_dicom(put(a=good, b=deep), labels("1.1,x", "1.2,x"))
-        with pytest.raises(DataError, match="one window or VOI table"):
+        half = dicom(GREY, uid="1.2", RescaleSlope="1")
+        found = scan_dicom(put(a=good, b=half), labels("1.1,x", "1.2,x"))
+        with pytest.raises(DataError, match="both numbers of a rescale"):
             write_dicom_set(tmp_path / "set", found, DicomReading(), Pictures())
         assert not (tmp_path / "set" / "labels.csv").exists()
 
     def test_grey_and_colour_do_not_mix(self, tmp_path, put, labels):
         colour = dicom(np.stack([GREY] * 3, axis=-1), uid="1.2")
         found = scan_dicom(put(a=dicom(GREY, uid="1.1"), b=colour), labels("1.1,x", "1.2,y"))
-        with pytest.raises(DataError, match="grey or colour pictures, found both"):
+        message = "file 2 in name order: expected grey or colour pictures, found both; colour in 1"
+        with pytest.raises(DataError, match=message):
             write_dicom_set(tmp_path / "set", found, DicomReading(), Pictures())
+        assert not (tmp_path / "set").exists()
         write_dicom_set(tmp_path / "grey", found, DicomReading(), Pictures(channels=1))
 
     @pytest.mark.parametrize("wrong", [{"size_px": 0}, {"channels": 2}, {"fit": "exact"}])

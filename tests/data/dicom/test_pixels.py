@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSLossless
 
 from envoi.data.dicom import DicomReading, frame_picture
 from envoi.data.dicom.pixels import opened
@@ -279,6 +279,19 @@ class TestCompressed:
         assert np.array_equal(shown(self.compressed(JPEG2000Lossless, "JPEG2000")), RAMP)
         lossy = shown(self.compressed(JPEGBaseline8Bit, "JPEG"))
         assert np.abs(lossy.astype(int) - RAMP).mean() < 8
+
+    def test_damaged_jpeg_2000_lacks_no_decoder(self):
+        file = self.compressed(JPEG2000Lossless, "JPEG2000")
+        file.PixelData = encapsulate([b"\xff\x4f\xff\x51" + bytes(60)])
+        message = refused(file)
+        assert "expected whole pixels" in message
+        assert "decoder" not in message
+
+    @pytest.mark.parametrize(("bits", "told"), [(8, "whole pixels"), (12, "JPEG Extended")])
+    def test_pillow_decodes_extended_jpeg_of_8_bits_alone(self, bits, told):
+        file = self.compressed(JPEGExtended12Bit, "JPEG")
+        file.PixelData, file.BitsStored = encapsulate([bytes(60)]), bits
+        assert told in refused(file)
 
     def test_what_has_no_decoder_is_refused_by_name(self):
         message = refused(self.compressed(JPEGLSLossless, "JPEG"))

@@ -213,7 +213,7 @@ def test_truncated_photographs_are_counted_and_not_named(tmp_path, zipped):
     if zipped:
         zip_up(source / "ISIC_2019_Training_Input")
     message = refused(source, tmp_path / "set")
-    assert "file 4 in name order; photographs, file 9 in name order: expected a whole" in message
+    assert "files 4 and 9 in name order: expected a whole" in message
     _, rows = prepared(source, tmp_path / "other", Leniency(leave_out_unreadable=True))
     assert len(rows) == COUNT - 2
     assert "images/0000004.png" not in {row["path"] for row in rows}

@@ -73,7 +73,7 @@ def issued(source, number, issuer):
 def test_a_number_with_and_without_an_issuer_is_refused(tmp_path):
     source = rsna(tmp_path / "rsna", 4, patient=lambda _: "1")
     issued(source, 2, SECRET)
-    assert "file 3 in name order: expected one person under" in refused(source)
+    assert "files 1 and 3 in name order: expected one person under" in refused(source)
 
 
 def test_rsnas_mapping_tells_the_patients_of_nih(tmp_path):
@@ -169,7 +169,7 @@ def test_damaged_files_are_counted_and_not_named(tmp_path):
     source = rsna(tmp_path / "rsna", patient=two_each)
     images = source / "stage_2_train_images"
     (images / "00000002.dcm").write_bytes(b"not DICOM")
-    assert "radiographs, file 3 in name order: expected a DICOM file" in refused(source)
+    assert "radiographs, file 3 in name order: expected a whole DICOM file" in refused(source)
     (images / "00000005.dcm").write_bytes((images / "00000005.dcm").read_bytes()[:-100])
     lenient = Leniency(leave_out_unreadable=True)
     scan, rows = prepared(source, tmp_path / "set", lenient)

@@ -8,25 +8,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
+from envoi.data.dicom.files import damaged, dicom_files, read_header
 from envoi.data.dicom.header import (
-    TAGS,
+    GREY,
     annotation_of,
     frames_of,
     is_often_annotated,
     problems_of_header,
-    quietly,
 )
 from envoi.data.dicom.labels import Labelled, Labels
 from envoi.data.dicom.patients import Patients
+from envoi.data.dicom.problem_list import ProblemList
 from envoi.data.dicom.reading import DicomReading
-from envoi.data.findings import refuse
-from envoi.errors import Problem, StorageError
+from envoi.data.findings import refuse, together
+from envoi.errors import Problem
 from envoi.files import digest, file_stamp
-
-_PREAMBLE, _MAGIC = 128, b"DICM"
-_ENDINGS = (".dcm", ".dicom", ".ima")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,7 @@ class DicomRow:
         where: What messages call the file: its place, never its name.
         frame: Its index.
         origin: Digest of the image's UID and of the file's size and time.
+        colour: Whether its pixels are; else they are grey.
         label: As the table has it.
         patient: Number of the group of this patient's images, from 0.
         split: Part that the table puts it into, if it has that column.
@@ -48,6 +47,7 @@ class DicomRow:
     where: str
     frame: int
     origin: str
+    colour: bool
     label: str
     patient: int
     split: str | None
@@ -61,35 +61,50 @@ class DicomSet:
     Attributes:
         rows: Its images, in the order of the files' names.
         unlabelled: Files that the table does not name; they were passed over.
+        missing: Lines of the table passed over because no file is theirs.
         annotated: Files taken though their pixels hold annotations, or may.
     """
 
     rows: tuple[DicomRow, ...]
     unlabelled: int
+    missing: int
     annotated: int
 
 
-def scan_dicom(folder: Path, labels: Labels, reading: DicomReading | None = None) -> DicomSet:
+def scan_dicom(
+    folder: Path,
+    labels: Labels,
+    reading: DicomReading | None = None,
+    *,
+    allow_missing: bool = False,
+    listed: ProblemList | None = None,
+) -> DicomSet:
     """Read the headers of all DICOM files below `folder`, and find their labels.
 
     A file is DICOM by its content (PS3.10), whatever it is called; a `DICOMDIR` is passed over,
-    and so are hidden files and folders.
+    and so are hidden files and folders. What begins as DICOM and cannot be read to the end of its
+    header is a problem, never passed over: nobody knows whether the table names it.
 
     Args:
         folder: Any depth.
         labels: What the table says.
         reading: What may be done to a file; by default nothing.
+        allow_missing: The table may name what is not there; such lines are passed over.
+        listed: Gets each problem of a file, beside the file.
 
     Raises:
         StorageError: The folder cannot be read, or holds no DICOM file.
         DataError: A file is wrong, is there twice, or needs a permission; a patient's number is
-            of two patients, or may be; or the table names what is not there; all at once.
+            of two patients, or may be; a line of the table names two patients, or what is not
+            there; all at once.
     """
-    scan = _Scan(labels, reading or DicomReading())
-    for where, path in _files(folder):
+    scan = _Scan(labels, reading or DicomReading(), listed or ProblemList())
+    for where, path in dicom_files(folder):
         scan.add(path, where)
-    refuse([*scan.problems, *scan.missing()])
-    return DicomSet(tuple(scan.rows), scan.unlabelled, scan.annotated)
+    missing = scan.missing()
+    problems = [problem for _, problem in scan.listed.entries]
+    refuse([*problems, *(() if allow_missing and scan.found else map(_no_files, missing))])
+    return DicomSet(tuple(scan.rows), scan.unlabelled, len(missing), scan.annotated)
 
 
 @dataclass(slots=True)
@@ -98,53 +113,62 @@ class _Scan:
 
     labels: Labels
     reading: DicomReading
+    listed: ProblemList
     rows: list[DicomRow] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
     unlabelled: int = 0
     annotated: int = 0
-    found: set[str] = field(default_factory=set)
-    images: set[str] = field(default_factory=set)
+    # By what the table calls images, the patients that were met, each with its first file.
+    found: dict[str, dict[int, str]] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
     patients: Patients = field(default_factory=Patients)
 
     def add(self, path: Path, where: str) -> None:
         header = read_header(path)
         if header is None:
-            remedy = "Export the file again; it is damaged or of another kind."
-            self.problems.append(Problem("a DICOM file", "another", where, remedy))
+            self.listed.add(path, [damaged(where)])
             return
         name = str(header.get(self.labels.key) or "")
         said = self.labels.rows.get(name)
         if said is None:
             self.unlabelled += 1
             return
-        self.found.add(name)
         problems = [
+            *self._two_patients(header, name, where),
             *problems_of_header(header, self.reading, where),
             *self._twice(header, where),
             *self.patients.meet(header, where),
         ]
-        self.problems += problems
+        self.listed.add(path, problems)
         if not problems:
             self.annotated += _is_annotated(header)
             patient = self.patients.group(header)
             self.rows += _rows(path, where, header, said, patient, self.reading)
 
-    def missing(self) -> Iterator[Problem]:
-        """What the table names and the folder does not hold."""
-        for name, said in self.labels.rows.items():
-            if name not in self.found:
-                remedy = (
-                    "Remove the line, or add the files; with pseudonymous files give their key."
-                )
-                where = f"labels, line {said.line}"
-                yield Problem("files of what a line names", "none", where, remedy)
+    def missing(self) -> list[int]:
+        """Lines of the table that name what the folder does not hold."""
+        rows = self.labels.rows.items()
+        return [said.line for name, said in rows if name not in self.found]
+
+    def _two_patients(self, header: Dataset, name: str, where: str) -> Iterator[Problem]:
+        """A number that was given to two patients: whom of them the label is of, nobody knows."""
+        group, met = self.patients.group(header), self.found.setdefault(name, {})
+        known = group in met
+        met.setdefault(group, where)
+        if not known and len(met) > 1 and self.labels.key != "SOPInstanceUID":
+            line = self.labels.rows[name].line
+            places = f"labels, line {line}; {together([next(iter(met.values())), where])}"
+            remedy = (
+                "Name the images by another UID in the table, such as StudyInstanceUID (an "
+                "accession number may be given twice), or take the other patient's files out."
+            )
+            yield Problem("one patient under what a line names", f"{len(met)}", places, remedy)
 
     def _twice(self, header: Dataset, where: str) -> Iterator[Problem]:
-        uid = str(header.get("SOPInstanceUID") or "")
-        if uid in self.images:
+        first = self.images.setdefault(str(header.get("SOPInstanceUID")), where)
+        if first != where:
             remedy = "Remove one of the files, or an image may train and test at once."
-            yield Problem("each image once", "one that was there before", where, remedy)
-        self.images.add(uid)
+            places = together([first, where])
+            yield Problem("each image once", "one that was there before", places, remedy)
 
 
 def _rows(
@@ -152,53 +176,21 @@ def _rows(
 ) -> Iterator[DicomRow]:
     uid = header.get("SOPInstanceUID") or ""
     origin = digest(f"{uid}\n{file_stamp(path)}".encode())
+    colour = header.get("PhotometricInterpretation") not in GREY
     for frame in frames_of(header, reading):
-        yield DicomRow(path, where, frame, origin, said.label, patient, said.split, said.site)
+        yield DicomRow(
+            path, where, frame, origin, colour, said.label, patient, said.split, said.site
+        )
+
+
+def _no_files(line: int) -> Problem:
+    remedy = (
+        "Add the files, or permit it with --allow-missing (in Python: allow_missing) if those of "
+        "other lines are there; with pseudonymous files give their key."
+    )
+    return Problem("files of what each line names", "none", f"labels, line {line}", remedy)
 
 
 def _is_annotated(header: Dataset) -> bool:
     told = annotation_of(header)
     return told == "YES" or (told != "NO" and is_often_annotated(header))
-
-
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """All DICOM files by name, and what else bears such a name."""
-    try:
-        found = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.is_file() and not _is_passed_over(path.relative_to(folder))
-        )
-        taken = [path for path in found if path.suffix.lower() in _ENDINGS or _is_dicom(path)]
-    except OSError as err:
-        words = err.strerror or "an error of the file system"
-        # The cause is dropped: it names files, and a name may identify a patient.
-        raise StorageError(
-            Problem("a folder of DICOM files", words, "DICOM folder", "Give such a folder.")
-        ) from None
-    if not taken:
-        remedy = "Give a folder that holds DICOM files, at any depth."
-        raise StorageError(Problem("DICOM files", "none", "DICOM folder", remedy))
-    for number, path in enumerate(taken, start=1):
-        yield f"DICOM folder, file {number} in name order", path
-
-
-def _is_passed_over(path: Path) -> bool:
-    return path.name.upper() == "DICOMDIR" or any(part.startswith(".") for part in path.parts)
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
-
-
-def read_header(path: Path) -> Dataset | None:
-    """What is needed of a header (`TAGS`); None if the file is damaged, or not DICOM."""
-    try:
-        with quietly():
-            header = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-            for tag in TAGS:  # pydicom parses a value when it is asked for
-                header.get(tag)
-    except Exception:  # noqa: BLE001  (damaged files raise whatever their bytes lead to)
-        return None
-    return header

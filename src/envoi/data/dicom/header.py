@@ -1,15 +1,16 @@
 """What a DICOM header must say before a pixel is read, in words that name nobody."""
 
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from pydicom import Dataset
 
+from envoi.data.dicom.decoding import problems_of_decoder
 from envoi.data.dicom.orientation import is_usual, letters
 from envoi.data.dicom.polarity import problems_of_polarity
+from envoi.data.dicom.quiet import quietly
 from envoi.data.dicom.reading import DicomReading
+from envoi.data.dicom.window import problems_of_window
 from envoi.data.pictures import MOST_PIXELS
 from envoi.errors import Problem
 
@@ -55,15 +56,9 @@ TAGS = (
     "SpecimenLabelInImage",
     "StudyInstanceUID",
 )
-"""All that is read of a header before its pixels are."""
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without warnings: pydicom's quote the values that it takes amiss, and those name patients."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+"""What is read of every header; a file in which one of these is damaged is refused."""
+WINDOW_TAGS = ("VOILUTFunction", "VOILUTSequence", "WindowCenter", "WindowWidth")
+"""What is read beside them, and parsed only where the file's own window is asked for."""
 
 
 def problems_of_header(header: Dataset, reading: DicomReading, where: str) -> list[Problem]:
@@ -104,6 +99,8 @@ def _problems(header: Dataset, reading: DicomReading, where: str) -> Iterator[Pr
     yield from _problems_of_frames(header, reading, where)
     yield from _problems_of_annotation(header, reading, where)
     yield from _problems_of_orientation(header, reading, where)
+    yield from _problems_of_window(header, reading, where)
+    yield from problems_of_decoder(header, where)
     yield from problems_of_polarity(header, reading, where)
     if not str(header.get("PatientID") or "").strip():
         remedy = "Fill PatientID in: images of one patient must not train and test at once."
@@ -206,10 +203,24 @@ def _problems_of_orientation(
         "--orientation standard turns it, --orientation stored takes it as it is (in Python: "
         "orientation=...)."
     )
-    told = len(header.get("PerFrameFunctionalGroupsSequence") or ())
-    # Frames past those of which the file tells apart all lie the same way.
-    apart = sorted({min(frame, told) for frame in frames_of(header, reading)})
-    for lying in dict.fromkeys(letters(of_frame(header, frame)) for frame in apart):
+    told_apart = _told_apart(header, reading)
+    for lying in dict.fromkeys(letters(frame) for frame in told_apart):
         if lying is not None and not is_usual(lying):
             found = "rows to {} and columns to {}".format(*lying)
             yield Problem("an image that lies as it is read", found, where, remedy)
+
+
+def _problems_of_window(header: Dataset, reading: DicomReading, where: str) -> Iterator[Problem]:
+    """Of each frame that is taken: enhanced files may have a window for each."""
+    if reading.window == "file" and str(header.get("PhotometricInterpretation")) in GREY:
+        told_apart = _told_apart(header, reading)
+        yield from dict.fromkeys(
+            problem for frame in told_apart for problem in problems_of_window(frame, where)
+        )
+
+
+def _told_apart(header: Dataset, reading: DicomReading) -> Iterator[Dataset]:
+    """What is said of each frame that is taken, once of all those of which nothing more is said."""
+    told = len(header.get("PerFrameFunctionalGroupsSequence") or ())
+    for frame in sorted({min(frame, told) for frame in frames_of(header, reading)}):
+        yield of_frame(header, frame)

@@ -58,12 +58,20 @@ def read_labels(
         StorageError: The table cannot be read.
         DataError: Its header or its cells are wrong, or it names something twice.
     """
-    keys = [key for key in KEYS if key in header_of(path)]
+    header = header_of(path)
+    keys = [key for key in KEYS if key in header]
     if len(keys) != 1:
         remedy = f"Call the column that names the images one of {', '.join(KEYS)}."
         found = f"{len(keys) or 'none'}"
         raise DataError(Problem("one column that names images", found, "table, line 1", remedy))
-    table = read_table(path, Columns(path=keys[0], label=label))
+    if header.count(label) != 1:
+        found = f"{header.count(label) or 'none'} among {len(header)}"
+        remedy = (
+            "Name it in the header, or give its name with --label-column NAME (in Python: "
+            "label=...)."
+        )
+        raise DataError(Problem(f"one column called {label!r}", found, "table, line 1", remedy))
+    table = read_table(path, Columns(path=keys[0], label=label), patients_elsewhere=True)
     refuse(_repeated(table))
     nobody: list[str | None] = [None] * len(table)
     rows = {}

@@ -12,20 +12,21 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.multival import MultiValue
 from pydicom.pixels.processing import (
     apply_color_lut,
     apply_modality_lut,
     apply_voi,
     apply_windowing,
 )
-from pydicom.pixels.utils import pixel_array
 
-from envoi.data.dicom.header import GREY, of_frame, quietly
+from envoi.data.dicom.decoding import decoded
+from envoi.data.dicom.header import GREY, of_frame
 from envoi.data.dicom.orientation import letters, turning
 from envoi.data.dicom.padding import padding
 from envoi.data.dicom.polarity import is_inverted, problems_of_polarity
+from envoi.data.dicom.quiet import quietly
 from envoi.data.dicom.reading import DicomReading
+from envoi.data.dicom.window import function_of, numbers, problems_of_window
 from envoi.data.findings import refuse
 from envoi.errors import DataError, Problem
 
@@ -46,7 +47,7 @@ def frame_picture(file: Dataset, frame: int, reading: DicomReading, where: str) 
     Raises:
         DataError: There are no pixels, they cannot be decoded, or nothing says how to show them.
     """
-    stored = _decoded(file, frame, where)
+    stored = decoded(file, frame, where)
     try:
         with quietly():
             pixels = _pixels(stored, of_frame(file, frame), reading, where)
@@ -88,25 +89,6 @@ def opened(path: Path, where: str) -> Dataset:
     except Exception:  # noqa: BLE001  (damaged files raise whatever their bytes lead to)
         remedy = "Export the file again; it is damaged or of another kind."
         raise DataError(Problem("a DICOM file", "another", where, remedy)) from None
-
-
-def _decoded(file: Dataset, frame: int, where: str) -> NDArray[np.generic]:
-    """Stored values of a frame; YBR as RGB."""
-    try:
-        with quietly():  # of padding and wrong lengths, too; what is too short is an error
-            return pixel_array(file, index=frame)
-    except (RuntimeError, NotImplementedError):
-        name = file.file_meta.TransferSyntaxUID.name
-        remedy = (
-            "Install a decoder that pydicom knows (such as pip install pylibjpeg pylibjpeg-libjpeg "
-            "pylibjpeg-openjpeg), or export without compression."
-        )
-        raise DataError(
-            Problem("pixels that can be decoded", f"the transfer syntax {name}", where, remedy)
-        ) from None
-    except Exception:  # noqa: BLE001  (as above)
-        remedy = "Export the file again: its pixels are missing, damaged or cut off."
-        raise DataError(Problem("whole pixels", "others", where, remedy)) from None
 
 
 def _rescaled(stored: NDArray[np.generic], file: Dataset, where: str) -> Grey:
@@ -151,31 +133,12 @@ def _windowed(values: Grey, centre: float, width: float, function: str) -> tuple
 
 def _as_file_says(values: Grey, file: Dataset, whole: Range, where: str) -> tuple[Grey, Range]:
     """By the one window or VOI table of a file; 8 bits without either are taken whole."""
-    tables, centres = file.get("VOILUTSequence") or (), _numbers(file, "WindowCenter")
-    widths = _numbers(file, "WindowWidth")
-    if len(tables) + len(centres) > 1:
-        found = f"{len(tables) + len(centres)}"
-    elif tables:
+    refuse(problems_of_window(file, where))
+    if tables := file.get("VOILUTSequence"):
         return _looked_up(values, tables[0], file)
-    elif centres or widths:
-        function = str(file.get("VOILUTFunction") or "LINEAR").upper()
-        if _makes_sense(centres, widths, function):
-            return _windowed(values, centres[0], widths[0], function)
-        found = "a window that makes no sense"
-    elif file.BitsStored <= 8:
-        return values, whole
-    else:
-        found = "none"
-    remedy = "Choose --window CENTRE,WIDTH, or --window stored or content (in Python: window=...)."
-    raise DataError(Problem("one window or VOI table in the file", found, where, remedy))
-
-
-def _makes_sense(centres: list[float], widths: list[float], function: str) -> bool:
-    """Whether this is one window, of a width of 1 or more if linear (C.11.2.1.2), else above 0."""
-    if len(centres) != 1 or len(widths) != 1 or not np.isfinite([*centres, *widths]).all():
-        return False
-    exact = function in {"LINEAR_EXACT", "SIGMOID"}
-    return widths[0] > 0 if exact else function == "LINEAR" and widths[0] >= 1
+    if centres := numbers(file, "WindowCenter"):
+        return _windowed(values, centres[0], numbers(file, "WindowWidth")[0], function_of(file))
+    return values, whole
 
 
 def _looked_up(values: Grey, table: Dataset, file: Dataset) -> tuple[Grey, Range]:
@@ -190,13 +153,6 @@ def _looked_up(values: Grey, table: Dataset, file: Dataset) -> tuple[Grey, Range
     told.file_meta, told.VOILUTSequence = file.file_meta, [wide]
     inside = np.clip(values, first, first + 2**16 - 1).astype(np.int64)
     return apply_voi(inside, told).astype(np.float64), (0, 2**bits - 1)
-
-
-def _numbers(file: Dataset, keyword: str) -> list[float]:
-    value = file.get(keyword)
-    if value is None:
-        return []
-    return [float(one) for one in (value if isinstance(value, MultiValue) else [value])]
 
 
 def _whole_range(file: Dataset) -> Range:

@@ -26,7 +26,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from envoi.data.dicom import DicomReading, frame_picture
-from envoi.data.dicom.folder import read_header
+from envoi.data.dicom.files import damaged, read_header
 from envoi.data.dicom.header import annotation_of, frames_of, problems_of_header
 from envoi.data.dicom.patients import Patients
 from envoi.data.dicom.pixels import opened
@@ -122,8 +122,7 @@ class _Headers:
     def add(self, name: str, path: Path, where: str) -> None:
         header = read_header(path)
         if header is None:
-            remedy = "Get the file again; it is damaged or of another kind."
-            self.damaged.append(Problem("a DICOM file", "another", where, remedy))
+            self.damaged.append(damaged(where))
             return
         silent = self.reading
         if annotation_of(header) != "YES":

@@ -222,6 +222,9 @@ def check_folder_of(source: Path, files: Collection[str], *, remedy: str) -> Non
     Raises:
         StorageError: Something is.
     """
+    if not source.is_dir():
+        found = "a file" if source.exists() else "no such folder"
+        raise StorageError(Problem("a folder", found, "source folder", remedy))
     missing = [name for name in files if not (source / name).exists()]
     if missing:
         found = f"no {', no '.join(missing)}"

@@ -1,0 +1,66 @@
+"""Stored values of a frame, and whether a decoder for them is installed."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.pixels import get_decoder
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID, JPEGExtended12Bit
+
+from envoi.data.dicom.quiet import quietly
+from envoi.errors import DataError, Problem
+
+
+def problems_of_decoder(header: Dataset, where: str) -> Iterator[Problem]:
+    """A transfer syntax that nothing installed can decode.
+
+    Args:
+        header: With the file's meta information.
+        where: What messages call the file.
+    """
+    meta = vars(header).get("file_meta") or Dataset()
+    syntax = UID(meta.get("TransferSyntaxUID") or "")
+    if syntax and not _has_decoder(syntax, int(header.get("BitsStored") or 0)):
+        name = "an unknown transfer syntax" if syntax.name == syntax else syntax.name
+        remedy = (
+            "Install a decoder that pydicom knows (such as pip install pylibjpeg pylibjpeg-libjpeg "
+            "pylibjpeg-openjpeg), or export without compression."
+        )
+        found = name if name != syntax.name else f"the transfer syntax {name}"
+        yield Problem("pixels that can be decoded", found, where, remedy)
+
+
+def decoded(file: Dataset, frame: int, where: str) -> NDArray[np.generic]:
+    """Stored values of a frame; YBR as RGB.
+
+    Raises:
+        DataError: There is no decoder for them, or they are missing, damaged or cut off.
+    """
+    try:
+        with quietly():  # of padding and wrong lengths, too; what is too short is an error
+            return pixel_array(file, index=frame)
+    except Exception:  # noqa: BLE001  (damaged files raise whatever their bytes lead to)
+        raise DataError(_why_not(file, where)) from None
+
+
+def _why_not(file: Dataset, where: str) -> Problem:
+    try:
+        with quietly():
+            for problem in problems_of_decoder(file, where):
+                return problem
+    except Exception:  # noqa: BLE001, S110  (as above; then it is damaged)
+        pass
+    remedy = "Export the file again: its pixels are missing, damaged or cut off."
+    return Problem("whole pixels", "others", where, remedy)
+
+
+def _has_decoder(syntax: UID, bits: int) -> bool:
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        return False
+    if syntax == JPEGExtended12Bit and bits > 8:  # Pillow decodes those of 8 bits alone
+        return bool(set(decoder.available_plugins) - {"pillow"})
+    return decoder.is_available
