@@ -14,8 +14,7 @@ days.
 
 import argparse
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -24,15 +23,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from envoi.cli.progress import following
 from envoi.data.brains import load_brains, split_subjects
 from envoi.data.nifti import VolumePermissions
 from envoi.errors import DataError
 from envoi.files import write_json
-from envoi.meter import environment
+from envoi.meter import environment, flop_counter
 from envoi.mri.brain import as_volume
 from envoi.mri.drawing import drawn_intensities
 from envoi.mri.modes import Mode, plan_of, read_card, read_model
@@ -143,10 +140,9 @@ def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, see
         if file.exists():
             continue
         like = training[int(numpy_generator(seed, "like", number).integers(len(training)))]
-        counter = FlopCounterMode(display=False)
+        counter = flop_counter()
         began = process_time()
-        # Attention is counted where it is computed as products of matrices.
-        with counted(counter) if number == 1 else nullcontext():
+        with counter if number == 1 else nullcontext():
             voxels = drawn_intensities(
                 model, like.age_years, like.sex, steps=case.steps, seed=seed, number=number
             )
@@ -162,13 +158,6 @@ def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, see
         np.save(file.with_suffix(".part.npy"), made)
         file.with_suffix(".part.npy").rename(file)
         print(f"{mode}: {number} of {samples}, {process_time() - began:.1f} s", flush=True)
-
-
-@contextmanager
-def counted(counter: FlopCounterMode) -> Iterator[None]:
-    """Operations, those of attention among them."""
-    with sdpa_kernel(SDPBackend.MATH), counter:
-        yield
 
 
 def recall(work: Path) -> dict[str, Any]:
