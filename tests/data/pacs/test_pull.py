@@ -478,11 +478,11 @@ def test_damaged_notes_are_told(text, tmp_path):
         run(three(), tmp_path)
 
 
-def test_a_folder_with_other_files_is_left_alone(tmp_path):
-    (tmp_path / "labels.csv").write_text("path,label")
+def test_a_prepared_set_is_left_alone(tmp_path):
+    (tmp_path / "prepared.json").write_text("{}")
     with pytest.raises(StorageError, match="a new folder, or that of an earlier pull"):
         run(three(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["prepared.json"]
 
 
 def test_two_pulls_into_one_folder_at_once_are_refused(tmp_path):

@@ -16,6 +16,7 @@ from typing import Any
 
 from envoi.data.pacs.deidentify import Reason
 from envoi.data.pacs.people import Signs
+from envoi.data.prepared import REQUEST
 from envoi.errors import DataError, Problem, SettingsError, StorageError
 from envoi.files import NO_SPACE, check_folder, read_text, write_bytes, write_json
 
@@ -128,7 +129,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Within, no other process fills the folder, and files that a kill left half written are gone.
 
     Raises:
-        StorageError: Another process fills it, it holds other files, or it cannot be written.
+        StorageError: Another process fills it, it is a prepared set, or it cannot be written.
     """
     check_folder(folder)
     _check_ours(folder)
@@ -151,14 +152,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _check_ours(folder: Path) -> None:
-    """Refuse a folder that holds other things, such as a prepared set."""
-    if not folder.is_dir():
-        return
-    if any(
-        path.is_file() and path.name[0] != "." for path in folder.iterdir() if path.name != STATE
-    ):
+    """Refuse a prepared set, finished or not: its folder is not to be filled by anything else."""
+    if (folder / REQUEST).exists():
         expected, remedy = "a new folder, or that of an earlier pull", "Choose another folder."
-        raise StorageError(Problem(expected, "one with other files", folder.name, remedy))
+        raise StorageError(Problem(expected, "a prepared set", folder.name, remedy))
 
 
 def _instances_in(folder: Path) -> set[str]:
