@@ -72,7 +72,7 @@ class Cut:
         """The numbers of the slices that are given."""
         if self.missing is None:
             return np.arange(0, slices, self.every)
-        return np.setdiff1d(np.arange(slices), np.arange(*self.missing.indices(slices)))
+        return np.setdiff1d(np.arange(slices), np.asarray(self.missing))
 
 
 def main() -> None:
