@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from envoi.errors import CheckError, Problem, StorageError
-from envoi.files import file_digest, write_bytes
+from envoi.files import file_digest, write_text
 from envoi.study import Study
 from envoi.submission.by_server import ServerForm, check_signing_key, signing_key_of
 from envoi.submission.keys import fingerprint, public_text
@@ -85,7 +85,7 @@ def endorse(
         server=fingerprint(public_text(key)),
     )
     path = endorsement_of(student)
-    write_bytes(path, _FORM.signed(content, key))
+    write_text(path, _FORM.signed(content, key))
     return path
 
 

@@ -102,7 +102,7 @@ _FORM = ServerForm("receipt", "a receipt", Receipt, SIGNING_DOMAIN, SIZE_LIMIT, 
 
 def signed_receipt(receipt: Receipt, key: Ed25519PrivateKey) -> bytes:
     """The content of the receipt's file; the same receipt and key give the same bytes."""
-    return _FORM.signed(receipt, key)
+    return _FORM.signed(receipt, key).encode()
 
 
 def open_receipt(path: Path, *, public_key: str) -> Receipt:

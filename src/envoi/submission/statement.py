@@ -1,7 +1,8 @@
-"""Small signed JSON files of sites: one form for withdrawals and evaluations.
+"""Small signed JSON files: the form of all, and how those of sites are opened.
 
 `{NAME: body, "signature": ...}` in canonical JSON, one line; the signature is over the body's own
-text behind a domain of its kind, so that no statement passes for one of another kind.
+text behind a domain of its kind, so that no statement passes for one of another kind. Sites sign
+withdrawals and evaluations; what the server signs is opened by `envoi.submission.by_server`.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,8 @@ class Statement(BaseModel):
     sequence: Sequence
 
 
-Body = TypeVar("Body", bound=Statement)
+Body = TypeVar("Body", bound=BaseModel)
+Said = TypeVar("Said", bound=Statement)
 
 
 def text_of(body: BaseModel) -> str:
@@ -47,8 +49,8 @@ def signed_text(name: str, body: BaseModel, signature: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Form(Generic[Body]):
-    """One kind of statement.
+class SignedForm(Generic[Body]):
+    """One kind of signed file.
 
     Attributes:
         name: Key of the body.
@@ -56,7 +58,7 @@ class Form(Generic[Body]):
         body: What it holds.
         domain: What stands before the text that is signed.
         limit: Bytes of the largest file.
-        remedy: Of every refusal.
+        remedy: Where a file is none of its kind.
     """
 
     name: str
@@ -68,9 +70,18 @@ class Form(Generic[Body]):
 
     def signed(self, body: Body, key: Ed25519PrivateKey) -> str:
         """The content of a file."""
-        return signed_text(self.name, body, sign(key, self.domain + text_of(body).encode()))
+        return signed_text(self.name, body, sign(key, self.message(body)))
 
-    def opened(self, path: Path, *, study: Study) -> tuple[Body, str]:
+    def message(self, body: Body) -> bytes:
+        """What is signed."""
+        return self.domain + text_of(body).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Form(SignedForm[Said]):
+    """One kind of statement; see `SignedForm`."""
+
+    def opened(self, path: Path, *, study: Study) -> tuple[Said, str]:
         """The body of a file that its site signed, and how messages call the file.
 
         Raises:
@@ -85,11 +96,11 @@ class Form(Generic[Body]):
             content = source.read(source.size)
             source.require_end()
         body, signature = self._parsed(content, where)
-        message = self.domain + text_of(body).encode()
+        message = self.message(body)
         check_signature(study, site=body.site, message=message, signature=signature, where=where)
         return body, where
 
-    def _parsed(self, content: bytes, where: str) -> tuple[Body, str]:
+    def _parsed(self, content: bytes, where: str) -> tuple[Said, str]:
         try:
             document = strict_json.parse(content)
         except strict_json.JsonError as err:
