@@ -7,7 +7,7 @@ under the ROC curve does not: of all sites the mean of their own is told.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -77,16 +77,11 @@ def site_evaluation(
     """
     check_answers(probabilities, labels)
     classes = probabilities.shape[1]
-    told = _told_classes(labels, patients, classes, policy)
-    kept = told[labels]
-    sample = _Sample(
-        probabilities[kept],
-        labels[kept],
-        None if patients is None else patients[kept],
-        resamples,
-        seed,
-    )
+    whole = _Sample(probabilities, labels, patients, resamples, seed)
+    told = _told_classes(whole, classes, policy)
+    sample = whole.of(told[labels])
     probabilities, labels = sample.probabilities, sample.labels
+    confusion = confusion_matrix(probabilities, labels)
     accuracy = sample.interval(accuracy_statistic(probabilities, labels))
     alone = int(told.sum()) == 1
     area = None if alone else sample.interval(macro_auroc_statistic(probabilities, labels))
@@ -104,7 +99,7 @@ def site_evaluation(
         auroc=None if area is None else _rounded(area),
         ece=_rounded(sample.interval(calibration_error_statistic(probabilities, labels))),
         classes=tuple(
-            _of_class(sample, index, policy, alone=alone)
+            _of_class(sample, index, confusion[index], policy, alone=alone)
             if told[index]
             else ClassEvaluation(images=0, recall=None, auroc=None, answers=())
             for index in range(classes)
@@ -112,36 +107,25 @@ def site_evaluation(
     )
 
 
-def _told_classes(
-    labels: NDArray[Any], patients: NDArray[Any] | None, classes: int, policy: StatisticsPolicy
-) -> NDArray[np.bool_]:
-    """Which classes have the policy's minimum of patients, or of images where no patient is known.
-
-    Raises:
-        DataError: None has.
-    """
-    if patients is None:
-        people = np.bincount(labels, minlength=classes)
-    else:
-        people = np.array([len(np.unique(patients[labels == own])) for own in range(classes)])
-    told: NDArray[np.bool_] = people >= policy.minimum_class_size
-    if not told.any():
-        who = "images" if patients is None else "patients"
-        expected = f"a class of at least {policy.minimum_class_size} {who}"
-        remedy = f"Evaluate on more {who}: of fewer nothing may be told."
-        raise DataError(Problem(expected, f"{people.max()} at the most", "images", remedy))
-    return told
-
-
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """The images that are told of, and how chance is reckoned."""
+    """Answers to images, and how chance is reckoned."""
 
     probabilities: NDArray[Any]
     labels: NDArray[Any]
     patients: NDArray[Any] | None
     resamples: int
     seed: int
+
+    def of(self, chosen: NDArray[np.bool_]) -> "_Sample":
+        """The chosen images alone."""
+        patients = None if self.patients is None else self.patients[chosen]
+        return replace(
+            self,
+            probabilities=self.probabilities[chosen],
+            labels=self.labels[chosen],
+            patients=patients,
+        )
 
     def interval(self, statistic: Statistic) -> Interval:
         """Of a statistic, over patients where they are known."""
@@ -158,8 +142,29 @@ class _Sample:
         return int(chosen.sum()) if self.patients is None else len(np.unique(self.patients[chosen]))
 
 
+def _told_classes(sample: _Sample, classes: int, policy: StatisticsPolicy) -> NDArray[np.bool_]:
+    """Which classes have the policy's minimum of patients, or of images where no patient is known.
+
+    Raises:
+        DataError: None has.
+    """
+    people = np.array([sample.people(sample.labels == own) for own in range(classes)])
+    told: NDArray[np.bool_] = people >= policy.minimum_class_size
+    if not told.any():
+        who = "images" if sample.patients is None else "patients"
+        expected = f"a class of at least {policy.minimum_class_size} {who}"
+        remedy = f"Evaluate on more {who}: of fewer nothing may be told."
+        raise DataError(Problem(expected, f"{people.max()} at the most", "images", remedy))
+    return told
+
+
 def _of_class(
-    sample: _Sample, index: int, policy: StatisticsPolicy, *, alone: bool
+    sample: _Sample,
+    index: int,
+    answered: NDArray[np.int64],
+    policy: StatisticsPolicy,
+    *,
+    alone: bool,
 ) -> ClassEvaluation:
     own = sample.labels == index
     right = own & (sample.probabilities.argmax(axis=1) == index)
@@ -169,7 +174,6 @@ def _of_class(
         known = np.divide(weights @ right, total, out=np.full(len(total), np.nan), where=total > 0)
         return np.asarray(known)
 
-    answered = confusion_matrix(sample.probabilities, sample.labels)[index]
     area = auroc_statistic(sample.probabilities[:, index], own)
     shares = [round(count / answered.sum(), DECIMALS) for count in answered.tolist()]
     cells = _told_cells(answered, index, policy.minimum_class_size).tolist()

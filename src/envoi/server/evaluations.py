@@ -60,11 +60,12 @@ def read_evaluations(
         files.setdefault(evaluation, name)  # copies count once
     current = []
     for told in _by_site(one for one in files if one.student == student):
-        newest = [one for one in told if one.sequence == max(each.sequence for each in told)]
+        number = max(one.sequence for one in told)
+        newest = [one for one in told if one.sequence == number]
         if len(newest) == 1:
             current += newest
             continue
-        number, site = newest[0].sequence, newest[0].site
+        site = newest[0].site
         remedy = f"have {site} send one with a higher number"
         refused += [
             f"{files[one]}: {site} gave number {number} to several evaluations: {remedy}"

@@ -58,10 +58,10 @@ def signing_key_of(study: Study) -> str:
     Raises:
         StudyError: The study names none.
     """
-    if study.server is None or study.server.receipts is None:
+    if "receipts" not in study.server_keys:
         remedy = "Ask the coordinator for the study.toml with the server's key (`[server]`)."
         raise StudyError(Problem("a key that signs receipts", "none", "study, server", remedy))
-    return study.server.receipts
+    return study.server_keys["receipts"]
 
 
 def check_signing_key(study: Study, key: Ed25519PrivateKey) -> None:
@@ -70,7 +70,7 @@ def check_signing_key(study: Study, key: Ed25519PrivateKey) -> None:
     Raises:
         StudyError: The study names another key, or none.
     """
-    wanted, given = study.server.receipts if study.server else None, public_text(key)
+    wanted, given = study.server_keys.get("receipts"), public_text(key)
     if wanted != given:
         expected = f"the key {fingerprint(wanted)}" if wanted else "a study that names its key"
         found = f"the key {fingerprint(given)}" if wanted else "one without a key for receipts"
