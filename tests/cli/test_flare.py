@@ -100,7 +100,9 @@ def test_one_kind_at_a_time_is_asked_for(study_file, tmp_path, kits):
     student = student_of(tmp_path, load_study(study_file))
     both = run("run", *kits, "--evaluations", student, "--withdrawals")
     assert both.exit_code == 2
-    assert "expected --evaluations or --withdrawals, found both" in both.output
+    assert "expected one of them, found --evaluations and --withdrawals" in both.output
+    both = run("status", *kits, "--sent", student, "--withdrawals")
+    assert "expected one of them, found --sent and --withdrawals" in both.output
     missing = run("run", *kits, "--evaluations", "none.safetensors")
     assert missing.exit_code == 3
     assert "expected a student" in missing.output

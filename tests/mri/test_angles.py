@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from envoi.mri.angles import compared, parts, random_times, rotated, schedule, target_of, walk
+from envoi.mri.angles import compared, parts, random_times, rotated, schedule, target_of
 
 both = pytest.mark.parametrize("target", ["v", "flow"])
 
@@ -57,19 +57,6 @@ def test_voxels_that_vary_less_are_lost_in_noise_earlier():
     angle = schedule(0.5, torch.tensor([0.1, 1.0, 2.0]))
     assert angle[0] < angle[1] < angle[2]
     assert angle[1] == pytest.approx(math.pi / 4)
-
-
-@both
-@pytest.mark.parametrize("steps", [1, 13])
-def test_true_answers_lead_to_the_data(target, steps, pair):
-    data, noise = pair
-    share = torch.tensor([[0.1], [0.5], [1.0], [2.0], [1.5]], dtype=torch.float64)
-
-    def split(state, angle, time):
-        torch.testing.assert_close(state, angle.sin() * data + angle.cos() * noise)
-        return parts(state, target_of(data, noise, angle, target), angle, target)
-
-    torch.testing.assert_close(walk(split, noise, share, steps), data)
 
 
 def test_times_lie_on_the_path_and_mostly_in_its_middle(generator):

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from envoi.mri.angles import walk
 from envoi.mri.gaussian import Gaussian, shrinkage
+from envoi.mri.solver import walk
 
 SHAPE = (3, 4, 6)
 VOXELS = math.prod(SHAPE)
@@ -29,12 +29,17 @@ def volumes(covariance, generator):
 @pytest.fixture
 def gaussian(volumes):
     learned = Gaussian(SHAPE, factors=VOXELS)
-    learned.learn(volumes)
+    learned.learn(volumes, strangers(len(volumes)))
     return learned
 
 
 def learned_covariance(gaussian):
     return gaussian.weights.T @ gaussian.weights + torch.diag(gaussian.left)
+
+
+def strangers(count):
+    """People of unknown age and sex."""
+    return torch.full((count, 2), math.nan)
 
 
 def nothing_known(count):
@@ -54,9 +59,9 @@ def test_every_variance_is_that_of_the_volumes_seen_both_ways(gaussian, volumes)
 
 def test_few_factors_leave_the_rest_to_the_voxels(volumes):
     few = Gaussian(SHAPE, factors=3)
-    few.learn(volumes)
+    few.learn(volumes, strangers(len(volumes)))
     whole = Gaussian(SHAPE, factors=VOXELS)
-    whole.learn(volumes)
+    whole.learn(volumes, strangers(len(volumes)))
     torch.testing.assert_close(
         learned_covariance(few).diagonal(), learned_covariance(whole).diagonal()
     )
@@ -65,7 +70,7 @@ def test_few_factors_leave_the_rest_to_the_voxels(volumes):
 
 def test_factors_beyond_the_volumes_are_nothing(volumes):
     wide = Gaussian(SHAPE, factors=VOXELS)
-    wide.learn(volumes[:4])
+    wide.learn(volumes[:4], strangers(4))
     assert wide.weights[:8].any(dim=1).all()
     assert not wide.weights[8:].any()
 
@@ -77,7 +82,7 @@ def test_what_is_expected_is_the_posterior_mean(gaussian, generator, time):
     noisy = torch.randn(2, 1, *SHAPE, generator=generator)
     known = nothing_known(2)
     known[1, 0, 0], known[1, 1, 0] = 0.7, 1.0  # the first slice of the second is known
-    data, noise = gaussian.expected(noisy, angle, known)
+    data, noise = gaussian.expected(noisy, angle, known, strangers(len(noisy)))
     gaussian = gaussian.double()
     prior = learned_covariance(gaussian)
     sine, cosine = angle.sin().flatten().double(), angle.cos().flatten().double()
@@ -103,7 +108,7 @@ def test_a_part_tells_less_than_the_whole_of_a_block(gaussian):
     known = nothing_known(3)
     known[:, 0, 1, 2, 3] = 1.0
     known[:, 1, 1, 2, 3] = torch.tensor([1.0, 0.5, 0.1])
-    data, _ = gaussian.expected(noisy, angle, known)
+    data, _ = gaussian.expected(noisy, angle, known, strangers(len(noisy)))
     whole, half, tenth = data[:, 0, 1, 2, 3].tolist()
     assert 1 > whole > half > tenth > 0
 
@@ -113,7 +118,7 @@ def test_it_draws_what_it_learned(gaussian, covariance):
 
     def split(state, angle, time):
         del time
-        return gaussian.expected(state, angle, nothing_known(len(state)))
+        return gaussian.expected(state, angle, nothing_known(len(state)), strangers(len(state)))
 
     start = torch.eye(VOXELS).reshape(VOXELS, 1, *SHAPE)
     drawn = walk(split, start, torch.ones(SHAPE), 100).flatten(1)
@@ -123,9 +128,9 @@ def test_it_draws_what_it_learned(gaussian, covariance):
 
 def test_bf16_leaves_it_exact(gaussian, generator):
     noisy = torch.randn(1, 1, *SHAPE, generator=generator)
-    plain = gaussian.expected(noisy, torch.ones(SHAPE), nothing_known(1))
+    plain = gaussian.expected(noisy, torch.ones(SHAPE), nothing_known(1), strangers(1))
     with torch.autocast("cpu", torch.bfloat16):
-        lowered = gaussian.expected(noisy, torch.ones(SHAPE), nothing_known(1))
+        lowered = gaussian.expected(noisy, torch.ones(SHAPE), nothing_known(1), strangers(1))
     for one, other in zip(plain, lowered, strict=True):
         assert torch.equal(one, other)
 

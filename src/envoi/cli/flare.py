@@ -48,6 +48,17 @@ WithdrawalsOption = Annotated[
         help="Ask every site for a notice of withdrawal in place of submissions; none is fine.",
     ),
 ]
+StatusEvaluationsOption = Annotated[
+    Path | None,
+    typer.Option("--evaluations", metavar="STUDENT", help="Of evaluations of this student."),
+]
+SentOption = Annotated[
+    Path | None,
+    typer.Option("--sent", metavar="STUDENT", help="Of this student: which sites have got it."),
+]
+StatusWithdrawalsOption = Annotated[
+    bool, typer.Option("--withdrawals", help="Of notices of withdrawal.")
+]
 
 
 @app.command()
@@ -174,33 +185,51 @@ def shut_out(
 
 
 @app.command()
-def status(server: ServerOption, coordinator: CoordinatorOption) -> None:
-    """Say which sites have delivered, and which are connected."""
+def status(
+    *,
+    server: ServerOption,
+    coordinator: CoordinatorOption,
+    evaluations: StatusEvaluationsOption = None,
+    sent: SentOption = None,
+    withdrawals: StatusWithdrawalsOption = False,
+) -> None:
+    """Say which sites have delivered, and which are connected.
+
+    Without options of their submissions.
+    """
+    from envoi.engine.flare.cargo import Kind
     from envoi.engine.flare.kit import load_kit
     from envoi.engine.flare.run import deliveries
 
+    kit = load_kit(server)
+    cargo = _asked(kit.study, evaluations, sent, withdrawals=withdrawals)
+    done = "got" if cargo.kind is Kind.STUDENT else "delivered"
     words = {True: "connected", False: "not connected", None: "the server does not answer"}
-    for found in deliveries(load_kit(coordinator), load_kit(server)):
-        told = f"delivered {found.file}" if found.file else "nothing delivered"
+    for found in deliveries(load_kit(coordinator), kit, cargo):
+        told = f"{done} {found.file}" if found.file else f"nothing {done}"
         last = f"; last job: {found.ending}" if found.ending else ""
         typer.echo(f"{found.site}: {told}; {words[found.connected]}{last}")
 
 
-def _asked(study: "Study", evaluations: Path | None, *, withdrawals: bool) -> "Cargo":
-    """What sites are asked for."""
+def _asked(
+    study: "Study", evaluations: Path | None, sent: Path | None = None, *, withdrawals: bool
+) -> "Cargo":
+    """What sites are asked for, or sent."""
     from envoi.engine.flare.cargo import SUBMISSIONS, WITHDRAWALS, Cargo, Kind
     from envoi.errors import Problem, SettingsError
     from envoi.files import file_digest
     from envoi.server.student import check_student_of
 
-    if evaluations is None:
-        return WITHDRAWALS if withdrawals else SUBMISSIONS
-    if withdrawals:
+    named = {"--evaluations": evaluations, "--sent": sent, "--withdrawals": withdrawals or None}
+    given = [name for name, value in named.items() if value is not None]
+    if len(given) > 1:
         remedy = "Ask for one after the other."
-        problem = Problem("--evaluations or --withdrawals", "both", "flare run", remedy)
-        raise SettingsError(problem)
-    check_student_of(evaluations, study)
-    return Cargo(Kind.EVALUATION, file_digest(evaluations))
+        raise SettingsError(Problem("one of them", " and ".join(given), "flare", remedy))
+    student = evaluations or sent
+    if student is None:
+        return WITHDRAWALS if withdrawals else SUBMISSIONS
+    check_student_of(student, study)
+    return Cargo(Kind.STUDENT if sent else Kind.EVALUATION, file_digest(student))
 
 
 def _patience(hours: float) -> "Patience":

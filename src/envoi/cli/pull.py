@@ -59,8 +59,8 @@ DoubtfulOption = Annotated[
     bool,
     typer.Option(
         "--allow-doubtful-pixels",
-        help="Take captures and ultrasound that do not say that no text is in their pixels, and "
-        "compressed overlays.",
+        help="Take captures, ultrasound and endoscopy that do not say that no text is in their "
+        "pixels, and compressed overlays.",
     ),
 ]
 NetrcOption = Annotated[
@@ -293,8 +293,8 @@ def _tell(counts: "PullCounts", settings: "PullSettings") -> None:
         Reason.OTHER_KIND: "reports, video and other objects that are no plain image",
         Reason.TEXT_IN_PIXELS: "with text burned into the pixels",
         Reason.DOUBTFUL_PIXELS: (
-            "captures, ultrasound or overlays that may show a name (--allow-doubtful-pixels takes "
-            "them)"
+            "captures, ultrasound, endoscopy or overlays that may show a name "
+            "(--allow-doubtful-pixels takes them)"
         ),
         Reason.NO_PATIENT: "without a patient id",
         Reason.SHARED_ID: "since their patient id may be of two people",

@@ -11,7 +11,6 @@ than others are thus lost in noise earlier. Hence each voxel's angle: its tangen
 """
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -20,8 +19,6 @@ from torch import Tensor
 
 Target = Literal["v", "flow"]
 Times = Float[Tensor, " batch"]
-# Of a step: z_t, its angle, its time; to data and noise.
-Parts = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
 _QUARTER = math.pi / 2
 
 
@@ -92,27 +89,3 @@ def random_times(count: int, generator: torch.Generator) -> Times:
     normal = torch.randn(count, generator=generator).sigmoid()
     uniform = torch.rand(count, generator=generator)
     return torch.where(torch.rand(count, generator=generator) < 0.1, uniform, normal)
-
-
-def walk(split: Parts, state: Tensor, share: Tensor, steps: int) -> Tensor:
-    """From noise to data in equal steps of time; each turns data and noise as they are then seen.
-
-    That is DDIM (arXiv:2010.02502, eq. 12 without noise): exact where the answer does not change
-    during the step.
-
-    Memory: while a step is split, z_t and its angle; the noise of the start is let go after the
-    first step, where the caller keeps no name for it.
-
-    Args:
-        split: Tells data and noise at each step.
-        state: Noise, of variance one.
-        share: As `schedule` takes it.
-        steps: How many.
-    """
-    angle = schedule(0, share)
-    for step in range(steps):
-        data, noise = split(state, angle, step / steps)
-        angle = schedule((step + 1) / steps, share)
-        state = rotated(data, noise, angle)
-        del data, noise  # the next split is where memory peaks
-    return state

@@ -1,7 +1,7 @@
 """The coarse half of `joint`: anatomy at a fraction of the size along each axis.
 
-A 3D network adds to what the covariance over the population tells (`gaussian`), of what differs
-from the coarse atlas in units of how much it differs there.
+A 3D network adds to what the covariance over the population, age and sex tell (`gaussian`), of what
+differs from the coarse atlas in units of how much it differs there.
 
 In training it meets people with the covariance over others (`folds`).
 """
@@ -20,7 +20,6 @@ from envoi.mri.angles import (
     rotated,
     schedule,
     target_of,
-    walk,
 )
 from envoi.mri.atlas import FARTHEST, Atlas
 from envoi.mri.conditioned import Conditioned, signed
@@ -30,6 +29,7 @@ from envoi.mri.gaussian import Gaussian
 from envoi.mri.given import Given, random_mask
 from envoi.mri.joint_plan import JointPlan
 from envoi.mri.population import Persons, Population, Voxels
+from envoi.mri.solver import walk
 from envoi.mri.unet import UNet, UNetPlan
 
 Coarse = Float[Tensor, "batch coarse_depth coarse_height coarse_width"]
@@ -55,17 +55,18 @@ class CoarseDenoiser(nn.Module):
         self.gaussian = Gaussian(size, plan.factors)
         self.folds: list[Fold] = []  # of training alone, so no part of the model's state
 
-    def learn(self, coarse: Coarse, people: Sequence[int]) -> None:
+    def learn(self, coarse: Coarse, persons: Persons, people: Sequence[int]) -> None:
         """Take mean, deviation and covariance from the population's coarse volumes.
 
         Args:
             coarse: All of them.
+            persons: Of whose age and sex each is.
             people: Whose each is.
         """
         self.atlas.learn(coarse, everywhere=not self.plan.atlas)
         rows = (coarse - self.atlas.mean) / self.atlas.deviation
-        self.gaussian.learn(rows)
-        self.folds = folds_of(rows, people, self.plan.factors, self.plan.folds)
+        self.gaussian.learn(rows, persons)
+        self.folds = folds_of(rows, persons, people, self.plan.factors, self.plan.folds)
 
     def forget(self) -> None:
         """Have folds as large as those of any population, of one volume, for a prediction."""
@@ -135,7 +136,7 @@ class CoarseDenoiser(nn.Module):
         known: Known,
     ) -> Tensor:
         """What follows from a covariance, and what the network adds to it."""
-        data, noise = gaussian.expected(mixed, angle, known)
+        data, noise = gaussian.expected(mixed, angle, known, persons)
         values = torch.cat([signed(times)[:, None].to(persons.device), persons], dim=1)
         maps = torch.cat([mixed, known, data], dim=1)
         added: Tensor = self.network(maps, values.to(maps.device))

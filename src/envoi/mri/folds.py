@@ -18,6 +18,7 @@ from torch import Tensor
 from envoi.errors import MethodError, Problem
 from envoi.mri.choices import below
 from envoi.mri.gaussian import Gaussian
+from envoi.mri.population import Persons
 
 _LEAST_PEOPLE = 2  # of each fold
 
@@ -36,12 +37,17 @@ class Fold:
 
 
 def folds_of(
-    volumes: Float[Tensor, "volume _ _ _"], people: Sequence[int], factors: int, count: int
+    volumes: Float[Tensor, "volume _ _ _"],
+    persons: Persons,
+    people: Sequence[int],
+    factors: int,
+    count: int,
 ) -> list[Fold]:
     """Folds of about equal size; all volumes of one person are in the same one.
 
     Args:
         volumes: As `Gaussian.learn` takes them.
+        persons: Of whose age and sex each volume is.
         people: Whose each volume is.
         factors: Of each covariance.
         count: Of folds; there are none where each would have fewer than two people, or for 0.
@@ -53,7 +59,7 @@ def folds_of(
     folds = []
     for number in range(count):
         others = Gaussian(volumes.shape[1:], factors).to(volumes.device)
-        others.learn(volumes[fold_of != number])
+        others.learn(volumes[fold_of != number], persons[fold_of != number])
         folds.append(Fold(tuple((fold_of == number).nonzero()[:, 0].tolist()), others))
     return folds
 

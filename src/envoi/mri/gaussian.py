@@ -2,9 +2,10 @@
 
 The covariance is the population's, shrunk towards its diagonal as far as chance asks for (Schaefer
 and Strimmer 2005, doi 10.2202/1544-6115.1175, target D): a few factors W and, of each voxel, the
-variance D that they leave, x = W f + e. Noisy and known voxels then tell the expectation of x
-exactly, by one small system of equations. A network that adds to it learns from its first step on
-in what brains are not Gaussian.
+variance D that they leave. Age and sex p are two factors more, with slopes B by regression
+(`effects`): x = B p + W f + e. They are known of most people and drawn where they are not. Noisy
+and known voxels then tell the expectation of x exactly, by one small system of equations. A network
+that adds to it learns from its first step on in what brains are not Gaussian.
 
 Memory: `factors` volumes, and as many while denoising.
 """
@@ -15,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from envoi.mri.effects import Effects
+from envoi.mri.population import Persons
 from envoi.precision import exactly
 
 Rows = Float[Tensor, "batch voxel"]
@@ -36,6 +39,7 @@ class Gaussian(nn.Module):
         factors: How many; fewer where there are fewer volumes.
 
     Attributes:
+        effects: B, and what age and sex mean.
         weights: W, `(factor, voxel)`.
         left: D, `(voxel,)`.
     """
@@ -46,11 +50,20 @@ class Gaussian(nn.Module):
     def __init__(self, shape: Sequence[int], factors: int) -> None:
         super().__init__()
         voxels = torch.Size(shape).numel()
+        self.effects = Effects(shape)
         self.register_buffer("weights", torch.zeros(factors, voxels))
         self.register_buffer("left", torch.ones(voxels))
 
-    def learn(self, volumes: Float[Tensor, "subject _ _ _"]) -> None:
-        """Take the covariance of volumes whose mean is zero; they count mirrored too."""
+    def learn(self, volumes: Float[Tensor, "subject _ _ _"], persons: Persons) -> None:
+        """Take effects and covariance of volumes whose mean is zero; they count mirrored too.
+
+        Args:
+            volumes: Of the population.
+            persons: Whose age and sex each is of.
+        """
+        self.effects.learn(volumes, persons)
+        usual = self.effects.of(persons).nan_to_num() @ self.effects.slopes
+        volumes = volumes - usual.reshape(volumes.shape)
         rows = torch.cat([volumes, volumes.flip(-1)]).flatten(1) / (2 * len(volumes)) ** 0.5
         _, roots, axes = torch.linalg.svd(rows, full_matrices=False)
         kept = min(len(self.weights), len(roots))
@@ -65,6 +78,7 @@ class Gaussian(nn.Module):
         noisy: Float[Tensor, "batch 1 d h w"],
         angle: Tensor,
         known: Float[Tensor, "batch 2 d h w"],
+        persons: Persons,
     ) -> tuple[Float[Tensor, "batch 1 d h w"], Float[Tensor, "batch 1 d h w"]]:
         """Data and noise (`envoi.mri.angles`), as far as noisy and known voxels tell them.
 
@@ -72,6 +86,7 @@ class Gaussian(nn.Module):
             noisy: sin(angle) data + cos(angle) noise.
             angle: Of each voxel; broadcasts with them.
             known: Mean of the known part of each block of voxels, and the share that is known.
+            persons: Age and sex; NaN is not known.
         """
         with exactly(noisy.device):
             sine, cosine = angle.sin().expand_as(noisy), angle.cos().clamp_min(_LEAST_NOISE)
@@ -80,19 +95,27 @@ class Gaussian(nn.Module):
             told = torch.where(share > 0, 1 / doubt, 0.0)
             precision = (sine / cosine).square() + told
             weighed = sine / cosine.square() * noisy + told * mean
-            rows = zip(precision.flatten(1), weighed.flatten(1), strict=True)
+            values = self.effects.of(persons)
+            rows = zip(precision.flatten(1), weighed.flatten(1), values, strict=True)
             data = torch.stack([self._posterior(*row) for row in rows]).reshape(noisy.shape)
             return data, (noisy - sine * data) / cosine
 
     def _posterior(
-        self, precision: Float[Tensor, " voxel"], weighed: Float[Tensor, " voxel"]
+        self,
+        precision: Float[Tensor, " voxel"],
+        weighed: Float[Tensor, " voxel"],
+        values: Float[Tensor, " value"],
     ) -> Float[Tensor, " voxel"]:
         """E[x] where voxels were seen with these precisions; `weighed` is precision times seen."""
-        weights, of_rest = self.weights, 1 / (1 + precision * self.left)
+        slopes, open_ = self.effects.slopes, values.isnan()
+        usual = values.nan_to_num() @ slopes
+        weights = torch.cat([slopes * open_[:, None], self.weights])
+        of_rest = 1 / (1 + precision * self.left)
         unit = torch.eye(len(weights), device=weights.device)
         system = unit + (weights * (precision * of_rest)) @ weights.T
-        factors = torch.linalg.solve(system, weights @ (weighed * of_rest))
-        shared = factors @ weights
+        apart = weighed - precision * usual
+        factors = torch.linalg.solve(system, weights @ (apart * of_rest))
+        shared = usual + factors @ weights
         expected: Tensor = shared + self.left * of_rest * (weighed - precision * shared)
         return expected
 

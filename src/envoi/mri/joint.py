@@ -64,7 +64,8 @@ class JointModel(VolumeModel):
             one - refined(known[None], self.plan)[0]
             for one, known in zip(self._each(population), coarse, strict=True)
         )
-        self.coarse.learn(coarse, population.people or range(len(coarse)))
+        people = population.people or range(len(coarse))
+        self.coarse.learn(coarse, population.persons, people)
         self.slab.atlas.learn(missed, everywhere=not self.plan.atlas)
         self.slab.field.learn(self._each(population))
 

@@ -13,6 +13,7 @@ from envoi.volumes import Sex, Subject, check_alike
 
 # One row for each person: age, sex; NaN is not known.
 Persons = Float[Tensor, "batch 2"]
+PERSON_VALUES = 2
 Voxels = Float[Tensor, "batch depth height width"]
 _SEXES: dict[Sex | None, float] = {"female": 1.0, "male": -1.0, None: float("nan")}
 

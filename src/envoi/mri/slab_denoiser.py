@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from envoi.mri.angles import compared, parts, random_times, rotated, schedule, walk
+from envoi.mri.angles import compared, parts, random_times, rotated, schedule
 from envoi.mri.atlas import FARTHEST, Atlas
 from envoi.mri.choices import below
 from envoi.mri.conditioned import Conditioned, signed
@@ -24,6 +24,7 @@ from envoi.mri.model import OnSample
 from envoi.mri.population import Persons, Voxels
 from envoi.mri.slab_network import SlabNetwork, SlabPlan
 from envoi.mri.slabs import Plane, cuts, facing, turned_back
+from envoi.mri.solver import walk
 
 Volume = Float[Tensor, "depth height width"]
 

@@ -206,6 +206,12 @@ class TestHeaders:
         [
             ({"BurnedInAnnotation": "YES"}, "without annotations", {"allow_burned_in": True}),
             ({"Modality": "US"}, "BurnedInAnnotation NO", {"allow_burned_in": True}),
+            ({"Modality": "ES"}, "BurnedInAnnotation NO", {"allow_burned_in": True}),
+            (
+                {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.1"},
+                "BurnedInAnnotation NO",
+                {"allow_burned_in": True},
+            ),
             (
                 {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},
                 "BurnedInAnnotation NO",
@@ -268,7 +274,7 @@ class TestHeaders:
         folder = put(a=dicom(GREY, uid="1.1", Modality="US", BurnedInAnnotation="NO"))
         assert scan_dicom(folder, labels("1.1,x")).annotated == 0
 
-    @pytest.mark.parametrize("kind", ["77.1.1", "77.1.4", "77.1.5.1", "77.1.5.4", "77.1.7"])
+    @pytest.mark.parametrize("kind", ["77.1.4", "77.1.5.1", "77.1.5.4", "77.1.7"])
     def test_photographs_are_no_captures_of_a_screen(self, kind, put, labels):
         uid = f"1.2.840.10008.5.1.4.1.1.{kind}"
         folder = put(a=dicom(GREY, uid="1.1", SOPClassUID=uid, Modality="XC"))

@@ -346,6 +346,7 @@ def changed(**values):
         (changed(BurnedInAnnotation="YES"), Reason.TEXT_IN_PIXELS),
         (planted.image(sop_class=known.SecondaryCaptureImageStorage), Reason.DOUBTFUL_PIXELS),
         (planted.image(sop_class=known.UltrasoundImageStorage), Reason.DOUBTFUL_PIXELS),
+        (planted.image(sop_class=known.VLEndoscopicImageStorage), Reason.DOUBTFUL_PIXELS),
         (changed(ImageType=["DERIVED", "SECONDARY", "SCREEN SAVE"]), Reason.DOUBTFUL_PIXELS),
         (without("Rows"), Reason.DAMAGED),
     ],

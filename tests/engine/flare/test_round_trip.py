@@ -61,6 +61,12 @@ def command(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+def status(federation, *options):
+    kits = ("--server", federation.kits / "server")
+    kits += ("--coordinator", federation.kits / "coordinator")
+    return command("flare", "status", *kits, *options).output.splitlines()
+
+
 def test_a_student_reaches_every_site_that_is_connected(federation, student):
     with Watch(list(federation.parties.values())) as watch:
         late, news = carried(federation, send, student, sites=SITES)
@@ -80,6 +86,9 @@ def test_a_student_reaches_every_site_that_is_connected(federation, student):
     assert late == ("west",)
     assert news[-1] == ("west", "not connected")
     assert {told[:17] for who, told in news if who != "west"} == {"delivered before:"}
+    lines = status(federation, "--sent", student)
+    assert set(SITES) == {line.split(":")[0] for line in lines if f": got {place.name}; " in line}
+    assert "west: nothing got; not connected" in lines
 
 
 def test_a_site_whose_study_names_no_server_key_takes_no_student(federation, student):
@@ -123,6 +132,8 @@ def test_evaluations_come_back_and_are_put_together(federation, student):
         sent = file_digest(federation.outbox(site) / "one.evaluation.json")
         assert federation.in_inbox(site, cargo) == [sent]
         until(lambda site=site, sent=sent: sent in federation.receipts(site), 20, "the receipt")
+    asked = status(federation, "--evaluations", student)
+    assert sum(": delivered " in line for line in asked) == len(SITES)
     study = federation.kits / "server" / "local" / "study.toml"
     ledger = federation.root / "ledger"
     collect(federation.inbox, ledger, study=federation.study)

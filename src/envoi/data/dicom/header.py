@@ -25,9 +25,11 @@ COLOUR = (
     "YBR_RCT",
 )
 # Whose pixels hold names as a rule, where the file does not say that they do not.
-_OFTEN_ANNOTATED = ("US", "IVUS", "OT")
+_OFTEN_ANNOTATED = ("US", "IVUS", "OT", "ES")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+# Endoscopic image and video.
+_ENDOSCOPY = ("1.2.840.10008.5.1.4.1.1.77.1.1", "1.2.840.10008.5.1.4.1.1.77.1.1.1")
 MOST_FRAMES = 100_000
 """Of a file; where there are more, the header is damaged."""
 _GROUPS = ("FrameVOILUTSequence", "PixelValueTransformationSequence", "PlaneOrientationSequence")
@@ -167,7 +169,7 @@ def _problems_of_annotation(
         found = "BurnedInAnnotation or SpecimenLabelInImage YES"
         yield Problem("pixels without annotations", found, where, remedy)
     elif told != "NO" and is_often_annotated(header):
-        found = "an ultrasound, a secondary capture or a whole slide that does not say"
+        found = "an ultrasound, endoscopy, secondary capture or whole slide that does not say"
         yield Problem("BurnedInAnnotation NO", found, where, remedy)
 
 
@@ -182,15 +184,16 @@ def annotation_of(header: Dataset) -> str:
 
 
 def is_often_annotated(header: Dataset) -> bool:
-    """Whether such images have text in them as a rule: ultrasound, captures of a screen, slides.
+    """Whether such images often have text in them.
 
-    Photographs (endoscopy, skin, eyes) are no captures, though their UIDs begin alike: the
-    first is `...1.1.7`, or below it; theirs are below `...1.1.77`.
+    Those are ultrasound, endoscopy (whose processors write names beside the picture), captures of a
+    screen and slides. Photographs of skin and eyes are no captures, though their UIDs begin alike:
+    the first is `...1.1.7`, or below it; theirs are below `...1.1.77`.
     """
     uid = str(header.get("SOPClassUID") or "")
     capture = uid == _SECONDARY_CAPTURE or uid.startswith(f"{_SECONDARY_CAPTURE}.")
     modality = str(header.get("Modality") or "")
-    return capture or uid == _WHOLE_SLIDE or modality in _OFTEN_ANNOTATED
+    return capture or uid in {_WHOLE_SLIDE, *_ENDOSCOPY} or modality in _OFTEN_ANNOTATED
 
 
 def _problems_of_orientation(

@@ -29,7 +29,7 @@ class DicomReading:
         polarity: Where PhotometricInterpretation and PresentationLUTShape contradict each other on
             whether low values are black: `check` refuses, or the one that is named counts.
         allow_burned_in: Take images whose pixels hold annotations, by their own word, and
-            ultrasound, secondary captures and whole slides that do not say.
+            ultrasound, endoscopy, secondary captures and whole slides that do not say.
     """
 
     window: str = "file"

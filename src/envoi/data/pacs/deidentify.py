@@ -59,9 +59,9 @@ class Profile:
 
     Attributes:
         keep_characteristics: Keep sex and age; ages above 90 become 90.
-        allow_doubtful_pixels: Take captures and ultrasound that do not say whether text is burned
-            into their pixels, and compressed images that say that overlays lie in theirs. Files
-            that say that text is burned in are never taken.
+        allow_doubtful_pixels: Take captures, ultrasound and endoscopy that do not say whether text
+            is burned into their pixels, and compressed images that say that overlays lie in theirs.
+            Files that say that text is burned in are never taken.
     """
 
     keep_characteristics: bool = False

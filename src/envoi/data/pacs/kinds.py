@@ -65,7 +65,14 @@ _OF_MODALITY = {
     ),
 }  # fmt: skip
 
-CAPTURES = frozenset({known.SecondaryCaptureImageStorage, *_OF_MODALITY["OT"], *_OF_MODALITY["US"]})
+CAPTURES = frozenset(
+    {
+        known.SecondaryCaptureImageStorage,
+        *_OF_MODALITY["OT"],
+        *_OF_MODALITY["US"],
+        *_OF_MODALITY["ES"],
+    }
+)
 """Classes whose pixels often show the name of the patient."""
 
 IMAGES = frozenset(uid for uids in _OF_MODALITY.values() for uid in uids) | CAPTURES

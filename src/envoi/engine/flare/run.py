@@ -58,7 +58,7 @@ class Delivery:
 
     Attributes:
         site: Its id.
-        file: In the inbox, or None.
+        file: In the inbox, or the student that it got; or None.
         connected: Whether its process is connected to the server; None if nobody knows.
         ending: How its last job ended, or None.
     """
@@ -82,14 +82,21 @@ class _Errand:
     told: str = field(default="")
 
 
-def deliveries(coordinator: Kit, server: Kit) -> list[Delivery]:
-    """Where every site of the roster stands with its submission.
+def deliveries(coordinator: Kit, server: Kit, cargo: Cargo = SUBMISSIONS) -> list[Delivery]:
+    """Where every site of the roster stands.
+
+    Args:
+        coordinator: Asks the server who is connected.
+        server: On this machine.
+        cargo: What sites are to deliver, or to get.
 
     Raises:
         MissingExtraError: FLARE is not installed.
+        SettingsError: A kit is another one's.
         StorageError: The server's inbox cannot be read.
     """
     require_flare()
+    check_parties(coordinator, server, ())
     line = Line(coordinator)
     try:
         connected: set[str] | None = line.connected_sites()
@@ -97,9 +104,9 @@ def deliveries(coordinator: Kit, server: Kit) -> list[Delivery]:
         connected = None
     finally:
         line.close()
-    found, outcomes = [], outcomes_of(server, SUBMISSIONS)
+    found, outcomes = [], outcomes_of(server, cargo)
     for site in sorted(server.study.sites):
-        files, ending = delivered(server.mailbox, site), last_outcome(outcomes, site)
+        files, ending = _done(server, cargo, site), last_outcome(outcomes, site)
         is_connected = None if connected is None else site in connected
         told = None if ending is None else f"{ending.outcome}"
         found.append(Delivery(site, files[-1] if files else None, is_connected, told))
@@ -184,7 +191,9 @@ class _Courier:
 
     def errands(self, sites: Sequence[str]) -> dict[str, _Errand]:
         """What is to be done: for `sites`, or for all where it has not been done."""
-        known = {site: self._done(site) for site in sorted(self.server.study.sites)}
+        known = {
+            site: _done(self.server, self.cargo, site) for site in sorted(self.server.study.sites)
+        }
         open_ones = [site for site, had in known.items() if self.cargo.is_optional or not had]
         for site, had in known.items():
             if not sites and site not in open_ones:
@@ -232,7 +241,7 @@ class _Courier:
 
     def _is_done(self, errand: _Errand) -> bool:
         """Whether the job that is over was the last; plans the next one if it was not."""
-        outcome, files = self._outcome(errand), self._done(errand.site)
+        outcome, files = self._outcome(errand), _done(self.server, self.cargo, errand.site)
         errand.job = errand.gone_since = None
         if outcome is Outcome.DELIVERED or set(files) - errand.had:
             self.on_news(errand.site, f"delivered {files[-1]}" if files else f"{outcome}")
@@ -252,10 +261,11 @@ class _Courier:
         ending = last_outcome(outcomes_of(self.server, self.cargo), errand.site)
         return Outcome.SILENT if ending is None or ending.job != errand.job else ending.outcome
 
-    def _done(self, site: str) -> list[str]:
-        """Names of the files that a site has delivered or got, the latest last."""
-        if self.cargo.kind is not Kind.STUDENT:
-            return delivered(self.server.mailbox, site, self.cargo)
-        ending = last_outcome(outcomes_of(self.server, self.cargo), site)
-        has_it = ending is not None and ending.outcome is Outcome.DELIVERED
-        return [student_path(self.server.students, self.cargo.student).name] if has_it else []
+
+def _done(server: Kit, cargo: Cargo, site: str) -> list[str]:
+    """Names of the files that a site has delivered or got, the latest last."""
+    if cargo.kind is not Kind.STUDENT:
+        return delivered(server.mailbox, site, cargo)
+    ending = last_outcome(outcomes_of(server, cargo), site)
+    has_it = ending is not None and ending.outcome is Outcome.DELIVERED
+    return [student_path(server.students, cargo.student).name] if has_it else []
