@@ -1,7 +1,10 @@
 """The coarse half of `joint`: anatomy at a fraction of the size along each axis.
 
 A 3D network adds to what the covariance over the population, age and sex tell (`gaussian`), of what
-differs from the coarse atlas in units of how much it differs there.
+differs from the coarse atlas in units of how much it differs there. It is heard the more, the
+better single voxels are seen: who somebody is, as far as brains differ as a whole, is decided
+before that, and a network that has met a few dozen people would draw all as their mean, or as one
+of them.
 
 In training it meets people with the covariance over others (`folds`).
 """
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from envoi.mri.angles import (
+    Times,
     compared,
     parts,
     random_times,
@@ -31,6 +35,9 @@ from envoi.mri.joint_plan import JointPlan
 from envoi.mri.population import Persons, Population, Voxels
 from envoi.mri.solver import walk
 from envoi.mri.unet import UNet, UNetPlan
+
+# Noise over signal, at a voxel of typical variance, where half of the network's answer counts.
+SEEN = 2.0
 
 Coarse = Float[Tensor, "batch coarse_depth coarse_height coarse_width"]
 # Mean of the known voxels of each block, and their share.
@@ -140,7 +147,14 @@ class CoarseDenoiser(nn.Module):
         values = torch.cat([signed(times)[:, None].to(persons.device), persons], dim=1)
         maps = torch.cat([mixed, known, data], dim=1)
         added: Tensor = self.network(maps, values.to(maps.device))
+        if self.plan.factors:  # else nobody but the network knows how voxels go together
+            added = added * heard(times).to(added)[:, None, None, None, None]
         return target_of(data, noise, angle, self.plan.target) + added
+
+
+def heard(times: Times, seen: float = SEEN) -> Times:
+    """Share of the network's answer that counts: half, where noise is `seen` times the signal."""
+    return schedule(times, torch.tensor(seen)).sin().square()
 
 
 def coarse_of(volumes: Float[Tensor, "batch 1 depth height width"], factor: int) -> Tensor:
