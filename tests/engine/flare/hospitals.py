@@ -93,8 +93,8 @@ class Federation:
     def in_inbox(self, site: str, cargo=SUBMISSIONS) -> list[str]:
         return [file_digest(self.inbox / name) for name in delivered(self.inbox, site, cargo)]
 
-    def receipts(self, site: str) -> set[str]:
-        folder = self.kits / site / "receipts"
+    def confirmed(self, site: str) -> set[str]:
+        folder = self.kits / site / "confirmed"
         return {json.loads(path.read_text())["sha256"] for path in folder.glob("*.json")}
 
     def fetching(self, *sites: str) -> "Fetch":

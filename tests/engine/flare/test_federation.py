@@ -52,8 +52,8 @@ def test_a_site_killed_in_the_middle_leaves_the_others_untouched_and_delivers_la
     for site in SITES:
         digest = file_digest(federation.files[site])
         assert federation.in_inbox(site) == [digest]
-        until(lambda site=site: federation.receipts(site), 20, "the receipt")
-        assert federation.receipts(site) == {digest}
+        until(lambda site=site: federation.confirmed(site), 20, "the confirmation")
+        assert federation.confirmed(site) == {digest}
     assert [news for site, news in federation.news if site == "west"][-1].startswith("delivered")
     assert watch.looks > 50
     assert any(kind == "listens" for kind, _ in watch.found)
@@ -69,7 +69,7 @@ def test_the_ordinary_collect_takes_what_came(federation, tmp_path):
 
 
 def test_a_server_killed_in_the_middle_loses_nothing_that_it_confirmed(federation):
-    confirmed = {site: federation.receipts(site) for site in SITES}
+    confirmed = {site: federation.confirmed(site) for site in SITES}
     newer = approve(federation.outbox("north"), federation.study, "north", sequence=2)
     federation.link.bytes_per_second = SLOW_BYTES_PER_SECOND
     with federation.fetching("north") as fetch:

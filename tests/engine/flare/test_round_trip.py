@@ -131,7 +131,9 @@ def test_evaluations_come_back_and_are_put_together(federation, student):
     for site in SITES:
         sent = file_digest(federation.outbox(site) / "one.evaluation.json")
         assert federation.in_inbox(site, cargo) == [sent]
-        until(lambda site=site, sent=sent: sent in federation.receipts(site), 20, "the receipt")
+        until(
+            lambda site=site, sent=sent: sent in federation.confirmed(site), 20, "the confirmation"
+        )
     asked = status(federation, "--evaluations", student)
     assert sum(": delivered " in line for line in asked) == len(SITES)
     study = federation.kits / "server" / "local" / "study.toml"

@@ -108,6 +108,24 @@ def test_who_has_delivered_is_asked_only_by_name(server, played):
     assert played.submitted[2:] == ["north"]
 
 
+def test_a_site_that_sends_what_it_had_sent_is_told_so(server, played, monkeypatch):
+    fetch(server)
+    (before,) = delivered(server.mailbox, "north")
+    content = (server.mailbox / before).read_bytes()
+    monkeypatch.setattr(module, "write_job", lambda folder, site, cargo, **_: folder / f"{site}")
+    monkeypatch.setattr(played, "submit", lambda folder: _again(played, folder.name, content))
+    late, news = fetch(server, sites=["north"])
+    assert not late
+    assert news[-1][1].startswith(f"delivered what it had before, {before}")
+
+
+def _again(played, site, content):
+    """The job that brings the same bytes."""
+    deliver(content, played.server.mailbox, site)
+    note_outcome(outcomes_of(played.server, SUBMISSIONS), site, job="2", outcome=Outcome.DELIVERED)
+    return "2"
+
+
 def test_a_site_whose_job_failed_is_asked_again_and_holds_up_nobody(server, played):
     played.endings = {"north": [Outcome.SILENT, "killed", Outcome.NOTHING]}
     late, news = fetch(server)

@@ -103,17 +103,21 @@ def test_no_other_task_is_answered(kit, context, study):
     assert answer.get_return_code() == ReturnCode.TASK_UNSUPPORTED
 
 
-def test_a_receipt_is_written_for_the_file_that_was_sent_and_no_other(kit, context, study):
+def test_what_was_sent_is_noted_as_confirmed_once_and_nothing_else_is(kit, context, study):
     file = approve(kit / "outbox", study, "north")
     executor = OutboxExecutor()
     ask(context, executor=executor)
     wrong = ask(context, ACKNOWLEDGE, Shareable({DIGEST: "0" * 64}), executor)
     assert wrong.get_return_code() == ReturnCode.BAD_TASK_DATA
-    assert not (kit / "receipts").exists()
+    assert not (kit / "confirmed").exists()
     right = Shareable({DIGEST: digest(file.read_bytes())})
     assert ask(context, ACKNOWLEDGE, right, executor).get_return_code() == ReturnCode.OK
-    receipt = json.loads((kit / "receipts" / f"{file.name}.json").read_text())
-    assert receipt["sha256"] == right[DIGEST]
+    (note,) = (kit / "confirmed").iterdir()
+    assert note.name == f"{file.name}.{right[DIGEST][:12]}.json"
+    assert json.loads(note.read_text())["sha256"] == right[DIGEST]
+    note.write_text("as it was")
+    assert ask(context, ACKNOWLEDGE, right, executor).get_return_code() == ReturnCode.OK
+    assert note.read_text() == "as it was"
 
 
 def held(shareable, context, task="submission"):

@@ -5,7 +5,7 @@ A person has written such a file into the outbox; that is the approval.
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envoi.engine.flare.cargo import SUBMISSIONS, Cargo, Kind
@@ -27,11 +27,13 @@ class Approved:
         name: Of the file.
         sequence: Its number among the site's.
         content: All of it.
+        refusals: What is wrong with other files of its kind that were passed over.
     """
 
     name: str
     sequence: int
     content: bytes
+    refusals: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -86,7 +88,8 @@ def approved_file(
         if signed.student == cargo.student:
             found.append(Approved(path.name, signed.sequence, content))
     if found:
-        return max(found, key=lambda file: file.sequence)
+        latest = max(found, key=lambda file: file.sequence)
+        return replace(latest, refusals=tuple(map(str, refusals)))
     if refusals:
         raise refusals[0]
     command = f"envoi site {_COMMANDS[cargo.kind]} ... --out"

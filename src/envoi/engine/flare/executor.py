@@ -16,10 +16,12 @@ from nvflare.apis.signal import Signal
 from envoi.engine.flare import ACKNOWLEDGE, DIGEST, ENDORSEMENT, FILE
 from envoi.engine.flare.approved import Approved, approved_file
 from envoi.engine.flare.cargo import LEAVING, Cargo, Kind
-from envoi.engine.flare.kit import RECEIPTS, TEMPORARY, Kit, load_kit, make_private
+from envoi.engine.flare.kit import CONFIRMED, TEMPORARY, Kit, load_kit, make_private
 from envoi.engine.flare.students import keep_student
 from envoi.errors import EnvoiError, SettingsError, StorageError
 from envoi.files import write_json
+
+_DIGITS = 12  # of a checksum, in a file's name
 
 
 class OutboxExecutor(Executor):
@@ -58,6 +60,8 @@ class OutboxExecutor(Executor):
         scratch = scratch_of(kit)
         found = approved_file(kit.mailbox, study=kit.study, site=site, scratch=scratch, cargo=cargo)
         self._delivered = found
+        for problem in found.refusals:
+            self.log_warning(fl_ctx, f"passed over: {problem}")
         message = f"sending {found.name}: {len(found.content)} bytes, sha256 {found.digest}"
         self.log_info(fl_ctx, message)
         reply = make_reply(ReturnCode.OK)
@@ -67,11 +71,13 @@ class OutboxExecutor(Executor):
     def _acknowledge(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
         sent = self._delivered
         if sent is None or shareable.get(DIGEST) != sent.digest:
-            self.log_error(fl_ctx, "the server confirmed another file; no receipt was written")
+            self.log_error(fl_ctx, "the server confirmed another file; nothing was noted")
             return make_reply(ReturnCode.BAD_TASK_DATA)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        receipt = {"file": sent.name, DIGEST: sent.digest, "confirmed": now}
-        write_json(kit_of(fl_ctx).root / RECEIPTS / f"{sent.name}.json", receipt)
+        note = {"file": sent.name, DIGEST: sent.digest, "confirmed": now}
+        path = kit_of(fl_ctx).root / CONFIRMED / f"{sent.name}.{sent.digest[:_DIGITS]}.json"
+        if not path.exists():  # sent again: it was confirmed at that time
+            write_json(path, note)
         self.log_info(fl_ctx, f"the server has {sent.name}")
         return make_reply(ReturnCode.OK)
 

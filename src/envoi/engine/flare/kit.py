@@ -3,7 +3,7 @@
     startup/             certificates and addresses, from `envoi flare provision`
     local/               policies, study.toml and envoi.toml, the party's own settings
     outbox/              a site: where its approved files lie
-    receipts/            a site: what the server has confirmed
+    confirmed/           a site: what has arrived, by the server's word; not signed
     students/            a site: students that the server sent; the server: those that it sends
     inbox/               the server: where files arrive
     outcomes/            the server: how the last jobs of each site ended
@@ -25,7 +25,7 @@ from envoi.wording import did_you_mean
 
 SETTINGS = Path("local", "envoi.toml")
 STUDY = Path("local", "study.toml")
-RECEIPTS, OUTCOMES, STORE, TEMPORARY = "receipts", "outcomes", "store", "temporary"
+CONFIRMED, OUTCOMES, STORE, TEMPORARY = "confirmed", "outcomes", "store", "temporary"
 STUDENTS = "students"
 _REMEDY = "Give the folder of a kit that `envoi flare provision` made."
 

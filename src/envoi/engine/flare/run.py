@@ -244,7 +244,7 @@ class _Courier:
         outcome, files = self._outcome(errand), _done(self.server, self.cargo, errand.site)
         errand.job = errand.gone_since = None
         if outcome is Outcome.DELIVERED or set(files) - errand.had:
-            self.on_news(errand.site, f"delivered {files[-1]}" if files else f"{outcome}")
+            self.on_news(errand.site, self._news(errand, files) if files else f"{outcome}")
             return True
         if outcome is Outcome.NOTHING and self.cargo.is_optional:
             self.on_news(errand.site, f"{outcome}")
@@ -255,6 +255,12 @@ class _Courier:
         again = "sent again" if self.cargo.kind is Kind.STUDENT else "asked again"
         self.tell(errand, f"{outcome}; {again} in {errand.pause:.0f} seconds")
         return False
+
+    def _news(self, errand: _Errand, files: Sequence[str]) -> str:
+        """Of an errand that is done; files are named by content, so that equal ones are seen."""
+        if self.cargo.kind is Kind.STUDENT or set(files) - errand.had:
+            return f"delivered {files[-1]}"
+        return f"delivered what it had before, {files[-1]}; its log tells whether a newer is wrong"
 
     def _outcome(self, errand: _Errand) -> Outcome:
         """How the errand's job ended, as far as it has told."""
