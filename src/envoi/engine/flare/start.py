@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from envoi.engine.flare import policy, require_flare
-from envoi.engine.flare.kit import RECEIPTS, TEMPORARY, Kit, Role, load_kit, make_private
+from envoi.engine.flare.kit import CONFIRMED, TEMPORARY, Kit, Role, load_kit, make_private
 from envoi.engine.flare.provision import PROJECT, organisation
 from envoi.errors import Problem, SettingsError, StorageError
 from envoi.files import read_text, write_json
@@ -96,7 +96,7 @@ def prepare(kit: Kit) -> None:
         for folder in (TEMPORARY, "transfer"):
             make_private(kit.root / folder)
         if kit.role is Role.SITE:
-            make_private(kit.root / RECEIPTS)
+            make_private(kit.root / CONFIRMED)
         kit.mailbox.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         remedy = "Make the kit's folder writable for this user."
