@@ -5,7 +5,7 @@
 Training has one item a step. `-small` are baselines with about as many parameters as `joint`, the
 plans of `mri_models.py`; of `joint` there is bfloat16 too. Predictions are of tensors
 (`envoi.mri.memory`). Each case that is predicted to stay under the limit is measured in a process
-of its own: by how much its resident memory grows while it samples with two steps of the solver, or
+of its own: by how much its resident memory grows while it samples with four steps of the solver, or
 trains for two steps on one volume, after a small model of its kind has loaded the libraries' code.
 `measured_bytes` of the others is empty, and their device `any`. What the file has measured before
 is kept, unless its prediction has changed since.
@@ -150,7 +150,7 @@ def use_model(case: Case) -> None:
     model, generator = model_of(plan), torch.Generator().manual_seed(0)
     if case.phase == "sample":
         with computing(precision, model.device):
-            model.eval().draw(torch.zeros(1, 2), steps=2, generator=generator)
+            model.eval().draw(torch.zeros(1, 2), steps=4, generator=generator)
         return
     population = Population(torch.zeros(1, *plan.shape, dtype=torch.half), torch.zeros(1, 2))
     if type(model).heaviest_losses is not VolumeModel.heaviest_losses:

@@ -30,7 +30,8 @@ from envoi.precision import computing
 from envoi.settings import Precision
 
 Phase = Literal["sample", "train"]
-_STEPS = 2  # from the second step on, something of the one before may still live
+# Something of the step before may still live; the third is the first to look ahead, the last never.
+_STEPS, _STEPS_OF_OTHERS = 4, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,8 @@ def _peak_bytes(plan: Plan, use: Use, planes: tuple[Plane, ...]) -> int:
                 terms = model.train().heaviest_losses(_nobody(plan.shape), use.batch, generator)
                 torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
             else:
-                model.eval().draw(torch.zeros(1, 2), steps=_STEPS, generator=generator)
+                steps = _STEPS if isinstance(plan, JointPlan) else _STEPS_OF_OTHERS
+                model.eval().draw(torch.zeros(1, 2), steps=steps, generator=generator)
     return ledger.peak_bytes
 
 
