@@ -5,13 +5,15 @@ between people, and a network that is trained for a short time does not find the
 does, from a few dozen people.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from envoi.mri.population import PERSON_VALUES, Persons
+
+Volume = Float[Tensor, "depth height width"]
 
 # As if each slope had been measured once more, as zero: ridge regression, so that of two people
 # no slope is taken at its word.
@@ -47,9 +49,9 @@ class Effects(nn.Module):
         self.register_buffer("mean", torch.zeros(PERSON_VALUES))
         self.register_buffer("spread", torch.zeros(PERSON_VALUES))
 
-    def learn(self, volumes: Float[Tensor, "subject _ _ _"], persons: Persons) -> None:
-        """Take the slopes from volumes whose mean is zero, and their people."""
-        persons = persons.to(volumes)
+    def learn(self, volumes: Iterable[Volume], persons: Persons) -> None:
+        """Take the slopes from volumes, one after the other, and their people."""
+        persons = persons.to(self.mean)
         known = ~persons.isnan()
         count = known.sum(dim=0).clamp_min(1)
         mean = persons.nansum(dim=0) / count
@@ -57,11 +59,18 @@ class Effects(nn.Module):
         self.mean.copy_(mean)
         self.spread.copy_((apart.square().sum(dim=0) / count).sqrt())
         values = self.of(persons).nan_to_num()
-        rows = ((volumes + volumes.flip(-1)) / 2).flatten(1)
+        values = values - values.mean(dim=0)
+        together = torch.zeros_like(self.slopes)
+        for value, volume in zip(values, volumes, strict=True):
+            together += value[:, None] * ((volume + volume.flip(-1)) / 2).flatten()
         system = values.T @ values + _PRIOR * torch.eye(PERSON_VALUES).to(values)
-        self.slopes.copy_(torch.linalg.solve(system, values.T @ rows))
+        self.slopes.copy_(torch.linalg.solve(system, together))
 
-    def of(self, persons: Persons) -> Persons:
+    def usual(self, persons: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch voxel"]:
+        """By how much such people differ from the mean; 0 for what is not known."""
+        return self.of(persons).nan_to_num() @ self.slopes
+
+    def of(self, persons: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
         """Values in standard deviations, NaN where one is not known or tells nothing."""
         persons = persons.to(self.mean)
         told = self.spread > _LEAST_SPREAD

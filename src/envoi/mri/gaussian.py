@@ -62,8 +62,7 @@ class Gaussian(nn.Module):
             persons: Whose age and sex each is of.
         """
         self.effects.learn(volumes, persons)
-        usual = self.effects.of(persons).nan_to_num() @ self.effects.slopes
-        volumes = volumes - usual.reshape(volumes.shape)
+        volumes = volumes - self.effects.usual(persons).reshape(volumes.shape)
         rows = torch.cat([volumes, volumes.flip(-1)]).flatten(1) / (2 * len(volumes)) ** 0.5
         _, roots, axes = torch.linalg.svd(rows, full_matrices=False)
         kept = min(len(self.weights), len(roots))
@@ -95,8 +94,7 @@ class Gaussian(nn.Module):
             told = torch.where(share > 0, 1 / doubt, 0.0)
             precision = (sine / cosine).square() + told
             weighed = sine / cosine.square() * noisy + told * mean
-            values = self.effects.of(persons)
-            rows = zip(precision.flatten(1), weighed.flatten(1), values, strict=True)
+            rows = zip(precision.flatten(1), weighed.flatten(1), persons, strict=True)
             data = torch.stack([self._posterior(*row) for row in rows]).reshape(noisy.shape)
             return data, (noisy - sine * data) / cosine
 
@@ -104,12 +102,11 @@ class Gaussian(nn.Module):
         self,
         precision: Float[Tensor, " voxel"],
         weighed: Float[Tensor, " voxel"],
-        values: Float[Tensor, " value"],
+        person: Float[Tensor, " value"],
     ) -> Float[Tensor, " voxel"]:
         """E[x] where voxels were seen with these precisions; `weighed` is precision times seen."""
-        slopes, open_ = self.effects.slopes, values.isnan()
-        usual = values.nan_to_num() @ slopes
-        weights = torch.cat([slopes * open_[:, None], self.weights])
+        unknown, usual = self.effects.of(person).isnan(), self.effects.usual(person)
+        weights = torch.cat([self.effects.slopes * unknown[:, None], self.weights])
         of_rest = 1 / (1 + precision * self.left)
         unit = torch.eye(len(weights), device=weights.device)
         system = unit + (weights * (precision * of_rest)) @ weights.T

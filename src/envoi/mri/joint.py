@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from envoi.mri.coarse import Coarse, CoarseDenoiser, coarse_of, refined
+from envoi.mri.conditions import hidden
 from envoi.mri.given import Given
 from envoi.mri.joint_plan import JointPlan
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
@@ -60,13 +61,15 @@ class JointModel(VolumeModel):
         coarse = torch.cat(
             [coarse_of(one[None, None], factor)[0] for one in self._each(population)]
         )
-        missed = (
-            one - refined(known[None], self.plan)[0]
-            for one, known in zip(self._each(population), coarse, strict=True)
-        )
+
+        def missed() -> Iterator[Float[Tensor, "depth height width"]]:
+            for one, known in zip(self._each(population), coarse, strict=True):
+                yield one - refined(known[None], self.plan)[0]
+
         people = population.people or range(len(coarse))
         self.coarse.learn(coarse, population.persons, people)
-        self.slab.atlas.learn(missed, everywhere=not self.plan.atlas)
+        self.slab.atlas.learn(missed(), everywhere=not self.plan.atlas)
+        self.slab.effects.learn(missed(), population.persons)
         self.slab.field.learn(self._each(population))
 
     def losses(
@@ -105,7 +108,7 @@ class JointModel(VolumeModel):
             person = row[None].to(self.device)
             coarse = self.coarse.draw(person, given, steps, generator)
             noise = self._noise(coarse, torch.tensor([_CONTEXT_NOISE_SAMPLING]), generator)
-            context = Context(self._expected(coarse + noise), person, torch.tensor([doubt]))
+            context = Context(self._expected(coarse + noise, person), person, torch.tensor([doubt]))
             drawn.append(self.slab.draw(context, given, steps, generator, on_sample))
         return torch.stack(drawn)
 
@@ -124,15 +127,17 @@ class JointModel(VolumeModel):
         doubt = torch.rand(len(volumes), generator=generator)
         coarse = coarse_of(volumes[:, None], self.plan.coarse_factor)[:, 0].to(self.device)
         noise = self._noise(coarse, _CONTEXT_NOISE * doubt, generator)
-        context = Context(self._expected(coarse + noise), persons, doubt)
+        persons = hidden(persons, generator)
+        context = Context(self._expected(coarse + noise, persons), persons, doubt)
         return self.slab.loss(volumes, context, generator)
 
     def _each(self, population: Population) -> Iterator[Float[Tensor, "depth height width"]]:
         return (one.float().to(self.device) for one in population.voxels)
 
-    def _expected(self, coarse: Coarse) -> Voxels:
-        """What coarse volumes and the atlas of what they miss amount to, at full size."""
-        return refined(coarse, self.plan) + self.slab.atlas.mean
+    def _expected(self, coarse: Coarse, persons: Persons) -> Voxels:
+        """What coarse volumes and the mean of what they miss amount to, at full size."""
+        missed = self.slab.effects.usual(persons).reshape(-1, *self.plan.shape)
+        return missed.add_(self.slab.atlas.mean).add_(refined(coarse, self.plan))
 
     def _noise(
         self, coarse: Coarse, deviations: Float[Tensor, " batch"], generator: torch.Generator

@@ -16,7 +16,7 @@ from envoi.mri.angles import compared, parts, random_times, rotated, schedule
 from envoi.mri.atlas import FARTHEST, Atlas
 from envoi.mri.choices import below
 from envoi.mri.conditioned import Conditioned, signed
-from envoi.mri.conditions import hidden
+from envoi.mri.effects import Effects
 from envoi.mri.field import Field
 from envoi.mri.given import Given, random_mask
 from envoi.mri.joint_plan import JointPlan
@@ -34,8 +34,8 @@ class Context:
     """What is known of volumes before a slab is looked at.
 
     Attributes:
-        base: What the coarse volumes and the atlas expect; lies on the model's device.
-        persons: Of each volume.
+        base: What coarse volumes, atlas, age and sex expect; lies on the model's device.
+        persons: Of each volume, as far as the network is told.
         doubt: How noisy the coarse volumes are, 0 to 1.
     """
 
@@ -54,6 +54,7 @@ class SlabDenoiser(nn.Module):
 
     Attributes:
         atlas: Of what coarse volumes miss.
+        effects: Of age and sex on it.
         field: Where there is something to draw.
         planes: Along which volumes are cut.
     """
@@ -72,6 +73,7 @@ class SlabDenoiser(nn.Module):
         network = SlabNetwork(slab, checkpointed=checkpointed)
         self.network = Conditioned(network, conditions=2 + 2 + 1 + len(Plane))
         self.atlas = Atlas(plan.shape)
+        self.effects = Effects(plan.shape)
         multiple = max(slab.factors)
         self.field = Field(plan.shape, least=plan.thickness, multiple=multiple)
 
@@ -104,8 +106,7 @@ class SlabDenoiser(nn.Module):
         data = ((clean - around) / deviation).clamp(-FARTHEST, FARTHEST)
         noise = torch.randn(data.shape, generator=generator).to(data)
         places = torch.tensor([place(start, plan.thickness, slices) for start in starts])
-        persons = hidden(context.persons, generator)
-        conditions = _conditions(times, persons, context.doubt, places, plane)
+        conditions = _conditions(times, context.persons, context.doubt, places, plane)
         mixed = rotated(data, noise, angle)
         shown = torch.where(known > 0, data, mixed)
         maps = slab_maps(shown, known, around, deviation, angle)
