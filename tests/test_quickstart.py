@@ -22,6 +22,7 @@ MASKS = (
     (re.compile(r"\d{2}:\d{2} UTC"), "TIME"),
     (re.compile(r"[+-]?\d+\.\d+"), "NUMBER"),
     (re.compile(r"\d+(?= of \d+ people)"), "COUNT"),
+    (re.compile(r"(?<=its user: )\d+ of \d+ looked for( \([^)]*\))?"), "COUNTS"),
 )
 
 

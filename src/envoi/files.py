@@ -180,7 +180,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _not_written(path: Path, err: OSError) -> StorageError:
     if isinstance(err, IsADirectoryError):
-        remedy = "Name another file, or move that folder away; nothing was changed."
+        remedy = "Name another file, or move that folder away; the file was not written."
         return StorageError(Problem("a file", "a folder of that name", path.name, remedy))
     if isinstance(err, FileExistsError | NotADirectoryError):
         try:
@@ -193,6 +193,6 @@ def _not_written(path: Path, err: OSError) -> StorageError:
             "a writable file",
             err.strerror or type(err).__name__,
             path.name,
-            f"{remedy} another folder; nothing was changed.",
+            f"{remedy} another folder; the file was not written.",
         )
     )

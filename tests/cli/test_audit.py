@@ -74,10 +74,22 @@ def test_an_identifier_in_the_file_stops_it(trained):
         assert done.exit_code == 4
         assert "no identifier in the file, found 1" in done.output
     assert not (trained / "north.st").exists()
-    names.write_text("Mustermann\n17\n")
+
+
+def test_it_is_said_how_many_names_were_looked_for(trained, monkeypatch):
+    monkeypatch.setattr("envoi.site.identifiers.machine_names", lambda: {"scanner7", "me"})
+    names = trained / "names.txt"
+    names.write_text("Mustermann\n17\n\nLi \nnorth\nmustermann\n")
     done = audited("--identifiers", names)
     assert done.exit_code == 0
-    assert "and 1 of yours: none is in it." in done.output
+    for told in (
+        "Names of this machine and its user: 1 of 2 looked for (1 too short), none is in the file.",
+        "Your list: 1 of 4 looked for (2 too short, 1 the site's id), none is in the file.",
+        "What has fewer than 4 characters stands in any text by chance; the site's id, north, is",
+    ):
+        assert told in done.output
+    names.write_text("17\n")
+    assert "Your list: 0 of 1 looked for (1 too short).\n" in audited("--identifiers", names).output
 
 
 @pytest.mark.parametrize("patience", [0, 2])

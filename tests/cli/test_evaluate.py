@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from envoi.cli import app
@@ -145,6 +146,72 @@ def test_what_does_not_belong_together_is_refused(place):
     again = asked("north", "n.evaluation.json")
     assert again.exit_code == 3
     assert "an existing one" in again.output
+
+
+def write_pictures(folder):
+    """A folder without parts: thirty noisy squares of each of two classes."""
+    draws = np.random.default_rng(1)
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for number in range(30):
+            picture = Image.fromarray(draws.integers(0, 256, (12, 12), np.uint8))
+            picture.save(folder / name / f"{number}.png")
+
+
+def test_the_part_is_told_and_a_folder_takes_the_file(place):
+    done = asked("north", ".", "--sequence", 4)
+    assert done.exit_code == 0, done.output
+    assert (place / "north-4.evaluation.json").is_file()
+    assert "Evaluated on 64 images of yours, its part test." in done.output
+    assert "Whether your training has seen them was not looked for." in done.output
+    assert "warning" not in done.stderr
+    missing = asked("north", "nowhere")
+    assert missing.exit_code == 2
+    assert "a folder that exists, or a name that ends in .evaluation.json" in missing.stderr
+
+
+@pytest.mark.parametrize("split", ["all", "train"])
+def test_parts_that_train_are_warned_of(place, split):
+    arrays = dict(np.load(place / "images.npz"))
+    names = {"test": "train", "train": "test"}
+    swapped = {names.get(k.split("_")[0], "val") + "_" + k.split("_")[1]: arrays[k] for k in arrays}
+    np.savez(place / "images.npz", **swapped)
+    done = asked("north", "n.evaluation.json", "--split", split)
+    assert done.exit_code == 0, done.output
+    assert "warning: images of the training may be among these" in done.stderr
+
+
+def test_images_of_the_training_are_recognised(place):
+    write_pictures(place / "pictures")
+    data = ("--data", "pictures")
+    done = asked("north", "n.evaluation.json", *data)
+    assert done.exit_code == 0, done.output
+    assert "Evaluated on 60 images of yours, all of the data, which has no parts of its own." in (
+        done.output
+    )
+    assert "Give --work, your folder of the training, to have them looked for." in done.stderr
+    site = ("--study", "study.toml", "--site", "north", "--work", "work")
+    fast = ("--set", "epochs=1", "--set", "batch_size=16")
+    assert run("site", "train", *site, *data, "--split", "train", *fast).exit_code == 0
+    refused = asked("north", "m.evaluation.json", *data, "--work", "work")
+    assert refused.exit_code == 3
+    assert "expected images that no training has seen, found 4" in refused.stderr
+    assert not (place / "m.evaluation.json").exists()
+    held_out = asked("north", "o.evaluation.json", *data, "--work", "work", "--split", "test")
+    assert "a class of at least 10 images" in held_out.stderr  # and not that they were seen
+    allowed = ("--work", "work", "--allow-training-images")
+    done = asked("north", "p.evaluation.json", *data, *allowed)
+    assert done.exit_code == 0, done.output
+    assert "of them your training has seen: the student may know them" in done.stderr
+    assert "and the metrics flatter it." in done.output
+    done = asked("north", "q.evaluation.json", "--work", "work")
+    assert "None of them is among the images of the training" in done.output
+
+
+def test_where_nobody_has_evaluated_that_is_said(place):
+    done = together()
+    assert done.exit_code == 3
+    assert "expected an evaluation of the student, found none" in done.stderr
 
 
 @pytest.fixture

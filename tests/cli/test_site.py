@@ -313,16 +313,31 @@ def test_a_site_whose_counts_all_stay_is_warned(place):
     assert "told as 0" not in run(*TRAIN, "--again").stderr
 
 
-def test_a_site_outside_the_roster_is_told_and_cannot_submit(place):
+def test_a_site_outside_the_roster_trains_by_permission_and_cannot_submit(place):
     other = [word if word != "north" else "east" for word in TRAIN]
     found = run(*other)
-    assert found.exit_code == 0
+    assert found.exit_code == 3
+    assert (
+        "--site: expected a site of the study's roster, found 'east'. It has north, south. A"
+        in (found.stderr)
+    )
+    assert not (place / "work").exists()
+    found = run(*other, "--allow-unlisted-site")
+    assert found.exit_code == 0, found.stderr
     assert "warning: 'east' is not in the study's roster (yet)." in found.stderr
     east = [word if word != "north" else "east" for word in SUBMIT]
     found = run(*east, "--out", ".")
     assert found.exit_code == 3
     assert "found no such site" in found.stderr
     assert not list(place.glob("*.safetensors"))
+
+
+def test_a_study_without_a_roster_trains_anybody_with_a_warning(place):
+    text = (place / "study.toml").read_text()
+    (place / "study.toml").write_text(text[: text.index("[sites]")])
+    found = run(*TRAIN, "--set", "epochs=1")
+    assert found.exit_code == 0, found.stderr
+    assert "warning: 'north' is not in the study's roster (yet)." in found.stderr
 
 
 def test_submit_refuses_what_would_harm(place):
@@ -520,10 +535,3 @@ def test_where_there_are_no_epochs_none_are_told(capsys, monkeypatch):
     first, *_, last = capsys.readouterr().err.splitlines()
     assert first.startswith("joint: slab 0.25, step 50 of 200, about ")
     assert last.startswith("draw: step 2 of 4, about ")
-
-
-def test_a_slip_in_the_sites_name_is_told_before_training(place):
-    words = ["nort" if word == "north" else word for word in map(str, TRAIN)]
-    found = run(*words)
-    assert found.exit_code == 3
-    assert "Did you mean 'north'?" in found.stderr

@@ -63,6 +63,27 @@ def test_check_tells_digest_sizes_and_doubts(file):
     assert "warning: No site is in the roster yet" in found.stderr
 
 
+def test_check_tells_what_is_released_and_when_it_ends(file):
+    found = run("study", "check", file).output
+    assert (
+        "released: class_counts; fewer than 10 told as 0, others rounded to multiples of 1\n"
+        in (found)
+    )
+    assert "deadline" not in found
+    assert "audit" not in found
+    text = file.read_text().replace("# deadline", "deadline")
+    text = text.replace("# [audit]", "[audit]").replace("# maximum_m", "maximum_m")
+    text = text.replace('["class_counts"]', '["class_counts", "feature_moments"]')
+    file.write_text(text)
+    found = run("study", "check", file).output
+    assert "released: class_counts, feature_moments; fewer than 10 told as 0" in found
+    assert "correlations: of 1000 images or more\n" in found
+    assert "deadline 2030-06-30 16:00 UTC\n" in found
+    assert "audit: no file above 0.75 leaves (area under the ROC curve" in found
+    file.write_text(text.replace("membership = 0.75", "membership = 1.0"))
+    assert "audit: every file has one (" in run("study", "check", file).output
+
+
 def test_check_says_every_problem_at_once(file):
     text = file.read_text().replace('"fp32"', '"fp31"').replace("channels = 1", "channels = 2")
     file.write_text(text + "\n[surplus]\nx = 1\n")
@@ -111,6 +132,20 @@ def test_add_site_changes_a_key_on_purpose_only(file):
     assert load_study(file).sites["north"] == old
     assert run("study", "add-site", file, "north", new, "--replace").exit_code == 0
     assert load_study(file).sites["north"] == new
+
+
+def test_what_was_there_already_makes_no_other_study(file):
+    run("study", "add-site", file, "south", public_text(generate_key()))
+    words = ("study", "add-site", file, "north", public_text(generate_key()))
+    assert "The study is another one now" in run(*words).output
+    before = file.read_bytes()
+    again = run(*words).output
+    assert "It was there already: the study is as it was." in again
+    assert "another one" not in again
+    words = ("study", "set-server", file, "--receipts", public_text(generate_key()))
+    assert file.read_bytes() == before
+    assert "The study is another one now" in run(*words).output
+    assert "It was there already: the study is as it was." in run(*words).output
 
 
 def test_a_roster_is_filled_one_site_at_a_time(file):

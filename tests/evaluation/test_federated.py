@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from envoi.errors import DataError
 from envoi.evaluation import federated
 from envoi.evaluation.classification import accuracy, balanced_accuracy, evaluate
 from envoi.evaluation.federated import Origin, merged, site_evaluation
+from envoi.results import Interval
 from envoi.study import StatisticsPolicy
 
 POLICY = StatisticsPolicy(minimum_class_size=5)
@@ -183,14 +185,48 @@ class TestMerged:
         labels = np.repeat([0, 1], 10)
         first = told(np.eye(2)[labels], labels)
         other = first.model_copy(update={"student": "c" * 64})
-        for wrong in ([], [first, other]):
-            with pytest.raises(DataError, match="evaluations of one student"):
-                merged(wrong)
+        with pytest.raises(DataError, match="evaluations of one student, found those of 2"):
+            merged([first, other])
+        with pytest.raises(DataError, match="an evaluation of the student, found none. Have sites"):
+            merged([])
+
+    def test_one_site_alone_keeps_its_intervals(self):
+        labels = np.repeat([0, 1], [20, 30])
+        alone = told(np.eye(2)[np.where(np.arange(50) == 3, 1, labels)], labels)
+        found = merged([alone])
+        for mine, its in (
+            (found.accuracy, alone.accuracy),
+            (found.ece, alone.ece),
+            (found.auroc, alone.auroc),
+            (found.classes[0].recall, alone.classes[0].recall),
+        ):
+            assert (mine.value, mine.low, mine.high) == pytest.approx(
+                (its.value, its.low, its.high)
+            )
+
+    @pytest.mark.parametrize("share", [0.03, 0.1, 0.9, 0.97])
+    def test_intervals_of_two_small_sites_hold_the_truth(self, share):
+        wilson = [stats.binomtest(right, 20).proportion_ci(method="wilson") for right in range(21)]
+        parts = [Interval(right / 20, *wilson[right]) for right in range(21)]
+        counts = np.random.default_rng(4).binomial(20, share, (2000, 2)).tolist()
+        found = [federated._mean([parts[one] for one in pair], [20, 20]) for pair in counts]
+        held = np.mean([one.low <= share <= one.high for one in found])
+        assert held > 0.935
+        assert all(one.low <= one.value <= one.high for one in found)
+
+    def test_nobody_right_at_two_sites_is_as_doubtful_as_of_their_images_together(self):
+        high = stats.binomtest(0, 20).proportion_ci(method="wilson").high
+        found = federated._mean([Interval(0.0, 0.0, high)] * 2, [20, 20])
+        together = stats.binomtest(0, 40).proportion_ci(method="wilson").high
+        assert (found.value, found.low) == (0, 0)
+        assert together <= found.high < 1.15 * together
+
+    def test_sites_without_doubt_leave_none(self):
+        found = federated._mean([Interval(0.5, 0.5, 0.5)] * 2, [1, 3])
+        assert found == Interval(0.5, 0.5, 0.5)
 
 
 def test_rounding_never_narrows_an_interval():
-    from envoi.results import Interval
-
     found = federated._rounded(Interval(0.12345, 0.12341, 0.12349))
     assert (found.low, found.value, found.high) == (0.123, 0.123, 0.124)
     assert federated._rounded(Interval(1.0, 0.9999, 1.0)).high == 1.0

@@ -143,7 +143,8 @@ def test_of_two_files_under_one_number_the_first_stays(inbox, folder, outbox):
     assert (second.site, second.sequence, second.state) == ("north", 4, State.REFUSED)
     assert second.reason == (
         "expected one file of north under number 4, found a second, of other content. The first "
-        "one stays as it is; let the site write this one with a higher number."
+        "one stays as it is; let the site write it again: `envoi site submit --sequence 5` or "
+        "above."
     )
     found = receipts(outbox)
     name = refused_name(inbox / "b", "north-4")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from envoi.errors import CheckError
-from envoi.site.identifiers import check_nobody_named, machine_names
+from envoi.site.identifiers import Searched, check_nobody_named, machine_names
 
 TEXT = '{"site":"north-clinic","card":{"note":"MUSTERMANN, 12345678"}}'
 
@@ -20,9 +20,13 @@ def test_a_name_is_found_and_not_repeated(name):
 
 
 def test_parts_of_words_short_words_and_the_site_are_passed_over():
-    assert check_nobody_named(TEXT, ["muster", "234567", "1234567"], allowed=[]) == 3
-    assert check_nobody_named(TEXT, ["no", "car"], allowed=[]) == 0
-    assert check_nobody_named(TEXT, ["north-clinic"], allowed=["north-clinic"]) == 0
+    looked = check_nobody_named(TEXT, ["muster", "234567", "1234567", "Muster "], allowed=[])
+    assert looked == Searched(sought=3, short=0, spared=0)
+    looked = check_nobody_named(TEXT, ["no", "car", "", " "], allowed=[])
+    assert looked == Searched(sought=0, short=2, spared=0)
+    looked = check_nobody_named(TEXT, ["North-clinic"], allowed=["north-clinic"])
+    assert looked == Searched(sought=0, short=0, spared=1)
+    assert str(looked) == "0 of 1 looked for (1 the site's id)"
 
 
 def test_the_names_of_machine_and_user_are_known_with_and_without_a_domain(monkeypatch):
@@ -33,11 +37,11 @@ def test_the_names_of_machine_and_user_are_known_with_and_without_a_domain(monke
     assert machine_names() == wanted
 
 
-def test_short_names_and_those_that_the_system_does_not_know_are_left_out(monkeypatch):
+def test_names_that_the_system_does_not_know_are_left_out(monkeypatch):
     def unknown():
         raise KeyError("uid")
 
     monkeypatch.setattr(socket, "gethostname", lambda: "vm")
     monkeypatch.setattr(getpass, "getuser", unknown)
     monkeypatch.setattr(Path, "home", lambda: Path("/root"))
-    assert machine_names() == {"root"}
+    assert machine_names() == {"vm", "root"}

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from envoi.errors import StudyError
@@ -55,6 +57,16 @@ def test_every_key_is_written_and_most_are_explained(tmp_path):
     assert sum(line.startswith("# ") for line in lines) > 30
     assert max(map(len, lines)) <= 100
     assert all(name in text for name in ARCHITECTURES)
+
+
+def test_comments_break_where_a_line_is_full_and_never_in_a_command():
+    lines = study_template("s", classes=["a", "b"], channels=3, size_px=28).splitlines()
+    pairs = [(a, b) for a, b in pairwise(lines) if a.startswith("# ") and b.startswith("# ")]
+    early = [a for a, b in pairs if len(a) + 1 + len(b.split()[1]) <= 90]
+    assert [a for a in early if not a.endswith((".", ":", "]")) and " = " not in a] == []
+    assert all(line.count("`") % 2 == 0 for line in lines)
+    words = [line.split()[1:] for line in lines if line.startswith("# ")]
+    assert [line[0] for line in words if len(line) == 1] == ["[model.initialisation]", "[audit]"]
 
 
 def test_many_classes_stand_one_a_line():

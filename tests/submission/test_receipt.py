@@ -101,6 +101,21 @@ def test_the_longest_receipt_fits(written, receipt):
     assert open_receipt(path, public_key=public_text(SERVER)).site == "x" * 63
 
 
+def test_a_number_that_still_counts_stands_in_a_receipt_only_where_there_is_one(written, receipt):
+    public = public_text(SERVER)
+    changes = {"kind": "withdrawal", "verdict": Verdict.WITHDRAWN}
+    path = written(receipt, **changes)
+    assert b"still_counting" not in path.read_bytes()
+    assert open_receipt(path, public_key=public).still_counting is None
+    path = written(receipt, **changes, still_counting=9)
+    assert open_receipt(path, public_key=public).still_counting == 9
+    document = json.loads(path.read_text())
+    document["receipt"]["still_counting"] = None
+    path.write_text(canonical_json(document) + "\n")
+    with pytest.raises(CheckError, match="another spelling|something else"):
+        open_receipt(path, public_key=public)
+
+
 def test_times_are_told(receipt):
     assert told_time(receipt.time) == "on 2030-06-01 12:00 UTC"
     assert told_time(None) == "at a time that was not noted"

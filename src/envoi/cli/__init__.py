@@ -12,8 +12,9 @@ import typer
 from envoi.cli import bench, data, flare, mri, server, site, study
 from envoi.cli.demo import demo, report
 from envoi.cli.distil import distil
-from envoi.cli.evaluate import endorse, evaluations
+from envoi.cli.evaluate import endorse
 from envoi.cli.evaluate import evaluate as site_evaluate
+from envoi.cli.evaluations import evaluations
 from envoi.cli.guard import Guarded
 from envoi.cli.mri_demo import demo as mri_demo
 from envoi.cli.mri_draw import complete, sample

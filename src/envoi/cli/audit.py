@@ -59,24 +59,23 @@ def audit(
 
 
 def named_nobody(draft: "Draft", identifiers: Path | None, site: str) -> str:
-    """That nobody is named in what the file says, as a sentence.
+    """That nobody is named in what the file says, and how many names were looked for.
 
     Raises:
         CheckError: Somebody is, or the machine.
     """
     from envoi.files import read_text
-    from envoi.site.identifiers import check_nobody_named, machine_names
+    from envoi.site.identifiers import SHORTEST, check_nobody_named, machine_names
 
-    text, machine = draft.manifest.canonical(), machine_names()
-    check_nobody_named(text, machine, allowed=[site])
-    if identifiers is None:
-        return "Looked for the names of this machine and its user: none is in it."
-    remedy = "Write one name or number a line."
-    lines = read_text(identifiers, what="a list of identifiers", remedy=remedy).splitlines()
-    count = check_nobody_named(text, lines, allowed=[site])
-    return (
-        f"Looked for the names of this machine and its user, and {count} of yours: none is in it."
-    )
+    text = draft.manifest.canonical()
+    machine = check_nobody_named(text, machine_names(), allowed=[site])
+    told = [f"Names of this machine and its user: {machine}."]
+    if identifiers is not None:
+        remedy = "Write one name or number a line."
+        lines = read_text(identifiers, what="a list of identifiers", remedy=remedy).splitlines()
+        told.append(f"Your list: {check_nobody_named(text, lines, allowed=[site])}.")
+    short = f"What has fewer than {SHORTEST} characters stands in any text by chance"
+    return "\n".join([*told, f"{short}; the site's id, {site}, is meant to be there."])
 
 
 def bytes_of_parts(draft: "Draft") -> list[str]:

@@ -64,6 +64,13 @@ def verify_receipt(
     when = f"{told_time(found.time)} by the server's clock"
     typer.echo(f"The server of the study {study.name} {done} {who}, {when}.")
     typer.echo(f"Signed with the key {found.server}; sha256 {found.sha256}.")
+    if found.still_counting is not None:
+        higher = (
+            f"number {found.still_counting} of {found.site}, which came before it, still counts"
+        )
+        typer.echo(
+            f"warning: {higher}. `envoi site withdraw --all` takes it back as well.", err=True
+        )
 
 
 @contextmanager

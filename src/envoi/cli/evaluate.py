@@ -1,4 +1,4 @@
-"""`envoi site evaluate` and `envoi server evaluations`: a student where the images are."""
+"""`envoi server endorse` and `envoi site evaluate`: a student goes back to where images are."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from envoi.cli.device import DeviceOption, device_called
-from envoi.cli.server import FolderOption
+from envoi.cli.outgoing import FileOption, new_file
 from envoi.cli.train import (
     ColumnsOption,
     ConvertOption,
@@ -19,7 +19,7 @@ from envoi.cli.train import (
 from envoi.wording import counted
 
 if TYPE_CHECKING:
-    from envoi.evaluation.federated import Merged
+    from envoi.cli.images import Part
     from envoi.results import Interval
     from envoi.study import Study
     from envoi.submission.evaluation import Evaluation, Measured
@@ -28,15 +28,12 @@ StudentArgument = Annotated[
     Path, typer.Argument(metavar="STUDENT", help="The student's .safetensors, from the server.")
 ]
 KeyOption = Annotated[Path, typer.Option("--key", help="Your private key file.")]
-EvaluationOption = Annotated[
-    Path, typer.Option("--out", metavar="PATH", help="The file to write, NAME.evaluation.json.")
-]
-MergedOption = Annotated[
+WorkOption = Annotated[
     Path | None,
-    typer.Option(
-        "--out",
-        help="A .json file to write; `envoi report RUN` shows RUN/evaluations.json.",
-    ),
+    typer.Option("--work", help="The working folder of `train`; its images are looked for."),
+]
+SeenOption = Annotated[
+    bool, typer.Option("--allow-training-images", help="Evaluate on images of the training too.")
 ]
 SplitOption = Annotated[
     str | None,
@@ -81,7 +78,8 @@ def evaluate(
     site: SiteOption,
     key: KeyOption,
     data: DataOption,
-    out: EvaluationOption,
+    out: FileOption,
+    work: WorkOption = None,
     split: SplitOption = None,
     rows: RowsOption = None,
     fit: FitOption = "exact",
@@ -89,32 +87,33 @@ def evaluate(
     columns: ColumnsOption = None,
     sequence: NumberOption = 1,
     unsigned: UnsignedOption = False,
+    seen: SeenOption = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Evaluate the study's student on your images; write signed metrics of whole classes.
 
-    Take images that no training has seen. Classes of fewer images than the study's minimum are
-    left out.
+    Take images that no training has seen; --work looks whether they are. Classes of fewer images
+    than the study's minimum are left out.
     """
     from datetime import UTC, datetime
 
-    from envoi.cli.images import Permissions, read_images
+    from envoi.cli.images import Permissions, read_part
     from envoi.evaluation.federated import Origin, site_evaluation
     from envoi.files import file_digest
     from envoi.server.build import predict
     from envoi.server.student import check_student_of, load_student
     from envoi.study import load_study
     from envoi.submission import load_key
-    from envoi.submission.evaluation import write_evaluation
+    from envoi.submission.evaluation import SUFFIX, write_evaluation
 
     where, study, private = device_called(device), load_study(study_file), load_key(key)
-    _check_name(out)
+    remedy = "Choose such a name: the server knows evaluations by it."
+    file = new_file(out, f"{site}-{sequence}{SUFFIX}", ending=SUFFIX, remedy=remedy)
     check_student_of(student_file, study)
     _check_endorsed(student_file, study, unsigned=unsigned)
     permissions = Permissions(fit=fit, convert=convert, columns=columns or ())
-    images = read_images(
-        data, study=study, split=split, own="test", rows=rows, permissions=permissions
-    )
+    part = read_part(data, study=study, split=split, own="test", rows=rows, permissions=permissions)
+    images, compared = part.images, _compared(part, work, site, study, allowed=seen)
     student = load_student(student_file)
     answers = predict(student.network, images.images, student.image, device=where)
     today = datetime.now(UTC).date()
@@ -122,56 +121,52 @@ def evaluate(
     evaluation = site_evaluation(
         answers, images.labels, patients=images.patients, policy=study.statistics, origin=origin
     )
-    write_evaluation(out, evaluation, study=study, key=private)
+    write_evaluation(file, evaluation, study=study, key=private)
+    chosen = "" if rows is None else ", the rows of --rows"
+    typer.echo(f"Evaluated on {counted(len(images), 'image')} of yours, {part}{chosen}.")
+    typer.echo(f"{compared}\n")
+    _say_written(file, evaluation, study)
+
+
+def _say_written(file: Path, evaluation: "Evaluation", study: "Study") -> None:
+    from envoi.files import file_digest
+
     typer.echo("This leaves the hospital, and nothing else:\n")
     for line in _described(evaluation, study):
         typer.echo(f"  - {line}")
-    typer.echo(f"\nWrote {out}: {out.stat().st_size} bytes, sha256 {file_digest(out)}.")
+    typer.echo(f"\nWrote {file}: {file.stat().st_size} bytes, sha256 {file_digest(file)}.")
 
 
-def evaluations(
-    inbox: Annotated[Path, typer.Argument(help="The folder in which the sites' files arrive.")],
-    study_file: StudyOption,
-    folder: FolderOption,
-    student_file: Annotated[Path, typer.Option("--student", help="The student's .safetensors.")],
-    out: MergedOption = None,
-) -> None:
-    """Put the sites' evaluations of a student together: over all images and site by site."""
-    from dataclasses import asdict
+def _compared(part: "Part", work: Path | None, site: str, study: "Study", *, allowed: bool) -> str:
+    """What is known of whether the training has seen these images, as a sentence.
 
-    from envoi.evaluation.federated import merged
-    from envoi.files import file_digest, write_json
-    from envoi.server.evaluations import read_evaluations
-    from envoi.server.ledger import check_study, load_ledger
-    from envoi.server.student import check_student_of
-    from envoi.study import load_study
+    Raises:
+        DataError: It has seen some, and that is not permitted.
+    """
+    from envoi.errors import DataError, Problem
+    from envoi.site import Workspace, seen_among
 
-    study, ledger = load_study(study_file), load_ledger(folder)
-    check_study(ledger, study)
-    check_student_of(student_file, study)
-    revoked = {past.site for past in ledger.revoked}
-    found = read_evaluations(inbox, study=study, student=file_digest(student_file), revoked=revoked)
-    for line in found.refused:
-        typer.echo(f"refused: {line}", err=True)
-    if found.others:
-        typer.echo(f"Passed over {found.others} of other students, or with newer ones.")
-    result = merged(found.current)
-    if out is not None:
-        sites = [one.model_dump(mode="json") for one in result.sites]
-        write_json(out, {**asdict(result), "sites": sites})
-    _say(result, study)
-
-
-def _check_name(out: Path) -> None:
-    from envoi.errors import Problem, SettingsError, StorageError
-    from envoi.submission.evaluation import SUFFIX
-
-    if not out.name.endswith(SUFFIX):
-        remedy = "Choose such a name: the server knows evaluations by it."
-        raise SettingsError(Problem(f"NAME{SUFFIX}", out.name, "--out", remedy))
-    if out.exists():
-        remedy = "Choose another name, or move the old file away."
-        raise StorageError(Problem("a new file", "an existing one", out.name, remedy))
+    trained_on = None if work is None else Workspace(work, site).load(study=study).trained_on
+    if trained_on is None:
+        if part.split != "test" or not part.is_own:
+            how = (
+                "Give --work, your folder of the training" if work is None else "Train with --again"
+            )
+            line = (
+                f"images of the training may be among these, {part}. {how}, to have them looked for"
+            )
+            typer.echo(f"warning: {line}.", err=True)
+        return "Whether your training has seen them was not looked for."
+    seen, count = seen_among(part.images, trained_on), len(part.images)
+    if not seen:
+        return "None of them is among the images of the training in the working folder."
+    if not allowed:
+        expected, found = "images that no training has seen", f"{seen} of {count} that yours has"
+        remedy = "Choose others with --split or --rows, or permit it: --allow-training-images."
+        raise DataError(Problem(expected, found, "images", remedy))
+    line = f"{seen} of them your training has seen: the student may know them"
+    typer.echo(f"warning: {line}.", err=True)
+    return f"{line}, and the metrics flatter it."
 
 
 def _check_endorsed(file: Path, study: "Study", *, unsigned: bool) -> None:
@@ -225,40 +220,6 @@ def _described(evaluation: "Evaluation", study: "Study") -> list[str]:
         who = "patients" if evaluation.by_patient else "images"
         lines.append(f"Nothing of classes with fewer than {minimum} {who}: {len(left_out)}.")
     return [*lines, "The site's signature over all of this. Nothing of a single image or patient."]
-
-
-def _say(result: "Merged", study: "Study") -> None:
-    """A table of the sites and of all together, and one of the classes."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    sites = counted(len(result.sites), "site")
-    typer.echo(f"{sites}, {counted(result.images, 'image')}, with 95 % intervals:")
-    table, classes = Table(box=box.SIMPLE), Table(box=box.SIMPLE)
-    for column in ("site", "images", "accuracy", "balanced accuracy", "AUROC", "ECE"):
-        table.add_column(column, justify="left" if column == "site" else "right")
-    rows: list[tuple[str, Evaluation | Merged]] = [(one.site, one) for one in result.sites]
-    for name, row in (*rows, ("all", result)):
-        measured = _short(row.accuracy), _short(row.balanced_accuracy)
-        table.add_row(name, str(row.images), *measured, _value(row.auroc), _value(row.ece))
-    for column in ("class", "sites", "images", "recall"):
-        classes.add_column(column, justify="left" if column == "class" else "right")
-    for name, each in zip(study.classes, result.classes, strict=True):
-        classes.add_row(name, str(each.sites), str(each.images), _short(each.recall))
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(classes)
-    typer.echo("AUROC and calibration error (ECE) of all: means of the sites', by their images.")
-
-
-def _short(metric: "Measured | Interval | None") -> str:
-    """For a table: two decimals."""
-    return "-" if metric is None else f"{metric.value:.2f} [{metric.low:.2f}, {metric.high:.2f}]"
-
-
-def _value(metric: "Measured | Interval | None") -> str:
-    return "-" if metric is None else f"{metric.value:.2f}"
 
 
 def _told(metric: "Measured | Interval | None") -> str:

@@ -72,6 +72,28 @@ class Permissions:
         return Columns(**named)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Images, and which part of the data they are.
+
+    Attributes:
+        images: Read from it.
+        split: One of `SPLITS`.
+        is_own: Whether the data itself says which images are of that part.
+    """
+
+    images: ImageSet
+    split: str
+    is_own: bool
+
+    def __str__(self) -> str:
+        if self.is_own:
+            return "all parts of the data" if self.split == "all" else f"its part {self.split}"
+        if self.split == "all":
+            return "all of the data, which has no parts of its own"
+        return f"a part {self.split} split off at random: the data has no parts of its own"
+
+
 def read_images(
     path: Path,
     *,
@@ -81,6 +103,20 @@ def read_images(
     rows: Path | None = None,
     permissions: Permissions | None = None,
 ) -> ImageSet:
+    """`read_part`, without saying which part it is."""
+    found = read_part(path, study=study, split=split, own=own, rows=rows, permissions=permissions)
+    return found.images
+
+
+def read_part(
+    path: Path,
+    *,
+    study: Study,
+    split: str | None = None,
+    own: Literal["train", "test"] = "train",
+    rows: Path | None = None,
+    permissions: Permissions | None = None,
+) -> Part:
     """The images at `path` in the order of the file or folder, as `study` names their classes.
 
     Args:
@@ -102,14 +138,17 @@ def read_images(
     permissions.reading()
     if path.suffix == ".npz" and not path.is_dir():
         _check_unchanged(permissions)
-        images = _part(load_medmnist(path, class_names=study.classes), split or own)
+        split, is_own = split or own, True
+        images = _part(load_medmnist(path, class_names=study.classes), split)
         images = images if rows is None else images.subset(_numbers(rows, len(images)))
     else:
         listing = _listing(path, study, permissions)
-        chosen = _rows(listing, split or (own if listing.part is not None else "all"))
+        is_own = listing.part is not None
+        split = split or (own if is_own else "all")
+        chosen = _rows(listing, split)
         images = listing.read(chosen if rows is None else chosen[_numbers(rows, len(chosen))])
     check_images(images, study)
-    return images
+    return Part(images, split, is_own)
 
 
 def read_unlabelled(

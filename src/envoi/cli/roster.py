@@ -19,10 +19,12 @@ class Roster:
     Attributes:
         study: With the new site; its `minimum_sites` is lowered while `missing` is above 0.
         missing: Sites that the roster still lacks for the study's minimum.
+        is_new: Whether anything was entered that was not there already.
     """
 
     study: Study
     missing: int
+    is_new: bool
 
 
 def enter_site(file: Path, site: str, key: str, *, replace: bool = False) -> Roster:
@@ -55,7 +57,7 @@ def enter_site(file: Path, site: str, key: str, *, replace: bool = False) -> Ros
     study, missing = _study(document, file.name)
     if known != key:
         write_text(file, tomlkit.dumps(document))
-    return Roster(study, missing)
+    return Roster(study, missing, is_new=known != key)
 
 
 def enter_server(
@@ -93,7 +95,7 @@ def enter_server(
     study, missing = _study(document, file.name)
     if study.digest != before.digest:
         write_text(file, tomlkit.dumps(document))
-    return Roster(study, missing)
+    return Roster(study, missing, is_new=study.digest != before.digest)
 
 
 def key_of_line(text: str, site: str) -> str:

@@ -48,6 +48,8 @@ def say_ledger(ledger: "Ledger", study: "Study") -> None:
     from rich.padding import Padding
     from rich.text import Text
 
+    from envoi.server.left import left_in
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDTH_OF_PIPES)
@@ -58,6 +60,8 @@ def say_ledger(ledger: "Ledger", study: "Study") -> None:
         if entry.reason:
             typer.echo(f"{entry.file}:")
             console.print(Padding(Text(entry.reason), (0, 0, 0, 2)))
+    for left in left_in(ledger):
+        typer.echo(f"warning: {left}", err=True)
     for line in ledger.ignored:
         typer.echo(f"ignored: {line}")
     for past in ledger.revoked:

@@ -1,14 +1,17 @@
 """`envoi site`: what a hospital does. Nothing leaves it but the file that `submit` writes."""
 
-import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from envoi.cli.audit import IdentifiersOption, audit, named_nobody, told_of_audit
 from envoi.cli.delivery import deliver, verify_receipt
+from envoi.cli.outgoing import FileOption, new_file, submission_file
 from envoi.cli.train import SiteOption, StudyOption, cost_of_format, train
+
+if TYPE_CHECKING:
+    from envoi.site import Numbers
 
 app = typer.Typer(no_args_is_help=True, help="Train at a hospital and write its one file.")
 
@@ -26,9 +29,8 @@ LastOption = Annotated[
     int | None,
     typer.Option("--sequence", min=1, help="Number of the last file to take back.", metavar="N"),
 ]
-# Text, since a path forgets the '/' that makes a folder of it.
-FileOption = Annotated[
-    str, typer.Option("--out", metavar="PATH", help="The file to write, or a folder for it.")
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Take back everything, whatever folder it was sent from.")
 ]
 
 
@@ -80,25 +82,25 @@ def submit(
     """
     from envoi.cli.delivery import encrypted_to
     from envoi.files import file_digest
-    from envoi.site import Workspace
+    from envoi.site import Numbers, Workspace
     from envoi.study import load_study
     from envoi.submission import describe, fingerprint, load_key
     from envoi.submission.write import check_audit, check_signer, drafted, write_file
 
     study, workspace = load_study(study_file), Workspace(work, site)
     finished = workspace.load(study=study)
-    private = load_key(key)
-    number = workspace.last_sequence() + 1 if sequence is None else sequence
+    private, numbers = load_key(key), Numbers(site, key, workspace)
+    number = numbers.last() + 1 if sequence is None else sequence
     recipient = study.server_keys.get("encryption")
-    file = _new_file(out, f"{site}-{number}.safetensors{'.age' if recipient else ''}")
-    _check_ending(file, encrypted=recipient is not None)
+    file = submission_file(out, f"{site}-{number}.safetensors", encrypted=recipient is not None)
     # All that may refuse comes before the number is used up.
     check_signer(study, site=site, sequence=number, key=private)
     check_audit(finished.release, study)
     draft = drafted(finished.release, study=study, site=site, sequence=number)
     named = named_nobody(draft, identifiers, site)
+    told = "" if sequence else _told_number(number, numbers)
     with encrypted_to(recipient, file, work) as plain:
-        workspace.reserve(number)
+        numbers.reserve(number)
         write_file(plain, draft.manifest, draft.tensors, layout=draft.layout, key=private)
     typer.echo("This leaves the hospital, and nothing else:\n")
     for line in describe(draft.manifest, study.classes, asked=study.training):
@@ -112,6 +114,8 @@ def submit(
         typer.echo("It is encrypted: only the server can read it, by its key with the fingerprint")
         typer.echo(f"{fingerprint(recipient)}. Compare that with the coordinator on the telephone.")
     typer.echo(f"Wrote {file}: {file.stat().st_size} bytes, sha256 {file_digest(file)}.")
+    if told:
+        typer.echo(told)
     typer.echo("Carry this one file to the study's server by whatever way your hospital allows.")
 
 
@@ -125,48 +129,69 @@ def withdraw(
         Path | None, typer.Option("--work", help="The working folder; knows the last number.")
     ] = None,
     sequence: LastOption = None,
+    everything: AllOption = False,
 ) -> None:
-    """Write a signed notice that takes back all files of your site up to a number."""
-    from envoi.errors import Problem, SettingsError
-    from envoi.site import Workspace
+    """Write a signed notice that takes back all files of your site up to a number.
+
+    A working folder and a key know the numbers that were written with them, and no others.
+    """
+    from envoi.site import Numbers, Workspace
     from envoi.study import load_study
     from envoi.submission import load_key, write_withdrawal
 
-    number = sequence
-    if number is None and work is not None:
-        number = Workspace(work, site).last_sequence() or None
-    if number is None:
-        remedy = "Give --work of a site that has submitted, or --sequence."
-        raise SettingsError(Problem("the number of the last file", "none", "sequence", remedy))
-    file = _new_file(out, f"{site}-{number}.withdrawal.json")
-    if not file.name.endswith(".withdrawal.json"):
-        remedy = "Choose such a name: the server knows notices by it."
-        raise SettingsError(Problem("NAME.withdrawal.json", file.name, "--out", remedy))
+    numbers = Numbers(site, key, None if work is None else Workspace(work, site))
+    number = _last_number(numbers, sequence, everything=everything)
+    ending, remedy = ".withdrawal.json", "Choose such a name: the server knows notices by it."
+    file = new_file(out, f"{site}-{number}{ending}", ending=ending, remedy=remedy)
     study = load_study(study_file)
     write_withdrawal(file, study=study, site=site, sequence=number, key=load_key(key))
+    numbers.note(number)
     typer.echo(f"Wrote {file}. Carry it to the study's server, as you did with the submission.")
     typer.echo(f"It takes back every file of {site} up to number {number}.")
+    if everything:
+        typer.echo("No file that was sent until today has a higher one. If you come back, a file")
+        typer.echo("counts again from the next number on, which `envoi site submit` gives it.")
+    elif sequence is None:
+        typer.echo(
+            "Files that were written elsewhere may have higher numbers, and then still count:"
+        )
+        typer.echo(
+            "--all takes back everything. The server tells if one still counts, in the receipt too."
+        )
 
 
-def _check_ending(file: Path, *, encrypted: bool) -> None:
-    """Refuse a name under which an encrypted file passes for an open one, or the other way."""
+def _told_number(number: int, numbers: "Numbers") -> str:
+    """Where the number of a file comes from, unless the working folder simply counts on."""
+    if number - 1 == numbers.of_folder() > 0:
+        return ""
+    if number > 1:
+        return f"Its number is {number}: number {number - 1} was written elsewhere with this key."
+    return (
+        "Its number is 1: neither this folder nor this key has written a file before. If your "
+        "site has sent one all the same, write this again with --sequence N above its number."
+    )
+
+
+def _last_number(numbers: "Numbers", sequence: int | None, *, everything: bool) -> int:
+    """Up to which number a notice takes back.
+
+    Raises:
+        SettingsError: None is known, or two are given.
+    """
+    from datetime import UTC, datetime
+
     from envoi.errors import Problem, SettingsError
-    from envoi.submission.encryption import SUFFIX
+    from envoi.site import above_all
 
-    if file.name.endswith(SUFFIX) != encrypted:
-        kind = "encrypted" if encrypted else "not encrypted"
-        expected = f"a name that ends in {SUFFIX}" if encrypted else "one that does not end in .age"
-        remedy = "Choose another name, or give a folder."
-        raise SettingsError(Problem(expected, f"a file that is {kind}", "--out", remedy))
-
-
-def _new_file(out: str, name: str) -> Path:
-    """The file `out`, or `name` in the folder `out`, which need not exist if it ends in '/'."""
-    from envoi.errors import Problem, StorageError
-
-    is_folder = out.endswith(("/", os.sep)) or Path(out).is_dir()
-    file = Path(out) / name if is_folder else Path(out)
-    if file.exists():
-        remedy = "Choose another name, or move the old file away."
-        raise StorageError(Problem("a new file", "an existing one", file.name, remedy))
-    return file
+    if sequence is not None and everything:
+        remedy = "Leave one of them out."
+        raise SettingsError(Problem("--all or --sequence", "both", "options", remedy))
+    if sequence is not None:
+        return sequence
+    last = numbers.last()
+    if everything:
+        return max(last, above_all(datetime.now(UTC).date()))
+    if not last:
+        remedy = "Give --work of a site that has submitted, --sequence, or --all."
+        raise SettingsError(Problem("the number of the last file", "none", "sequence", remedy))
+    return last

@@ -1,11 +1,16 @@
 """`envoi study`: write a study, check one, enter a hospital's key."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from envoi.study import Study
+
 app = typer.Typer(no_args_is_help=True, help="Write and check the study that all parties share.")
+
+_UNCHANGED = "It was there already: the study is as it was."
 
 StudyFile = Annotated[Path, typer.Argument(help="The study.toml.", show_default=False)]
 
@@ -64,11 +69,29 @@ def check(file: StudyFile) -> None:
     for name in study.architectures:
         size = submission_bytes(study, name)
         typer.echo(f"one submission with {name}: {size} bytes ({size / 1e6:.1f} MB)")
+    for line in _terms(study):
+        typer.echo(line)
     typer.echo(f"sites {len(study.sites)}, minimum {study.minimum_sites}")
     for site, key in study.sites.items():
         typer.echo(f"  {site}  fingerprint {fingerprint(key)}")
     for name, key in study.server_keys.items():
         typer.echo(f"server, {name}: fingerprint {fingerprint(key)}")
+
+
+def _terms(study: "Study") -> list[str]:
+    """What leaves a hospital beside the network, until when, and what may not."""
+    from envoi.submission.describe import told_policy
+
+    policy, lines = study.statistics, [f"released: {told_policy(study.statistics)}"]
+    if "feature_moments" in policy.release:
+        lines.append(f"correlations: of {policy.minimum_covariance_images} images or more")
+    if study.deadline is not None:
+        lines.append(f"deadline {study.deadline:%Y-%m-%d %H:%M} UTC")
+    if study.audit is not None:
+        limit = study.audit.maximum_membership
+        rule = "every file has one" if limit == 1 else f"no file above {limit:g} leaves"
+        lines.append(f"audit: {rule} (area under the ROC curve of attacks; 0.5 is guessing)")
+    return lines
 
 
 @app.command("add-site")
@@ -90,7 +113,10 @@ def add_site(
         typer.echo(f"{roster.missing} more to come for the study's minimum.")
         return
     typer.echo(f"digest {roster.study.digest}")
-    typer.echo("The study is another one now: send this file to all sites, old and new.")
+    if roster.is_new:
+        typer.echo("The study is another one now: send this file to all sites, old and new.")
+    else:
+        typer.echo(_UNCHANGED)
 
 
 @app.command("set-server")
@@ -115,4 +141,9 @@ def set_server(
     typer.echo("Every site compares them with you on the telephone.")
     if not roster.missing:
         typer.echo(f"digest {roster.study.digest}")
-    typer.echo("The study is another one now: send this file to all sites before anyone trains.")
+    if roster.is_new:
+        typer.echo(
+            "The study is another one now: send this file to all sites before anyone trains."
+        )
+    else:
+        typer.echo(_UNCHANGED)

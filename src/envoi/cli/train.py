@@ -63,6 +63,9 @@ PrecisionOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of your own random order and augmentation.")]
 SaveOption = Annotated[float, typer.Option(help="Time between two checkpoints.")]
+UnlistedOption = Annotated[
+    bool, typer.Option("--allow-unlisted-site", help="Train a site that is entered later.")
+]
 AgainOption = Annotated[bool, typer.Option("--again", help="Drop an earlier training.")]
 
 
@@ -83,6 +86,7 @@ def train(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     save_seconds: SaveOption = 20.0,
+    unlisted: UnlistedOption = False,
     again: AgainOption = False,
 ) -> None:
     """Train on your images. Stopped at any time, the same command goes on where it was."""
@@ -93,7 +97,7 @@ def train(
     from envoi.study import load_study
 
     study = load_study(study_file)
-    _check_site(site, study)
+    _check_site(site, study, unlisted=unlisted)
     settings, where = _settings(study, changes or []), device_called(device)
     permissions = Permissions(fit=fit, convert=convert, columns=columns or ())
     images = read_images(data, study=study, split=split, rows=rows, permissions=permissions)
@@ -115,20 +119,27 @@ def train(
     typer.echo(f"Next: envoi site submit --study {study_file} --site {site} --work {work} ...")
 
 
-def _check_site(site: str, study: "Study") -> None:
-    """Refuse what looks like a slip of the pen; warn of any other site that is not expected."""
+def _check_site(site: str, study: "Study", *, unlisted: bool) -> None:
+    """Refuse a site that the roster does not have, unless that is permitted or it has none yet.
+
+    Raises:
+        StudyError: It is refused; the nearest name is told.
+    """
     import difflib
 
     from envoi.errors import Problem, StudyError
 
     if site in study.sites:
         return
+    if unlisted or not study.sites:
+        typer.echo(f"warning: {site!r} is not in the study's roster (yet).", err=True)
+        return
     near = difflib.get_close_matches(site, study.sites, n=1, cutoff=0.6)
     near = near or [known for known in study.sites if _begins(known, site)][:1]
-    if near:
-        remedy = f"Did you mean {near[0]!r}?"
-        raise StudyError(Problem("a site of the study's roster", repr(site), "--site", remedy))
-    typer.echo(f"warning: {site!r} is not in the study's roster (yet).", err=True)
+    meant = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(study.sites)[:200]}."
+    remedy = f"{meant} A site that is entered later trains with --allow-unlisted-site."
+    expected, found = "a site of the study's roster", ascii(site)[:80]
+    raise StudyError(Problem(expected, found, "--site", remedy))
 
 
 def _begins(known: str, site: str) -> bool:
@@ -211,7 +222,7 @@ def _trained(
     device: "torch.device",
 ) -> "Finished":
     from envoi.cli.progress import following
-    from envoi.site import Finished, accuracy_as_sent, audit, release
+    from envoi.site import Finished, accuracy_as_sent, audit, image_digests, release
     from envoi.site import train as train_site
 
     with following() as on_step:
@@ -223,6 +234,7 @@ def _trained(
         seconds=trained.seconds,
         fingerprint=checkpoint.fingerprint,
         audit=audit(trained, images, study=study),
+        trained_on=image_digests(images),
     )
 
 

@@ -30,8 +30,6 @@ from envoi.results import Interval
 from envoi.study import StatisticsPolicy
 from envoi.submission.evaluation import DECIMALS, ClassEvaluation, Evaluation, Measured
 
-_NORMAL_95 = 1.959964
-
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -241,8 +239,11 @@ class Merged:
 def merged(evaluations: Iterable[Evaluation]) -> Merged:
     """What the sites' evaluations of one student amount to.
 
-    Sites are independent: the variance of a weighted mean is that of its parts, each taken from
-    half the width of its interval.
+    Sites are independent, so variances and third cumulants of their parts add up to those of a
+    weighted mean. Half the width of a site's interval stands for the deviation, and how far its
+    middle lies from the value for the skewness, which is large near 0 and 1 (the first terms of
+    Cornish and Fisher's expansion, Rev. Inst. Int. Stat. 5, 1938). One site alone has its own
+    intervals.
 
     Args:
         evaluations: One of each site, at least one.
@@ -251,8 +252,11 @@ def merged(evaluations: Iterable[Evaluation]) -> Merged:
         DataError: There is none, or they are of different students.
     """
     sites = tuple(sorted(evaluations, key=lambda one: one.site))
+    if not sites:
+        remedy = "Have sites send what `envoi site evaluate` writes of this very student."
+        raise DataError(Problem("an evaluation of the student", "none", "evaluations", remedy))
     if len({one.student for one in sites}) != 1:
-        found = f"{len({one.student for one in sites})}"
+        found = f"those of {len({one.student for one in sites})}"
         remedy = "Collect evaluations of one student's file."
         raise DataError(Problem("evaluations of one student", found, "evaluations", remedy))
     classes = tuple(
@@ -284,10 +288,11 @@ def _mean(values: Sequence[Measured | Interval], weights: Sequence[float]) -> In
     """A weighted mean of independent values, with a 95 % interval."""
     shares = np.asarray(weights) / math.fsum(weights)
     mean = math.fsum(share * one.value for share, one in zip(shares, values, strict=True))
-    errors = [(one.high - one.low) / 2 / _NORMAL_95 for one in values]
-    error = math.sqrt(math.fsum((shares * np.asarray(errors)) ** 2))
-    low, high = mean - _NORMAL_95 * error, mean + _NORMAL_95 * error
-    return Interval(mean, max(0.0, low), min(1.0, high))
+    halves = shares * [(one.high - one.low) / 2 for one in values]
+    shifts = shares * [(one.high + one.low) / 2 - one.value for one in values]
+    half, variance = math.hypot(*halves), math.fsum(halves**2)
+    shift = math.fsum(shifts * halves**2) / variance if variance else 0.0
+    return Interval(mean, max(0.0, mean + shift - half), min(1.0, mean + shift + half))
 
 
 def _widened(found: Interval, people: int) -> Interval:

@@ -287,5 +287,5 @@ def _move(copy: Path, target: Path) -> None:
             os.close(handle)
     except OSError as err:
         found = err.strerror or "an error"
-        remedy = "Make the server's folder writable; nothing was changed."
+        remedy = "Make the server's folder writable."
         raise StorageError(Problem("a writable folder", found, target.name, remedy)) from err

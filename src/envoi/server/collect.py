@@ -98,8 +98,8 @@ def collect(
         for number, path in enumerate(files, start=1):
             try:
                 ledger = Arrival(path, folder, study, late, identity).noted_in(ledger)
-            except StorageError:
-                raise
+            except StorageError as err:
+                raise _stopped(err) from err
             except OSError as err:
                 ledger = ledger.ignoring(path.name, err.strerror or "an error of the disk")
             on_step(StepInfo("collect", number, len(files), {}))
@@ -107,6 +107,15 @@ def collect(
         if outbox is not None:
             outbox.write(ledger)
     return ledger
+
+
+def _stopped(err: StorageError) -> StorageError:
+    """`err` of the server's folder, with what stays of a collection that it ended."""
+    remedy = (
+        "Make room in the server's folder, or make it writable, and collect again: what was noted "
+        "before this file stays noted."
+    )
+    return StorageError(*(replace(problem, remedy=remedy) for problem in err.problems))
 
 
 def check_identity(identity: Identity, study: Study) -> None:

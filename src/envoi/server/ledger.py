@@ -155,16 +155,16 @@ class Ledger:
         latest = self.highest().get(site, -1)
         if number > latest:
             return ""
+        again = f"let the site write it again: `envoi site submit --sequence {latest + 1}` or above"
         used = (e for e in self.entries if (e.site, e.sequence) == (site, number))
         if any(e.state is not State.REFUSED and not e.notice for e in used):
             return (
                 f"expected one file of {site} under number {number}, found a second, of other "
-                "content. The first one stays as it is; let the site write this one with a higher "
-                "number."
+                f"content. The first one stays as it is; {again}."
             )
         return (
-            f"expected a sequence number above {latest} from {site}, found {number}. Let the site "
-            "write the file with a higher number, if it is to count."
+            f"expected a sequence number above {latest} from {site}, found {number}. If it is to "
+            f"count, {again}."
         )
 
     def ignoring(self, file: str, reason: str) -> "Ledger":

@@ -21,6 +21,7 @@ from envoi.errors import Problem, StorageError
 from envoi.files import digest, write_bytes
 from envoi.server.inbox import NOTICE_SUFFIX
 from envoi.server.ledger import Entry, Ledger, State
+from envoi.server.left import left_by
 from envoi.study import Study
 from envoi.submission.by_server import check_signing_key
 from envoi.submission.keys import fingerprint, public_text
@@ -66,7 +67,7 @@ class Outbox:
         refused = [entry for entry in ledger.entries if entry.state is State.REFUSED]
         told = [*(e for e in ledger.entries if e.state is not State.REFUSED)]
         told += refused[-REFUSED_LIMIT:]
-        receipts = {receipt_name(entry): _receipt(entry, ledger.study, server) for entry in told}
+        receipts = {receipt_name(entry): _receipt(entry, ledger, server) for entry in told}
         for name, receipt in receipts.items():
             content, path = signed_receipt(receipt, self.key), self.folder / name
             if not _holds(path, content):
@@ -90,10 +91,12 @@ def receipt_name(entry: Entry) -> str:
     return f"{owner}.withdrawal{SUFFIX}" if _is_notice(entry) else f"{owner}{SUFFIX}"
 
 
-def _receipt(entry: Entry, study: str, server: str) -> Receipt:
+def _receipt(entry: Entry, ledger: Ledger, server: str) -> Receipt:
+    is_notice = _is_notice(entry)
+    left = left_by(entry, ledger) if is_notice else None
     return Receipt(
-        study=study,
-        kind="withdrawal" if _is_notice(entry) else "submission",
+        study=ledger.study,
+        kind="withdrawal" if is_notice else "submission",
         site=entry.site,
         sequence=entry.sequence,
         sha256=_sha256(entry),
@@ -102,6 +105,7 @@ def _receipt(entry: Entry, study: str, server: str) -> Receipt:
         reason=entry.cause,
         time=entry.time,
         server=server,
+        still_counting=None if left is None else left.counting,
     )
 
 

@@ -9,12 +9,38 @@ import re
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from envoi.errors import CheckError, Problem
 
 SHORTEST = 4
 """Shorter words stand in any text by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """How many names were looked for, each counted once.
+
+    Attributes:
+        sought: That were looked for, and not found.
+        short: That were not, since they have fewer than four characters.
+        spared: That were not, since they may be there.
+    """
+
+    sought: int
+    short: int
+    spared: int
+
+    def __str__(self) -> str:
+        total = self.sought + self.short + self.spared
+        left_out = [
+            *([f"{self.short} too short"] if self.short else []),
+            *([f"{self.spared} the site's id"] if self.spared else []),
+        ]
+        why = f" ({', '.join(left_out)})" if left_out else ""
+        found = ", none is in the file" if self.sought else ""
+        return f"{self.sought} of {total} looked for{why}{found}"
 
 
 def machine_names() -> set[str]:
@@ -24,10 +50,12 @@ def machine_names() -> set[str]:
         names |= {socket.gethostname(), socket.gethostname().partition(".")[0]}
     with suppress(OSError, KeyError, ImportError):
         names.add(getpass.getuser())
-    return {name for name in names if len(name) >= SHORTEST}
+    return {name for name in names if name}
 
 
-def check_nobody_named(text: str, identifiers: Iterable[str], *, allowed: Iterable[str]) -> int:
+def check_nobody_named(
+    text: str, identifiers: Iterable[str], *, allowed: Iterable[str]
+) -> Searched:
     """Require that no identifier stands in a text as a word of its own, whatever its case.
 
     Args:
@@ -35,16 +63,13 @@ def check_nobody_named(text: str, identifiers: Iterable[str], *, allowed: Iterab
         identifiers: That must not be in it; those shorter than four characters are not looked for.
         allowed: Words that may, such as the site's id.
 
-    Returns:
-        How many were looked for.
-
     Raises:
         CheckError: Some are in it; they are counted and not told.
     """
     spared = {word.casefold() for word in allowed}
-    wanted = {word.strip().casefold() for word in identifiers}
-    wanted = {word for word in wanted if len(word) >= SHORTEST and word not in spared}
-    content = text.casefold()
+    known = {word.strip().casefold() for word in identifiers} - {""}
+    short = {word for word in known if len(word) < SHORTEST}
+    wanted, content = known - short - spared, text.casefold()
     found = [
         word
         for word in wanted
@@ -53,4 +78,4 @@ def check_nobody_named(text: str, identifiers: Iterable[str], *, allowed: Iterab
     if found:
         remedy = "Do not send the file; find out how they came into it, and tell us."
         raise CheckError(Problem("no identifier in the file", f"{len(found)}", "file", remedy))
-    return len(wanted)
+    return Searched(len(wanted), len(short), len((known & spared) - short))

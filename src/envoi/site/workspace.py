@@ -5,16 +5,18 @@
     sent.json              number of the last file that was written for the server
 
 Each names the site that it belongs to, and is refused as another's. No image, path, host or user
-name is kept.
+name is kept; of the images of a finished training there are digests (`envoi.site.seen`).
 """
 
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxtyping import Int64
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from envoi.checkpoint import State, pack, unpack
 from envoi.errors import Problem, SettingsError, StorageError, StudyError
@@ -23,7 +25,9 @@ from envoi.site.audit import SiteAudit
 from envoi.study import Study
 from envoi.submission import Moments, Release, TrainingCard
 
+NUMBER_REMEDY = "Remove it, and give a number above your last submission's with --sequence."
 _TRAIN_FIRST = "Run `envoi site train` with this working folder."
+_TRAINED_ON = "trained_on"
 _BINDING = {"classes", "image", "seed", "initialisation", "weight_format", "statistics", "training"}
 
 
@@ -37,6 +41,8 @@ class Finished:
         seconds: Wall time of the training.
         fingerprint: Of the job that trained it (`job_fingerprint`).
         audit: What attacks on it came to; None of trainings before there were audits.
+        trained_on: Digests of the images it has seen (`envoi.site.seen`); None of trainings from
+            before they were kept.
     """
 
     release: Release
@@ -44,6 +50,7 @@ class Finished:
     seconds: float
     fingerprint: str
     audit: SiteAudit | None = None
+    trained_on: Int64[Tensor, " image"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,8 @@ class Workspace:
         )
         text = TypeAdapter(_Record).dump_json(record).decode()
         moments = {} if release.moments is None else release.moments.encoded()
-        tensors = {**pack("network", release.state), **moments}
+        seen = {} if finished.trained_on is None else {_TRAINED_ON: finished.trained_on}
+        tensors = {**pack("network", release.state), **moments, **seen}
         write_bytes(self._trained, save(tensors, metadata={"record": text}))
 
     def load(self, *, study: Study) -> Finished:
@@ -145,7 +153,12 @@ class Workspace:
             audit=None if record.audit is None else record.audit.told,
         )
         return Finished(
-            release, record.accuracy_as_sent, record.seconds, record.fingerprint, record.audit
+            release,
+            record.accuracy_as_sent,
+            record.seconds,
+            record.fingerprint,
+            record.audit,
+            tensors.get(_TRAINED_ON),
         )
 
     def finished_job(self, fingerprint: str, *, study: Study) -> Finished | None:
@@ -191,12 +204,11 @@ class Workspace:
         path, what = self._sent, "the number of the last submission"
         if not path.exists():
             return 0
-        remedy = "Remove it, and give a number above your last submission's with --sequence."
-        text = read_text(path, what=what, remedy=remedy)
+        text = read_text(path, what=what, remedy=NUMBER_REMEDY)
         try:
             sent = TypeAdapter(_Sent).validate_json(text, strict=True)
         except ValidationError as err:
-            raise StorageError(Problem(what, "something else", path.name, remedy)) from err
+            raise StorageError(Problem(what, "something else", path.name, NUMBER_REMEDY)) from err
         self._check_owner(sent.site, path)
         return sent.sequence
 

@@ -12,10 +12,14 @@ from envoi.networks import ARCHITECTURES
 from envoi.study.contract import WeightFormat
 from envoi.study.file import study_document, study_from
 
+_WIDTH = 94
+_JOINED = "\0"
+"""Stands for a blank within a command, which no line breaks."""
+
 _COMMENTS: dict[str, str] = {
     "": """\
-The study: what every hospital and the server agree on. Send this very file to all of
-them; any change to a value gives another study, whose files the server will not take.
+The study: what every hospital and the server agree on. Send this very file to all of them; any \
+change to a value gives another study, whose files the server will not take.
 Check it with: envoi study check study.toml""",
     "name": "What people call the study.",
     "classes": "The classes in label order: the first is label 0. All hospitals share them.",
@@ -25,7 +29,7 @@ Check it with: envoi study check study.toml""",
     "image.channels": "1 is grey, 3 is colour.",
     "image.size_px": "Height and width in pixels.",
     "image.value_range": "Lowest and highest value that a stored pixel can have.",
-    "image.mean": "A pixel is scaled to 0..1; then mean is taken off and the rest divided by\n"
+    "image.mean": "A pixel is scaled to 0..1; then mean is taken off and the rest divided by "
     "deviation, channel by channel.",
     "model": "The network that hospitals train.",
     "model.architectures": "Hospitals choose from this list; the first is the default and the "
@@ -67,25 +71,25 @@ Check it with: envoi study check study.toml""",
     "the answers, in the loss. At 1 they tell little of how common a class is there, at 0 they "
     "tell it. Not beside class_weights.",
     "audit": "What a hospital must find out about its file before it leaves.",
-    "sites": "The hospitals. Each makes its key with `envoi site keygen` and sends you the line\n"
+    "sites": "The hospitals. Each makes its key with `envoi site keygen` and sends you the line "
     "that it prints; compare the fingerprint on the telephone. For example:\n"
     'north-clinic = "ed25519:<44 characters>"',
 }
 _SERVER = """\
-If the server writes receipts, or files shall travel encrypted, make its keys with
+If the server writes receipts, or files shall travel encrypted, make its keys with \
 `envoi server keygen` and enter them with `envoi study set-server`, before anyone trains."""
 _DEADLINE = """\
 ... or until this time, with those that have come. Remove the '#' to set it:
 deadline = 2030-06-30T16:00:00Z"""
 _INITIALISATION = """\
-To start from a checkpoint (safetensors or .pth, torchvision's names) in place of the seed, put it
+To start from a checkpoint (safetensors or .pth, torchvision's names) in place of the seed, put it \
 beside this file at every hospital and remove the '#':
 [model.initialisation]
 file = "backbone.safetensors"
 sha256 = "<64 characters, from sha256sum>\""""
 
 _AUDIT = """\
-To have every hospital attack its own file before it leaves, and refuse files by which one could
+To have every hospital attack its own file before it leaves, and refuse files by which one could \
 tell too well who was in the training (0.5 is guessing, 1 is certain), remove the '#':
 [audit]
 maximum_membership = 0.75"""
@@ -168,6 +172,7 @@ def _item(value: Any) -> Any:  # noqa: ANN401  (any TOML value)
 
 def _comment(place: tomlkit.TOMLDocument | Table, text: str) -> None:
     filled = text.replace("{architectures}", ", ".join(ARCHITECTURES))
-    for line in filled.splitlines():
-        for short in textwrap.wrap(line, 90):
-            place.add(tomlkit.comment(short))
+    whole = re.sub(r"`[^`]*`", lambda command: command[0].replace(" ", _JOINED), filled)
+    for line in whole.splitlines():
+        for short in textwrap.wrap(line, _WIDTH, break_on_hyphens=False):
+            place.add(tomlkit.comment(short.replace(_JOINED, " ")))

@@ -54,6 +54,17 @@ def describe(
     ]
 
 
+def told_policy(policy: StatisticsPolicy) -> str:
+    """What a study releases beside networks, and how it is coarsened, in a few words."""
+    rule = (
+        f"fewer than {policy.minimum_class_size} told as 0, others rounded to multiples of "
+        f"{policy.count_rounding}"
+    )
+    if policy.moment_rank:
+        rule += f", correlations by {policy.moment_rank} factors"
+    return f"{_listed(policy.release) or 'none'}; {rule}"
+
+
 def _who(manifest: Manifest) -> list[str]:
     site, number = manifest.site, manifest.sequence
     study, classes = manifest.study[:12], manifest.label_map[:12]
@@ -91,14 +102,8 @@ def _image(image: ImageSpec) -> str:
 
 
 def _counts(manifest: Manifest, class_names: Sequence[str]) -> list[str]:
-    policy, counts = manifest.statistics, manifest.class_counts
-    rule = (
-        f"fewer than {policy.minimum_class_size} told as 0, others rounded to multiples of "
-        f"{policy.count_rounding}"
-    )
-    if policy.moment_rank:
-        rule += f", correlations by {policy.moment_rank} factors"
-    asked = f"The study's statistics policy: {_listed(policy.release) or 'none'}; {rule}."
+    counts = manifest.class_counts
+    asked = f"The study's statistics policy: {told_policy(manifest.statistics)}."
     if counts is None:
         return [asked, "No class counts: the study asks for none."]
     names = class_names or [f"class {index}" for index in range(len(counts))]

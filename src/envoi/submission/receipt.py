@@ -5,13 +5,21 @@ refused file may name anything, and a receipt travels. Times are the server's cl
 told and never trusted. Loads no torch.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    model_serializer,
+)
 
 from envoi.submission.by_server import ServerForm
 from envoi.submission.manifest import Digest, Sequence, SiteId
@@ -54,7 +62,8 @@ SENTENCES: Final = {
     Cause.INVALID: "it is damaged, or of another study: copy it again, compare the study's digest",
     Cause.SIGNATURE: "it is not signed by a site of the study",
     Cause.ENCRYPTION: "it could not be decrypted with the server's key",
-    Cause.NUMBER_USED: "the site sent another file under this number or a higher one before",
+    Cause.NUMBER_USED: "the site sent another file under this number or a higher one before: "
+    "write it again with a higher --sequence",
     Cause.DEADLINE: "it came after the deadline by the server's clock",
     Cause.REVOKED: "the coordinator has revoked the site's key",
     Cause.LOST: "the server lost its copy: deliver the file again",
@@ -80,6 +89,8 @@ class Receipt(BaseModel):
         reason: Why it does not count; None if it does.
         time: Of the verdict, by the server's clock in UTC; None if it was noted without one.
         server: Fingerprint of the key that signs.
+        still_counting: Of a withdrawal the number of a file that came before it, is above what it
+            takes back and counts; None, and then not in the file, where there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,6 +106,15 @@ class Receipt(BaseModel):
     reason: Cause | None
     time: AwareDatetime | None
     server: Fingerprint
+    still_counting: Sequence | None = None
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """As receipts were before there was `still_counting`, where there is none."""
+        fields = handler(self)
+        if self.still_counting is None:
+            del fields["still_counting"]
+        return fields
 
 
 _FORM = ServerForm("receipt", "a receipt", Receipt, SIGNING_DOMAIN, SIZE_LIMIT, _ASK_AGAIN)
