@@ -203,6 +203,15 @@ def test_completion_is_that_of_the_file_and_its_command_is_printed():
         assert all(map(is_rounded, told, wanted))
 
 
+def test_the_spread_that_steps_keep_is_that_of_the_file():
+    spread = json.loads((RESULTS / "spread.json").read_text())["spread"]
+    text = " ".join(section("How `joint` works").split())
+    told = re.search(r"variance (\S+) where people have (\S+), and with these (\S+) ", text)
+    names = ("equal steps, 20", "people", "walk, 20")
+    for found, name in zip(told.groups(), names, strict=True):
+        assert is_rounded(found, spread[name]["variance"])
+
+
 def test_figures_that_no_file_holds_are_not_told():
     text = DOCUMENT.read_text()
     for words in ("be48598", "`joint`, 6ce90d1", "10.2 / 7.4 / 11.2", "network of 542 steps"):
