@@ -2,6 +2,7 @@
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 RADIOGRAPH = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -52,3 +53,12 @@ def item(**values):
     for keyword, value in values.items():
         setattr(made, keyword, value)
     return made
+
+
+def without_extra(monkeypatch, syntax):
+    """Have pydicom decode a transfer syntax as where the extra `decoders` is not installed."""
+    decoder = get_decoder(syntax)
+    left = {name: made for name, made in decoder._available.items() if name == "pillow"}
+    needs = {"pylibjpeg": ("pylibjpeg>=2.0", "pylibjpeg-libjpeg>=2.1")}
+    monkeypatch.setattr(decoder, "_available", left)
+    monkeypatch.setattr(decoder, "_unavailable", needs)

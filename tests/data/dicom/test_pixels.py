@@ -7,13 +7,27 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSLossless
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import (
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+)
 
 from envoi.data.dicom import DicomReading, frame_picture
 from envoi.data.dicom.pixels import opened
 from envoi.errors import DataError
-from tests.data.dicom.files import SECRET, dicom, item
+from tests.data.dicom.files import SECRET, dicom, item, without_extra
 
+# 8 x 8 pixels of 100 in lossless JPEG (ITU-T T.81, process 14): the first differs by -28 from 128,
+# which is `10` (5 bits follow) and 00011, and no other does from the one before it, which is `0`.
+LOSSLESS_100 = bytes.fromhex(
+    "ffd8 ffc3000b080008000801011100 ffc400150001010000000000000000000000000000 0005"
+) + bytes.fromhex("ffda0008010100010000 86 0000000000000003 ffd9")
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 
@@ -288,15 +302,33 @@ class TestCompressed:
         assert "decoder" not in message
 
     @pytest.mark.parametrize(("bits", "told"), [(8, "whole pixels"), (12, "JPEG Extended")])
-    def test_pillow_decodes_extended_jpeg_of_8_bits_alone(self, bits, told):
+    def test_pillow_decodes_extended_jpeg_of_8_bits_alone(self, bits, told, monkeypatch):
+        without_extra(monkeypatch, JPEGExtended12Bit)
         file = self.compressed(JPEGExtended12Bit, "JPEG")
         file.PixelData, file.BitsStored = encapsulate([bytes(60)]), bits
         assert told in refused(file)
 
-    def test_what_has_no_decoder_is_refused_by_name(self):
+    def test_what_has_no_decoder_is_refused_by_name(self, monkeypatch):
+        without_extra(monkeypatch, JPEGLSLossless)
         message = refused(self.compressed(JPEGLSLossless, "JPEG"))
         assert "the transfer syntax JPEG-LS Lossless" in message
-        assert "Install a decoder" in message
+        assert "pip install '.[decoders]'" in message
+
+    @pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLossless])
+    def test_the_extra_decodes_lossless_jpeg(self, syntax):
+        for module in ("pylibjpeg", "libjpeg"):
+            pytest.importorskip(module)
+        file = dicom(np.full((8, 8), 100, np.uint8))
+        file.file_meta.TransferSyntaxUID = syntax
+        file.PixelData = encapsulate([LOSSLESS_100])
+        file["PixelData"].VR, file["PixelData"].is_undefined_length = "OB", True
+        assert (shown(file) == 100).all()
+
+    def test_the_extra_brings_decoders_of_all_that_lack_one(self):
+        for module in ("libjpeg", "openjpeg"):
+            pytest.importorskip(module)
+        for syntax in (JPEGExtended12Bit, JPEGLossless, JPEGLSLossless, HTJ2KLossless):
+            assert "pylibjpeg" in get_decoder(syntax).available_plugins
 
     def test_a_cut_file_is_refused(self):
         file = dicom(RAMP)

@@ -12,6 +12,10 @@ from pydicom.uid import UID, JPEGExtended12Bit
 from envoi.data.dicom.quiet import quietly
 from envoi.errors import DataError, Problem
 
+_REMEDY = "In Envoi's repository run: pip install '.[decoders]', or export without compression."
+_EXTRA = ("libjpeg", "openjpeg")
+"""Plugins of pylibjpeg that the extra `decoders` brings."""
+
 
 def problems_of_decoder(header: Dataset, where: str) -> Iterator[Problem]:
     """A transfer syntax that nothing installed can decode.
@@ -23,12 +27,9 @@ def problems_of_decoder(header: Dataset, where: str) -> Iterator[Problem]:
     meta = vars(header).get("file_meta") or Dataset()
     syntax = UID(meta.get("TransferSyntaxUID") or "")
     if syntax and not _has_decoder(syntax, int(header.get("BitsStored") or 0)):
-        name = "an unknown transfer syntax" if syntax.name == syntax else syntax.name
-        remedy = (
-            "Install a decoder that pydicom knows (such as pip install pylibjpeg pylibjpeg-libjpeg "
-            "pylibjpeg-openjpeg), or export without compression."
-        )
-        found = name if name != syntax.name else f"the transfer syntax {name}"
+        is_unknown = syntax.name == syntax
+        found = "an unknown transfer syntax" if is_unknown else f"the transfer syntax {syntax.name}"
+        remedy = _REMEDY if _is_of_extra(syntax) else "Export without compression."
         yield Problem("pixels that can be decoded", found, where, remedy)
 
 
@@ -64,3 +65,12 @@ def _has_decoder(syntax: UID, bits: int) -> bool:
     if syntax == JPEGExtended12Bit and bits > 8:  # Pillow decodes those of 8 bits alone
         return bool(set(decoder.available_plugins) - {"pillow"})
     return decoder.is_available
+
+
+def _is_of_extra(syntax: UID) -> bool:
+    """Whether the extra `decoders` would bring a decoder that is missing."""
+    try:
+        missing = get_decoder(syntax).missing_dependencies
+    except NotImplementedError:
+        return False
+    return any(f"pylibjpeg-{plugin}" in words for words in missing for plugin in _EXTRA)
