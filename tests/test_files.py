@@ -159,9 +159,13 @@ def test_messages_name_the_file_and_not_its_folder(tmp_path):
 def test_bytes_that_are_no_text_are_told(tmp_path):
     (tmp_path / "study.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(
-        StorageError, match=r"expected a study file, found bytes that are not UTF-8"
+        StorageError, match=r"expected a study file, found bytes that are not UTF-8\. Ask for it"
     ):
         read_text(tmp_path / "study.toml", what="a study file", remedy="Ask for it.")
+    with pytest.raises(StorageError, match=r"not UTF-8\. Save it as UTF-8 .*\. Ask for it\."):
+        read_text(
+            tmp_path / "study.toml", what="a study file", remedy="Ask for it.", is_written=True
+        )
 
 
 def test_json_files_are_for_people_and_end_in_a_newline(tmp_path):

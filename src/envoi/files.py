@@ -64,13 +64,14 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401  (any JSON value
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_text(path: Path, *, what: str, remedy: str) -> str:
+def read_text(path: Path, *, what: str, remedy: str, is_written: bool = False) -> str:
     """Read a UTF-8 file, or say in one line why not.
 
     Args:
         path: The file.
         what: What the file is, for the message ("a study file").
         remedy: What to do if it cannot be read.
+        is_written: Somebody wrote it by hand or with a spreadsheet, and can save it otherwise.
 
     Raises:
         StorageError: The file is missing, unreadable or not UTF-8.
@@ -80,6 +81,8 @@ def read_text(path: Path, *, what: str, remedy: str) -> str:
     except OSError as err:
         raise StorageError(Problem(what, f"{err.strerror}", path.name, remedy)) from err
     except UnicodeDecodeError as err:
+        if is_written:
+            remedy = f"Save it as UTF-8 (in a spreadsheet: CSV UTF-8). {remedy}"
         raise StorageError(Problem(what, "bytes that are not UTF-8", path.name, remedy)) from err
 
 

@@ -43,7 +43,11 @@ def test_a_folder_becomes_a_set_that_is_split_by_patient(place):
     words = ("dicom", "images", "--labels", "labels.csv", "--out", "set", "--size", "8")
     done = prepared(*words, "--window", "stored")
     assert done.exit_code == 0, done.output
-    assert "Wrote set: 10 images of 5 patients, and labels.csv." in done.output
+    assert (
+        "Wrote set: 10 images of 5 patients, and labels.csv.\n2 classes: a 5, b 5.\n" in done.output
+    )
+    assert "warning" not in done.output
+    assert "Passed over" not in done.output
     assert done.output.endswith(
         "Next: envoi site train --study study.toml --site SITE --work WORK --data set\n"
     )
@@ -58,6 +62,60 @@ def test_pulled_files_are_found_by_the_key(place):
     assert refused.exit_code == 3
     assert "labels, lines 2, 3, 4, 5, 6 and 5 more: expected files of" in refused.output
     assert prepared(*words, "--pseudonyms", "key").exit_code == 0
+
+
+def test_a_key_that_is_another_is_not_asked_for_again(place):
+    new_pseudonym_key(place / "other")
+    words = ("dicom", "pulled", "--labels", "labels.csv", "--out", "set", "--window", "stored")
+    refused = prepared(*words, "--pseudonyms", "other")
+    assert refused.exit_code == 3
+    assert "Give the key of the pull with --pseudonyms: the one given is another" in refused.output
+    assert "give their key" not in refused.output
+
+
+def test_what_is_passed_over_is_told(place):
+    table = (place / "labels.csv").read_text().splitlines()
+    (place / "labels.csv").write_text("\n".join(table[:2]))
+    (place / "images" / "notes.txt").write_text(SECRET)
+    words = ("dicom", "images", "--labels", "labels.csv", "--window", "stored")
+    done = prepared(*words, "--out", "set")
+    assert "Passed over 1 file that is no DICOM.\n" in done.output
+    assert "Passed over 9 DICOM files that the table does not name.\n" in done.output
+    assert "Wrote set: 1 image of 1 patient, and labels.csv.\n1 class: a 1.\n" in done.output
+    (place / "images" / "more").write_text("")
+    assert "Passed over 2 files that are no DICOM.\n" in prepared(*words, "--out", "more").output
+
+
+def test_classes_that_look_alike_are_warned_of(place):
+    table = (place / "labels.csv").read_text().replace(",a", ",Normal").replace(",b", ",tumour")
+    (place / "labels.csv").write_text(table.replace("1.5.2,Normal", "1.5.2,normal"))
+    words = ("dicom", "images", "--labels", "labels.csv", "--out", "set", "--window", "stored")
+    done = prepared(*words)
+    assert done.exit_code == 0
+    assert "3 classes: Normal 4, normal 1, tumour 5.\n" in done.output
+    assert "warning: the classes 'Normal' and 'normal' differ only in case, in" in done.output
+    assert "tumour'" not in done.output
+
+
+def test_a_table_in_another_encoding_is_told_how_to_be_saved(place):
+    table = (place / "labels.csv").read_text().replace(",a", ",Gef\xe4\xdf")
+    (place / "labels.csv").write_bytes(table.encode("latin-1"))
+    refused = prepared("dicom", "images", "--labels", "labels.csv", "--out", "set")
+    assert refused.exit_code == 3
+    assert "found bytes that are not UTF-8. Save it as UTF-8 (in a spreadsheet" in refused.output
+
+
+def test_two_people_under_one_number_are_one_patient_by_permission(place):
+    file = dicom(np.zeros((12, 9), np.uint8), uid="1.5.0", PatientName="Other")
+    file.PatientID = f"{SECRET}0"
+    file.save_as(place / "images" / f"{SECRET}0.dcm", enforce_file_format=True)
+    words = ("dicom", "images", "--labels", "labels.csv", "--out", "set", "--window", "stored")
+    refused = prepared(*words)
+    assert refused.exit_code == 3
+    assert "found two people, by name." in refused.output
+    assert SECRET not in refused.output
+    done = prepared(*words, "--allow-shared-ids")
+    assert "10 images of 5 patients" in done.output, done.output
 
 
 def test_labels_of_what_a_pull_left_out_are_passed_over_by_permission(place):

@@ -1,5 +1,7 @@
 """`envoi data prepare` of public sets, as a researcher calls it."""
 
+import re
+
 import pytest
 from typer.testing import CliRunner
 
@@ -42,6 +44,8 @@ def test_rsna_pneumonia(tmp_path):
     done = prepared(*words, "--out", "set", "--labels", "class")
     assert done.exit_code == 0, done.output
     assert "Wrote set: 12 images of 4 groups" in done.output
+    classes = re.findall(r"^3 classes: (.+)\.$", done.output, flags=re.MULTILINE)
+    assert sum(int(part.split()[-1]) for part in classes[0].split(", ")) == 12
     assert done.output.endswith("--data set\n")
     data = load_table(tmp_path / "set" / "labels.csv", spec=ImageSpec.of(1, 16))
     assert not set(data.train.patients) & set(data.test.patients)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from envoi.data.prepared import Pictures, Source, write_prepared
+from envoi.data.prepared import Pictures, Source, class_counts, like_names, write_prepared
 from envoi.errors import DataError, Problem, StorageError
 
 
@@ -36,6 +36,7 @@ def test_it_is_left_out_by_permission_and_the_others_keep_their_numbers(tmp_path
     assert written(tmp_path / "set", leave_out=True) == 2
     table = (tmp_path / "set" / "labels.csv").read_text()
     assert table == "path,label\nimages/0000001.png,a\nimages/0000003.png,b\n"
+    assert class_counts(tmp_path / "set") == {"a": 1, "b": 1}
 
 
 def test_the_permission_is_part_of_the_request(tmp_path):
@@ -100,3 +101,21 @@ def test_a_set_of_nothing_is_none(tmp_path):
             request={},
             leave_out=True,
         )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Normal", "normal"),
+        ("no mass", "no  mass"),
+        ("a", " a"),
+        ("\u00fc", "u\u0308"),
+        ("\u00df", "SS"),
+    ],
+)
+def test_names_that_hardly_differ_are_found(names):
+    assert like_names(["mass", names[0], "masses", names[1]]) == [names]
+
+
+def test_names_that_differ_are_not_alike():
+    assert like_names(["mass", "masses", "no mass", "nomass", "stage 1", "stage I"]) == []

@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from envoi.data.dicom import DicomSet
 
+_CLASSES_SHOWN = 30
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Make a set that every command reads: PNG pictures and labels.csv. MedMNIST's files are "
@@ -63,6 +65,9 @@ BurnedInOption = Annotated[
 MissingOption = Annotated[
     bool, typer.Option("--allow-missing", help="Pass over labels whose picture is not there.")
 ]
+SharedOption = Annotated[
+    bool, typer.Option("--allow-shared-ids", help="All that bear one PatientID are one patient.")
+]
 
 ListOption = Annotated[
     Path | None,
@@ -91,6 +96,7 @@ def dicom(
     polarity: PolarityOption = "check",
     allow_burned_in: BurnedInOption = False,
     allow_missing: MissingOption = False,
+    allow_shared_ids: SharedOption = False,
     list_problems: ListOption = None,
 ) -> None:
     """Prepare a folder of DICOM files; nothing identifying is in the set.
@@ -118,13 +124,33 @@ def dicom(
     hidden = None if pseudonyms is None else hidden_by(load_pseudonym_key(pseudonyms))
     said = read_labels(labels, label=label_column, hidden=hidden)
     with listing(list_problems) as listed, following() as on_step:
-        found = scan_dicom(folder, said, reading, allow_missing=allow_missing, listed=listed)
+        permitted = {"allow_missing": allow_missing, "allow_shared_ids": allow_shared_ids}
+        found = scan_dicom(folder, said, reading, listed=listed, **permitted)
         count = write_dicom_set(out, found, reading, wanted, listed=listed, on_step=on_step)
     for line in _told(found):
         typer.echo(line)
-    patients = len({row.patient for row in found.rows})
-    typer.echo(f"Wrote {out}: {count} images of {patients} patients, and labels.csv.")
+    typer.echo(f"Wrote {out}: {_images_of_patients(count, found)}, and labels.csv.")
+    tell_classes(out)
     typer.echo(next_command(out))
+
+
+def tell_classes(out: Path) -> None:
+    """Print the classes of a finished set with their counts, and warn of those that look alike."""
+    from envoi.data.prepared import class_counts, like_names
+
+    counts = class_counts(out)
+    shown = [f"{name} {count}" for name, count in counts.items()][:_CLASSES_SHOWN]
+    more = f" and {len(counts) - len(shown)} more" if len(counts) > len(shown) else ""
+    typer.echo(
+        f"{len(counts)} {'class' if len(counts) == 1 else 'classes'}: {', '.join(shown)}{more}."
+    )
+    for names in like_names(counts):
+        typer.echo(
+            f"warning: the classes {' and '.join(map(repr, names))} differ only in case, in spaces "
+            "or in how letters are written. If they are one, write it in one way in the table of "
+            "labels, and prepare a new set.",
+            err=True,
+        )
 
 
 def next_command(out: Path, options: str = "") -> str:
@@ -140,11 +166,21 @@ def next_command(out: Path, options: str = "") -> str:
     )
 
 
+def _images_of_patients(count: int, found: "DicomSet") -> str:
+    from envoi.wording import counted
+
+    patients = len({row.patient for row in found.rows})
+    return f"{counted(count, 'image')} of {counted(patients, 'patient')}"
+
+
 def _told(found: "DicomSet") -> Iterator[str]:
     from envoi.wording import counted
 
+    if found.others:
+        verb = "is" if found.others == 1 else "are"
+        yield f"Passed over {counted(found.others, 'file')} that {verb} no DICOM."
     if found.unlabelled:
-        yield f"Passed over {counted(found.unlabelled, 'file')} that the table does not name."
+        yield f"Passed over {counted(found.unlabelled, 'DICOM file')} that the table does not name."
     if found.missing:
         yield f"Passed over {counted(found.missing, 'label')} whose picture is not there."
     if found.annotated:

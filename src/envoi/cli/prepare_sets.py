@@ -13,8 +13,10 @@ from envoi.cli.prepare import (
     OrientationOption,
     OutOption,
     PolarityOption,
+    SharedOption,
     WindowOption,
     next_command,
+    tell_classes,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def rsna_pneumonia(
     polarity: PolarityOption = "check",
     allow_burned_in: BurnedInOption = False,
     allow_missing: MissingOption = False,
+    allow_shared_ids: SharedOption = False,
     leave_out_unreadable: UnreadableOption = False,
 ) -> None:
     """Prepare RSNA's pneumonia challenge; images of one patient share a number.
@@ -86,7 +89,9 @@ def rsna_pneumonia(
     )
     wanted = Pictures(size_px=size, fit=fit, channels=channels)
     leniency = Leniency(allow_missing=allow_missing, leave_out_unreadable=leave_out_unreadable)
-    scan = scan_rsna_pneumonia(source, leniency, labels=labels, reading=reading)
+    scan = scan_rsna_pneumonia(
+        source, leniency, labels=labels, reading=reading, allow_shared_ids=allow_shared_ids
+    )
     _write(out, scan, wanted, leniency)
     typer.echo(next_command(out))
 
@@ -135,3 +140,4 @@ def _write(out: Path, scan: "Scan", pictures: "Pictures", leniency: "Leniency") 
     groups = {source.patient for source in scan.sources} - {None}
     of = f" of {counted(len(groups), 'group')} (patients or lesions)" if groups else ""
     typer.echo(f"Wrote {out}: {counted(count, 'image')}{of}, and labels.csv.")
+    tell_classes(out)

@@ -98,7 +98,7 @@ class _Wrong:
 def _lines(file: Path) -> list[tuple[int, dict[str, str | None]]]:
     """Line numbers and cells by column."""
     remedy = "Put a table with the columns participant_id and age beside the scans."
-    text = read_text(file, what="a table of participants", remedy=remedy)
+    text = read_text(file, what="a table of participants", remedy=remedy, is_written=True)
     reader = csv.DictReader(
         io.StringIO(text.removeprefix("\ufeff")), delimiter="\t", quoting=csv.QUOTE_NONE
     )

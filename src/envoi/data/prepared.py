@@ -10,7 +10,9 @@ The table comes last, so a set that was not finished is none. `patient` is the n
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -131,6 +133,26 @@ def write_prepared(
     with _going_on():
         write_text(out / TABLE, _as_csv(lines))
     return len(lines)
+
+
+def class_counts(out: Path) -> dict[str, int]:
+    """How many pictures of each class a finished set has, by name.
+
+    Raises:
+        StorageError: Its table cannot be read.
+    """
+    text = read_text(out / TABLE, what="the table of a set", remedy="Prepare the set anew.")
+    counts = Counter(row["label"] for row in csv.DictReader(io.StringIO(text)))
+    return dict(sorted(counts.items()))
+
+
+def like_names(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Names that differ only in case, in spaces, or in how Unicode writes the same letters."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        groups.setdefault(plain, []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
 def check_apart(source: Path, out: Path) -> None:

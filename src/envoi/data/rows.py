@@ -68,7 +68,7 @@ def read_table(path: Path, columns: Columns, *, patients_elsewhere: bool = False
         DataError: A column is missing or twice there, or a line has other cells than the header.
     """
     remedy = "Give a CSV file with the columns path and label."
-    text = read_text(path, what="a table of images", remedy=remedy)
+    text = read_text(path, what="a table of images", remedy=remedy, is_written=True)
     lines, rows = _cells(text.removeprefix("\ufeff"))
     if len(rows) < 2:
         raise DataError(
@@ -100,7 +100,7 @@ def header_of(path: Path) -> list[str]:
         DataError: It is empty, or its quotes are wrong.
     """
     remedy = "Give a CSV file whose first line names its columns."
-    text = read_text(path, what="a table", remedy=remedy)
+    text = read_text(path, what="a table", remedy=remedy, is_written=True)
     _, rows = _cells(text.removeprefix("\ufeff"))
     if not rows:
         raise DataError(Problem("a line of column names", "nothing", "table", remedy))
@@ -122,7 +122,7 @@ def read_columns(
         StorageError: The file cannot be read.
         DataError: A column is missing or twice there, or a line has other cells than the header.
     """
-    text = read_text(path, what=f"the table {what}", remedy=remedy)
+    text = read_text(path, what=f"the table {what}", remedy=remedy, is_written=True)
     lines, rows = _cells(text.removeprefix("\ufeff"), what)
     header = rows[0] if rows else []
     problems = [

@@ -18,7 +18,7 @@ from envoi.data.dicom.set import write_dicom_set
 from envoi.data.prepared import Pictures
 from envoi.errors import DataError, SettingsError, StorageError
 from envoi.types import ImageSpec
-from tests.data.dicom.files import RADIOGRAPH, SECRET, dicom, item
+from tests.data.dicom.files import RADIOGRAPH, SECRET, dicom, item, without_extra
 
 GREY = np.full((8, 8), 100, np.uint8)
 
@@ -127,10 +127,34 @@ class TestLabels:
         folder = put(a=dicom(GREY, uid="1.5"))
         assert "labels, line 2" in refused(folder, labels("1.7,y"), allow_missing=True)
 
+    @pytest.mark.parametrize("key", [None, Pseudonyms(bytes(32))])
+    @pytest.mark.parametrize(("listed", "borne"), [("123", "00123"), ("00123", "123")])
+    def test_zeros_that_a_spreadsheet_took_away_are_told(self, key, listed, borne, put, labels):
+        number = key.accession(borne) if key else borne
+        folder = put(a=dicom(GREY, uid="1.5", AccessionNumber=number))
+        table = labels(f"{listed},x", header="AccessionNumber,label", hidden=key and hidden_by(key))
+        message = refused(folder, table)
+        assert "labels, line 2: expected files of what each line names, found some whose" in message
+        assert "other zeros at its beginning. Write the numbers as the files have them" in message
+        assert listed not in message
+        other = labels("124,x", header="AccessionNumber,label", hidden=key and hidden_by(key))
+        assert "zeros" not in refused(folder, other)
+
+    def test_a_key_that_is_another_is_told_as_such(self, put, labels):
+        key, other = Pseudonyms(bytes(32)), Pseudonyms(bytes([1]) * 32)
+        folder = put(a=dicom(GREY, uid=key.uid("1.5")))
+        message = refused(folder, labels("1.5,x", hidden=hidden_by(other)))
+        assert "--pseudonyms: the one given is another key" in message
+        message = refused(folder, labels("1.5,x", "1.7,y", hidden=hidden_by(key)))
+        assert "labels, line 3" in message
+        assert "key" not in message
+        assert "give their key" in refused(folder, labels("1.5,x"))
+
     def test_files_without_a_line_are_counted(self, put, labels):
         folder = put(a=dicom(GREY, uid="1.5"), b=dicom(GREY, uid="1.6"))
+        (folder / "notes.txt").write_text("")
         found = scan_dicom(folder, labels("1.5,x"))
-        assert (len(found.rows), found.unlabelled) == (1, 1)
+        assert (len(found.rows), found.unlabelled, found.others) == (1, 1, 1)
 
 
 class TestPatients:
@@ -168,18 +192,52 @@ class TestPatients:
         )
 
     @pytest.mark.parametrize(
-        "values", [{"PatientBirthDate": ("19500101", "19600101")}, {"PatientSex": ("F", "M")}]
+        "values",
+        [
+            {"PatientBirthDate": ("19500101", "19600101")},
+            {"PatientSex": ("F", "M")},
+            {"PatientName": (SECRET, f"{SECRET}^Max")},
+        ],
     )
     def test_two_people_under_one_number_are_refused(self, values, put, labels):
         ((keyword, (first, second)),) = values.items()
         folder = put(
             a=dicom(GREY, uid="1.1", **{keyword: first}),
             b=dicom(GREY, uid="1.2", **{keyword: second}),
-            c=dicom(GREY, uid="1.3"),
+            c=dicom(GREY, uid="1.3", PatientName=""),
         )
-        message = refused(folder, labels("1.1,x", "1.2,x", "1.3,x"))
+        table = labels("1.1,x", "1.2,x", "1.3,x")
+        message = refused(folder, table)
         assert "files 1 and 2 in name order: expected one person under a patient's nu" in message
         assert message.count("file") == 1
+        assert "--allow-shared-ids" in message
+        found = scan_dicom(folder, table, allow_shared_ids=True)
+        assert [row.patient for row in found.rows] == [0, 0, 0]
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"PatientName": f"{SECRET.upper()}^^"},
+            {"PatientName": f" {SECRET}="},
+            {"PatientName": "", "PatientSex": ""},
+            {"PatientSex": "F "},
+        ],
+    )
+    def test_one_person_who_is_written_in_two_ways_is_one(self, other, put, labels):
+        folder = put(a=dicom(GREY, uid="1.1", PatientSex="F"), b=dicom(GREY, uid="1.2", **other))
+        found = scan_dicom(folder, labels("1.1,x", "1.2,x"))
+        assert [row.patient for row in found.rows] == [0, 0]
+
+    def test_issuers_make_no_difference_if_that_is_permitted(self, put, labels):
+        folder = put(
+            a=dicom(GREY, uid="1.1"),
+            b=dicom(GREY, uid="1.2", IssuerOfPatientID="north"),
+            c=dicom(GREY, uid="1.3", IssuerOfPatientID="south"),
+        )
+        table = labels("1.1,x", "1.2,x", "1.3,x")
+        assert "--allow-shared-ids" in refused(folder, table)
+        found = scan_dicom(folder, table, allow_shared_ids=True)
+        assert [row.patient for row in found.rows] == [0, 0, 0]
 
     @pytest.mark.parametrize("key", ["AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID"])
     def test_a_line_that_names_two_patients_is_refused(self, key, put, labels):
@@ -262,13 +320,18 @@ class TestHeaders:
         assert scan_dicom(folder, table, DicomReading(frames="middle")).rows
         assert "a window that makes no sense" in refused(folder, table, DicomReading(frames="all"))
 
-    def test_a_missing_decoder_is_told_by_the_header(self, put, labels):
+    def test_a_missing_decoder_is_told_by_the_header(self, put, labels, monkeypatch):
+        without_extra(monkeypatch, JPEGLSLossless)
         file = dicom(GREY, uid="1.1")
         file.PixelData, file["PixelData"].VR = encapsulate([bytes(10)]), "OB"
         file["PixelData"].is_undefined_length = True
         file.file_meta.TransferSyntaxUID = JPEGLSLossless
         message = refused(put(a=file), labels("1.1,x"))
         assert "found the transfer syntax JPEG-LS Lossless" in message
+        assert "pip install '.[decoders]', or export without compression." in message
+        file.file_meta.TransferSyntaxUID = "1.2.3.9"
+        message = refused(put(a=file), labels("1.1,x"))
+        assert "found an unknown transfer syntax. Export without compression." in message
 
     def test_ultrasound_that_says_it_is_clean_is_taken(self, put, labels):
         folder = put(a=dicom(GREY, uid="1.1", Modality="US", BurnedInAnnotation="NO"))
@@ -341,6 +404,12 @@ class TestHeaders:
         assert len(scan_dicom(folder, labels("1.1,x")).rows) == 1
         (folder / f"{SECRET}.dcm").write_bytes(b"no DICOM")
         assert "expected a whole DICOM file" in refused(folder, labels("1.1,x"))
+
+    def test_an_image_without_pixels_is_told_as_such(self, put, labels):
+        folder = put(a=dicom(GREY, uid="1.1", PixelData=None))
+        message = refused(folder, labels("1.1,x"))
+        assert "file 1 in name order: expected a whole DICOM file, found one with no pix" in message
+        assert "damaged" not in message
 
     @pytest.mark.parametrize("kind", [RADIOGRAPH, "1.3.12.2.1107.5.9.9"])
     def test_a_header_that_is_cut_off_is_told_wherever_that_is(self, kind, put, labels):

@@ -195,6 +195,17 @@ def test_headers_are_checked_as_those_of_any_dicom_file(tmp_path):
     assert "expected each image once" in refused(source)
 
 
+def test_two_people_under_one_number_are_one_patient_by_permission(tmp_path):
+    source = rsna(tmp_path / "rsna", 4, patient=two_each)
+    path = source / "stage_2_train_images" / "00000001.dcm"
+    file = dcmread(path)
+    file.PatientName = "Other"
+    file.save_as(path)
+    assert "found two people, by name" in refused(source)
+    scan = scan_rsna_pneumonia(source, Leniency(), allow_shared_ids=True)
+    assert [one.patient for one in scan.sources] == [0, 0, 1, 1]
+
+
 def test_pixels_are_those_of_the_file(tmp_path):
     source = rsna(tmp_path / "rsna", patient=two_each)
     prepared(source, tmp_path / "set")

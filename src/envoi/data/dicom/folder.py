@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from envoi.data.dicom.files import damaged, dicom_files, read_header
+from envoi.data.dicom.files import dicom_files, read_header
 from envoi.data.dicom.header import (
     GREY,
     annotation_of,
@@ -23,8 +23,13 @@ from envoi.data.dicom.patients import Patients
 from envoi.data.dicom.problem_list import ProblemList
 from envoi.data.dicom.reading import DicomReading
 from envoi.data.findings import refuse, together
-from envoi.errors import Problem
+from envoi.errors import DataError, Problem
 from envoi.files import digest, file_stamp
+
+_ADD = (
+    "Add the files, or permit it with --allow-missing (in Python: allow_missing) if those of other "
+    "lines are there."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +65,14 @@ class DicomSet:
 
     Attributes:
         rows: Its images, in the order of the files' names.
-        unlabelled: Files that the table does not name; they were passed over.
+        others: Files that are no DICOM; they were passed over.
+        unlabelled: DICOM files that the table does not name; they were passed over.
         missing: Lines of the table passed over because no file is theirs.
         annotated: Files taken though their pixels hold annotations, or may.
     """
 
     rows: tuple[DicomRow, ...]
+    others: int
     unlabelled: int
     missing: int
     annotated: int
@@ -77,19 +84,22 @@ def scan_dicom(
     reading: DicomReading | None = None,
     *,
     allow_missing: bool = False,
+    allow_shared_ids: bool = False,
     listed: ProblemList | None = None,
 ) -> DicomSet:
     """Read the headers of all DICOM files below `folder`, and find their labels.
 
     A file is DICOM by its content (PS3.10), whatever it is called; a `DICOMDIR` is passed over,
-    and so are hidden files and folders. What begins as DICOM and cannot be read to the end of its
-    header is a problem, never passed over: nobody knows whether the table names it.
+    and so are hidden files and folders. What begins as DICOM, or as a bare data set, and cannot be
+    read to the end of its header is a problem, never passed over: nobody knows whether the table
+    names it.
 
     Args:
         folder: Any depth.
         labels: What the table says.
         reading: What may be done to a file; by default nothing.
         allow_missing: The table may name what is not there; such lines are passed over.
+        allow_shared_ids: All that bear one PatientID are one patient, whatever else they say.
         listed: Gets each problem of a file, beside the file.
 
     Raises:
@@ -98,13 +108,19 @@ def scan_dicom(
             of two patients, or may be; a line of the table names two patients, or what is not
             there; all at once.
     """
-    scan = _Scan(labels, reading or DicomReading(), listed or ProblemList())
-    for where, path in dicom_files(folder):
+    scan = _Scan(
+        labels,
+        reading or DicomReading(),
+        listed or ProblemList(),
+        Patients(allow_shared_ids=allow_shared_ids),
+    )
+    there = dicom_files(folder)
+    for where, path in there.files:
         scan.add(path, where)
     missing = scan.missing()
     problems = [problem for _, problem in scan.listed.entries]
-    refuse([*problems, *(() if allow_missing and scan.found else map(_no_files, missing))])
-    return DicomSet(tuple(scan.rows), scan.unlabelled, len(missing), scan.annotated)
+    refuse([*problems, *(() if allow_missing and scan.found else map(scan.no_files, missing))])
+    return DicomSet(tuple(scan.rows), there.others, scan.unlabelled, len(missing), scan.annotated)
 
 
 @dataclass(slots=True)
@@ -114,23 +130,27 @@ class _Scan:
     labels: Labels
     reading: DicomReading
     listed: ProblemList
+    patients: Patients
     rows: list[DicomRow] = field(default_factory=list)
     unlabelled: int = 0
     annotated: int = 0
     # By what the table calls images, the patients that were met, each with its first file.
     found: dict[str, dict[int, str]] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
-    patients: Patients = field(default_factory=Patients)
+    # What files bear that the table does not name.
+    strangers: set[str] = field(default_factory=set, repr=False)
 
     def add(self, path: Path, where: str) -> None:
-        header = read_header(path)
-        if header is None:
-            self.listed.add(path, [damaged(where)])
+        try:
+            header = read_header(path, where)
+        except DataError as err:
+            self.listed.add(path, err.problems)
             return
         name = str(header.get(self.labels.key) or "")
         said = self.labels.rows.get(name)
         if said is None:
             self.unlabelled += 1
+            self.strangers.add(name)
             return
         problems = [
             *self._two_patients(header, name, where),
@@ -144,10 +164,30 @@ class _Scan:
             patient = self.patients.group(header)
             self.rows += _rows(path, where, header, said, patient, self.reading)
 
-    def missing(self) -> list[int]:
-        """Lines of the table that name what the folder does not hold."""
+    def missing(self) -> list[Labelled]:
+        """What the table says of what the folder does not hold."""
         rows = self.labels.rows.items()
-        return [said.line for name, said in rows if name not in self.found]
+        return [said for name, said in rows if name not in self.found]
+
+    def no_files(self, said: Labelled) -> Problem:
+        """What is said of a line whose files are not there, with what may be the cause."""
+        found = "none"
+        if not self.strangers.isdisjoint(self.labels.with_other_zeros(said)):
+            found = "some whose number has other zeros at its beginning"
+            remedy = (
+                "Write the numbers as the files have them; a spreadsheet takes zeros away unless "
+                "the column is text."
+            )
+        elif self.labels.hidden is not None and not self.found:
+            remedy = (
+                "Give the key of the pull with --pseudonyms: the one given is another key, or the "
+                "table is of other images."
+            )
+        elif self.labels.hidden is not None:
+            remedy = _ADD
+        else:
+            remedy = f"{_ADD[:-1]}; with pseudonymous files give their key with --pseudonyms."
+        return Problem("files of what each line names", found, f"labels, line {said.line}", remedy)
 
     def _two_patients(self, header: Dataset, name: str, where: str) -> Iterator[Problem]:
         """A number that was given to two patients: whom of them the label is of, nobody knows."""
@@ -181,14 +221,6 @@ def _rows(
         yield DicomRow(
             path, where, frame, origin, colour, said.label, patient, said.split, said.site
         )
-
-
-def _no_files(line: int) -> Problem:
-    remedy = (
-        "Add the files, or permit it with --allow-missing (in Python: allow_missing) if those of "
-        "other lines are there; with pseudonymous files give their key."
-    )
-    return Problem("files of what each line names", "none", f"labels, line {line}", remedy)
 
 
 def _is_annotated(header: Dataset) -> bool:

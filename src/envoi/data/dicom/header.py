@@ -45,6 +45,7 @@ TAGS = (
     "NumberOfFrames",
     "PatientBirthDate",
     "PatientID",
+    "PatientName",
     "PatientOrientation",
     "PatientSex",
     "PerFrameFunctionalGroupsSequence",

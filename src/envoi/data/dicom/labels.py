@@ -5,8 +5,8 @@ The table has one column called as DICOM calls it (`StudyInstanceUID`, `SeriesIn
 `site`. Messages name its lines, never what is written there.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from envoi.data.dicom.pseudonyms import Pseudonyms
@@ -15,16 +15,21 @@ from envoi.data.rows import Columns, Table, header_of, read_table
 from envoi.errors import DataError, Problem
 
 KEYS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "AccessionNumber")
+_LONGEST_ACCESSION = 16
+
+Hidden = Callable[[str, str], str]
+"""From a keyword and a value as the hospital knows it to the pseudonym that files bear."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What a line says of all that it names."""
+    """What a line says of all that it names; `name` is what it calls that, and in no repr."""
 
     line: int
     label: str
     split: str | None
     site: str | None
+    name: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,26 +38,39 @@ class Labels:
 
     Attributes:
         key: The DICOM keyword by which it names images.
-        rows: What it says, by the value of that.
+        rows: What it says, by the value of that in files.
+        hidden: How values of the table became those of files, if these are pseudonyms.
     """
 
     key: str
-    rows: dict[str, Labelled]
+    rows: dict[str, Labelled] = field(repr=False)
+    hidden: Hidden | None = None
+
+    def with_other_zeros(self, said: Labelled) -> Iterator[str]:
+        """What files may bear if zeros at the beginning of an accession number got lost.
+
+        Spreadsheets take them away: `00123` becomes `123`.
+        """
+        if self.key == "AccessionNumber" and said.name.isdecimal():
+            bare = said.name.lstrip("0")
+            for length in range(len(bare), _LONGEST_ACCESSION + 1):
+                number = bare.rjust(length, "0")
+                if number not in {"", said.name}:
+                    yield self.hidden(self.key, number) if self.hidden else number
 
 
 def read_labels(
     path: Path,
     *,
     label: str = "label",
-    hidden: Callable[[str, str], str] | None = None,
+    hidden: Hidden | None = None,
 ) -> Labels:
     """Read a table.
 
     Args:
         path: UTF-8, commas, a first line of column names.
         label: Name of the column of labels.
-        hidden: From a keyword and a value as the hospital knows it to the pseudonym that files
-            bear; None where files bear what the table has.
+        hidden: For files that bear pseudonyms; None where they bear what the table has.
 
     Raises:
         StorageError: The table cannot be read.
@@ -83,11 +101,11 @@ def read_labels(
         table.sites or nobody,
         strict=True,
     ):
-        rows[hidden(keys[0], name) if hidden else name] = Labelled(line, said, split, site)
-    return Labels(keys[0], rows)
+        rows[hidden(keys[0], name) if hidden else name] = Labelled(line, said, split, site, name)
+    return Labels(keys[0], rows, hidden)
 
 
-def hidden_by(pseudonyms: Pseudonyms) -> Callable[[str, str], str]:
+def hidden_by(pseudonyms: Pseudonyms) -> Hidden:
     """What stands in pseudonymous files for what a table calls them, for `read_labels`."""
 
     def hidden(key: str, name: str) -> str:

@@ -26,7 +26,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from envoi.data.dicom import DicomReading, frame_picture
-from envoi.data.dicom.files import damaged, read_header
+from envoi.data.dicom.files import read_header
 from envoi.data.dicom.header import annotation_of, frames_of, problems_of_header
 from envoi.data.dicom.patients import Patients
 from envoi.data.dicom.pixels import opened
@@ -57,6 +57,7 @@ def scan_rsna_pneumonia(
     *,
     labels: str = "target",
     reading: DicomReading | None = None,
+    allow_shared_ids: bool = False,
 ) -> Scan:
     """Read tables and headers, and match them.
 
@@ -66,6 +67,7 @@ def scan_rsna_pneumonia(
         labels: `target` for `pneumonia` and `no pneumonia`; `class` for the three of the
             detailed table.
         reading: What may be done to a file; by default nothing.
+        allow_shared_ids: All that bear one PatientID are one patient, whatever else they say.
 
     Raises:
         SettingsError: `labels` is another word.
@@ -80,7 +82,7 @@ def scan_rsna_pneumonia(
     paths = paths_in(folder, (".dcm",), what=_WHAT, remedy=_REMEDY)
     matched = match(tuple(paths), lines, leniency, table=table)
     places = {name: f"{_WHAT}, file {n} in name order" for n, name in enumerate(paths, start=1)}
-    headers = _Headers(reading, _mapping(source))
+    headers = _Headers(reading, _mapping(source), Patients(allow_shared_ids=allow_shared_ids))
     for name in matched.names:
         headers.add(name, paths[name], places[name])
     if not leniency.leave_out_unreadable:
@@ -104,14 +106,16 @@ def scan_rsna_pneumonia(
 class _Headers:
     """What headers say, file by file."""
 
-    def __init__(self, reading: DicomReading, mapping: dict[str, str] | None) -> None:
+    def __init__(
+        self, reading: DicomReading, mapping: dict[str, str] | None, patients: Patients
+    ) -> None:
         self.reading = reading
         self.mapping = mapping
         self.problems: list[Problem] = []
         self.damaged: list[Problem] = []
         self.patients: dict[str, int] = {}
         self.frames: dict[str, range] = {}
-        self._patients = Patients()
+        self._patients = patients
         self._mapped: dict[str, int] = {}
         self._images: set[str] = set()
 
@@ -120,9 +124,10 @@ class _Headers:
         return "PatientID" if self.mapping is None else "mapping"
 
     def add(self, name: str, path: Path, where: str) -> None:
-        header = read_header(path)
-        if header is None:
-            self.damaged.append(damaged(where))
+        try:
+            header = read_header(path, where)
+        except DataError as err:
+            self.damaged += err.problems
             return
         silent = self.reading
         if annotation_of(header) != "YES":
