@@ -77,12 +77,13 @@ def test_a_pull_says_what_became_of_everything(given, key, tmp_path):
     given(source)
     found = pull(key, tmp_path / "out")
     warning = (
-        "warning: 1 patient id used with different names, birth dates or issuers. Have them "
-        "corrected in the PACS and pull into a new folder, or take all that bear one id as one "
-        "patient with --allow-shared-ids."
+        "warning: 1 patient id used with different names, birth dates, sexes or "
+        "issuers. Have them corrected in the PACS and pull into a new folder, or take all that "
+        "bear one id as one patient with --allow-shared-ids."
     )
     doubtful = (
-        "captures, ultrasound or overlays that may show a name (--allow-doubtful-pixels takes them)"
+        "captures, ultrasound, endoscopy or overlays that may show a name "
+        "(--allow-doubtful-pixels takes them)"
     )
     assert found.output.splitlines() == [
         "3 studies found: 1 image pulled, 0 there already.",
@@ -133,6 +134,25 @@ def test_progress_is_told_now_and_then(given, key, tmp_path, monkeypatch):
     lines = pull(key, tmp_path / "out").output.splitlines()
     assert "looking for studies: 1 query answered" in lines
     assert "study 1 of 1: 1 image pulled, 0 there already" in lines
+    lines = pull(key, tmp_path / "dry", "--dry-run").output.splitlines()
+    assert "study 1 of 1: 1 image would be pulled, 0 there already" in lines
+    assert not any("image pulled" in line for line in lines)
+
+
+def test_accession_numbers_that_were_not_found_are_told_by_their_lines(given, key, tmp_path):
+    listed = tmp_path / "numbers.txt"
+    listed.write_text(f"AccessionNumber\n{planted.ACCESSION}\n\nPLANTED9\n")
+    given(Memory(planted.image(1)))
+    found = pull(key, tmp_path / "out", "--accessions", listed, "--dry-run")
+    lines = found.output.splitlines()
+    assert lines[:2] == [
+        "1 of 3 accession numbers found.",
+        "Not found: what stands in lines 1 and 4 of the list.",
+    ]
+    assert "like the header of a table" in lines[2]
+    assert lines[3] == "1 study found: 1 image would be pulled, 0 there already."
+    assert planted.leaks(found.output.encode()) == []
+    assert "accession" not in pull(key, tmp_path / "out", "--dry-run").output
 
 
 def test_addresses_become_archives(given, key, tmp_path, monkeypatch):

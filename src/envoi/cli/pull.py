@@ -11,7 +11,15 @@ import typer
 if TYPE_CHECKING:
     from datetime import date
 
-    from envoi.data.pacs import Dicomweb, Dimse, PacsQuery, PullCounts, PullSettings, Tls
+    from envoi.data.pacs import (
+        Accessions,
+        Dicomweb,
+        Dimse,
+        PacsQuery,
+        PullCounts,
+        PullSettings,
+        Tls,
+    )
     from envoi.data.pacs.connect import Credentials
 
 
@@ -121,14 +129,15 @@ def pull(
     from ENVOI_PACS_TOKEN, or both from --netrc.
     """
     from envoi.data.dicom.pseudonyms import load_pseudonym_key
-    from envoi.data.pacs import PullSettings, Tls, connected
+    from envoi.data.pacs import PullSettings, Tls, connected, read_accessions
     from envoi.data.pacs import pull as pull_images
     from envoi.data.pacs.deidentify import Profile
     from envoi.data.pacs.pace import Patience
 
     trust = Tls(authorities=tls_authorities, certificate=tls_certificate, key=tls_key)
     archive = _archive(dicomweb, dimse, called_aet, calling_aet, trust, netrc, is_encrypted=tls)
-    query = _query(modality or [], dates, accessions, description)
+    listed = None if accessions is None else read_accessions(accessions)
+    query = _query(modality or [], dates, listed, description)
     pseudonyms = load_pseudonym_key(key)
     settings = PullSettings(
         patience=Patience(per_second=per_second),
@@ -141,8 +150,8 @@ def pull(
     )
     _warn_of_plain_text(archive)
     with connected(archive) as source:
-        counts = pull_images(source, query, out, pseudonyms, settings, on_pull=_following())
-    _tell(counts, settings)
+        counts = pull_images(source, query, out, pseudonyms, settings, on_pull=_following(settings))
+    _tell(counts, settings, listed)
     if counts.failed:
         raise typer.Exit(3)
 
@@ -209,9 +218,9 @@ def _credentials(host: str, path: Path | None) -> "Credentials":
 
 
 def _query(
-    modalities: list[str], dates: str | None, accessions: Path | None, description: str
+    modalities: list[str], dates: str | None, listed: "Accessions | None", description: str
 ) -> "PacsQuery":
-    from envoi.data.pacs import PacsQuery, read_accessions
+    from envoi.data.pacs import PacsQuery
 
     first, last = (None, None) if dates is None else _days(dates)
     return PacsQuery(
@@ -219,7 +228,7 @@ def _query(
         first_day=first,
         last_day=last,
         description=description,
-        accessions=() if accessions is None else read_accessions(accessions),
+        accessions=() if listed is None else listed.numbers,
     )
 
 
@@ -250,7 +259,7 @@ def _warn_of_plain_text(archive: "Dicomweb | Dimse") -> None:
         )
 
 
-def _following() -> "Callable[[PullCounts], None]":
+def _following(settings: "PullSettings") -> "Callable[[PullCounts], None]":
     """A callback that says now and then how far the pull is, and when the PACS went away."""
     last, waits = time.monotonic(), 0
 
@@ -258,36 +267,38 @@ def _following() -> "Callable[[PullCounts], None]":
         nonlocal last, waits
         if counts.waits > waits:
             waits = counts.waits
-            typer.echo("The PACS does not answer; waiting before the next try.", err=True)
+            words = "The PACS does not answer, or hangs up; waiting before the next try."
+            typer.echo(words, err=True)
         if time.monotonic() > last + _LINE_SECONDS:
             last = time.monotonic()
-            typer.echo(_progress(counts), err=True)
+            typer.echo(_progress(counts, settings), err=True)
 
     return tell
 
 
-def _progress(counts: "PullCounts") -> str:
+def _progress(counts: "PullCounts", settings: "PullSettings") -> str:
     if not counts.studies:
         queries = "1 query" if counts.queries == 1 else f"{counts.queries} queries"
         return f"looking for studies: {queries} answered"
-    return f"study {counts.studies_done + 1} of {counts.studies}: {_pulled(counts)}"
+    return f"study {counts.studies_done + 1} of {counts.studies}: {_pulled(counts, settings)}"
 
 
-def _pulled(counts: "PullCounts") -> str:
+def _pulled(counts: "PullCounts", settings: "PullSettings") -> str:
     from envoi.wording import counted
 
-    return f"{counted(counts.pulled, 'image')} pulled, {counts.present} there already"
+    verb = "would be pulled" if settings.dry_run else "pulled"
+    return f"{counted(counts.pulled, 'image')} {verb}, {counts.present} there already"
 
 
-def _tell(counts: "PullCounts", settings: "PullSettings") -> None:
+def _tell(counts: "PullCounts", settings: "PullSettings", listed: "Accessions | None") -> None:
     """What became of all that was found."""
     from envoi.data.pacs.deidentify import Reason
     from envoi.wording import counted
 
-    verb = "would be pulled" if settings.dry_run else "pulled"
+    for line in () if listed is None else listed.told(counts.not_found):
+        typer.echo(line)
     studies = "1 study" if counts.studies == 1 else f"{counts.studies} studies"
-    pulled = counted(counts.pulled, "image")
-    typer.echo(f"{studies} found: {pulled} {verb}, {counts.present} there already.")
+    typer.echo(f"{studies} found: {_pulled(counts, settings)}.")
     told = {
         Reason.NO_PIXELS: "without pixels",
         Reason.OTHER_KIND: "reports, video and other objects that are no plain image",
@@ -305,8 +316,8 @@ def _tell(counts: "PullCounts", settings: "PullSettings") -> None:
     if counts.shared_ids:
         typer.echo(
             f"warning: {counted(counts.shared_ids, 'patient id')} used with different names, birth "
-            "dates or issuers. Have them corrected in the PACS and pull into a new folder, or take "
-            "all that bear one id as one patient with --allow-shared-ids.",
+            "dates, sexes or issuers. Have them corrected in the PACS and pull into a new folder, "
+            "or take all that bear one id as one patient with --allow-shared-ids.",
             err=True,
         )
     if settings.limit is not None and counts.pulled >= settings.limit:

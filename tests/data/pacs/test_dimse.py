@@ -198,6 +198,35 @@ def test_a_connection_that_breaks_is_worth_another_try():
             source.fetch(WANTED)
 
 
+def test_a_pacs_that_hangs_up_on_a_stranger_is_not_waited_for():
+    def find(event):
+        event.assoc.abort()
+        yield 0x0000, None
+
+    clock = Clock()
+    told = "expected an answer, found a PACS that hangs up. Have this AE title"
+    with serving(find=find) as source, pytest.raises(PacsError, match=told) as found:
+        source.studies(QUERY, pace(clock).make)
+    assert not isinstance(found.value, PacsGoneError)
+    assert "--calling-aet" in str(found.value)
+    assert clock.now < 3
+
+
+def test_a_pacs_that_has_answered_may_hang_up_for_a_while():
+    calls = []
+
+    def find(event):
+        calls.append(1)
+        if len(calls) in {2, 3, 4}:
+            event.assoc.abort()
+        yield from study(event)
+
+    with serving(find=find) as source:
+        source.studies(QUERY)
+        assert len(source.studies(QUERY, pace(Clock()).make)) == 1
+    assert len(calls) == 5
+
+
 def test_a_pacs_without_c_get_is_told():
     with serving(find=study) as source:
         source.studies(QUERY)

@@ -27,6 +27,7 @@ def met(*people, **settings):
         Person(number="1", name="Svensson^Anna", born=""),
         Person(number="2", name="Berg^Bo", born="19500101"),
         Person(number="1 ", name="svensson, anna", born="19420229"),
+        Person(number="1", name="Svensson^Anna", born="19420229", sex="F"),
     ],
 )
 def test_these_are_no_contradiction(other):
@@ -51,6 +52,27 @@ def test_these_are(other):
     allowed.meet_file(other)
     assert not allowed.is_shared(ANNA)
     assert allowed.patient(ANNA) == allowed.patient(other) == NAMES.patient("1")
+
+
+@pytest.mark.parametrize(("one", "other", "shared"), [("F", "M", 1), ("F", "f ", 0), ("F", "", 0)])
+def test_sexes_are_compared(one, other, shared):
+    people = (Person(number="1", sex=sex) for sex in (one, other))
+    assert len(met(*people).shared) == shared
+
+
+def test_no_two_patients_show_that_they_are_of_one_sex():
+    found = met()
+    for number in ("1", "2"):
+        found.keep(Person(number=number, sex="F"))
+    signs = [one.sex for one in found.known.values()]
+    assert len(set(signs)) == 2
+    assert all(len(sign) == 32 for sign in signs)
+
+
+def test_notes_without_a_sex_are_read():
+    earlier = People(NAMES, {NAMES.patient("1"): Signs(born=NAMES.other("born", "19420229"))})
+    earlier.meet_file(Person(number="1", born="19420229", sex="F"))
+    assert earlier.shared == set()
 
 
 def test_what_is_missing_once_is_learned_from_another_file():
@@ -104,4 +126,7 @@ def test_a_person_is_read_from_a_data_set():
     assert person_of(dataset) == Person(number="")
     dataset.PatientID, dataset.PatientName, dataset.PatientBirthDate = "1 ", "A^B", "19420229"
     dataset.IssuerOfPatientID = "north"
-    assert person_of(dataset) == Person(number="1", issuer="north", name="A^B", born="19420229")
+    dataset.PatientSex = "F"
+    assert person_of(dataset) == Person(
+        number="1", issuer="north", name="A^B", born="19420229", sex="F"
+    )

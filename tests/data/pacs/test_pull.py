@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sys
+from dataclasses import replace
 from datetime import date
 from io import BytesIO
 
@@ -52,10 +53,11 @@ class Memory:
         for dataset in self.datasets:
             person = person_of(dataset)
             if not self.answers_issuer:
-                person = type(person)(number=person.number, name=person.name, born=person.born)
-            found.setdefault(
-                dataset.StudyInstanceUID, StudyRef(study=dataset.StudyInstanceUID, person=person)
+                person = replace(person, issuer="")
+            study = StudyRef(
+                study=dataset.StudyInstanceUID, person=person, accession=dataset.AccessionNumber
             )
+            found.setdefault(study.study, study)
         return list(found.values())
 
     def instances(self, study, query, turn=at_once):
@@ -122,6 +124,16 @@ def test_no_byte_of_the_folder_identifies_anybody(tmp_path):
         assert planted.leaks(str(file).encode()) == []
     for content in files_in(tmp_path).values():
         assert problem_of(content) is None
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_numbers_that_no_study_has_are_counted_by_their_place(dry_run, tmp_path):
+    query = PacsQuery(accessions=("PLANTEDNONE", planted.ACCESSION, "PLANTEDOTHER"))
+    settings = PullSettings(patience=FAST, dry_run=dry_run)
+    counts = pull(three(), query, tmp_path, NAMES, settings)
+    assert counts.not_found == (0, 2)
+    assert "PLANTED" not in repr(counts)
+    assert run(three(), tmp_path, dry_run=dry_run).not_found == ()
 
 
 def test_what_is_new_is_fetched_and_what_was_taken_away_is_fetched_again(tmp_path):
@@ -422,6 +434,13 @@ def test_two_people_with_one_id_are_refused_before_anything_is_kept(issuer, tmp_
     assert counts.left_out == {Reason.SHARED_ID: 4}
     assert len(source.fetched) == (0 if issuer else 2)  # one of each study shows whose it is
     assert files_in(tmp_path) == {}
+
+
+def test_people_who_differ_in_sex_alone_are_two(tmp_path):
+    images = shared_id(name=planted.NAME, born="19420229")
+    images[2].PatientSex = images[3].PatientSex = "M"
+    counts = run(Memory(*images), tmp_path)
+    assert (counts.pulled, counts.shared_ids) == (0, 1)
 
 
 def test_two_people_with_one_id_are_one_patient_if_that_is_permitted(tmp_path):

@@ -5,8 +5,8 @@ from datetime import date
 import pytest
 
 from envoi.data.pacs.people import Person
-from envoi.data.pacs.source import InstanceRef, PacsQuery, StudyRef, read_accessions
-from envoi.errors import DataError, SettingsError, StorageError
+from envoi.data.pacs.source import InstanceRef, PacsQuery, StudyRef
+from envoi.errors import SettingsError
 
 DAYS = {"first_day": date(2020, 1, 1), "last_day": date(2020, 1, 31)}
 
@@ -89,32 +89,3 @@ def test_reprs_show_nothing():
 )
 def test_only_digits_and_points_go_into_a_request(uid, sound):
     assert InstanceRef(study=uid, series="1.2", instance="1.3").is_sound is sound
-
-
-def test_accession_numbers_are_read(tmp_path):
-    path = tmp_path / "numbers.txt"
-    path.write_bytes(b"\xef\xbb\xbfA1\r\n\r\n A 2 \r\nA1\r\n0003\r\n")
-    assert read_accessions(path) == ("A1", "A 2", "0003")
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("", "found none"),
-        ("A1\nSECRET*\nA2\n", "line 2: expected 1 to 16"),
-        ("SECRET\\B\n", "line 1"),
-        ("SECRETSECRETSECRET\n", "line 1"),
-        ("?SECRET\n" * 9, r"line 1, 2, 3, 4, 5, \.\.\."),
-    ],
-)
-def test_lines_that_are_none_are_told_by_their_number(text, told, tmp_path):
-    path = tmp_path / "numbers.txt"
-    path.write_text(text)
-    with pytest.raises(DataError, match=told) as found:
-        read_accessions(path)
-    assert "SECRET" not in str(found.value)
-
-
-def test_a_missing_list_is_told(tmp_path):
-    with pytest.raises(StorageError, match="a list of accession numbers"):
-        read_accessions(tmp_path / "none.txt")

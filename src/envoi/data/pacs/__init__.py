@@ -5,11 +5,13 @@ archive, takes all that identifies anybody off each before it touches the disk, 
 at any point. Messages, logs and reprs name no patient, no UID and no number of the archive.
 """
 
+from envoi.data.pacs.accessions import Accessions, read_accessions
 from envoi.data.pacs.connect import Dicomweb, Dimse, connected
 from envoi.data.pacs.pull import PullCounts, PullSettings, pull
-from envoi.data.pacs.source import PacsGoneError, PacsQuery, Source, Tls, read_accessions
+from envoi.data.pacs.source import PacsGoneError, PacsQuery, Source, Tls
 
 __all__ = [
+    "Accessions",
     "Dicomweb",
     "Dimse",
     "PacsGoneError",

@@ -39,6 +39,7 @@ _STUDY_FIELDS = (
     "IssuerOfPatientID",
     "PatientName",
     "PatientBirthDate",
+    "PatientSex",
     "AccessionNumber",
     "StudyDate",
 )
@@ -303,4 +304,5 @@ def _person(answer: Answer) -> Person:
         issuer=_text(answer, "00100021"),
         name=_text(answer, "00100010"),
         born=_text(answer, "00100030"),
+        sex=_text(answer, "00100040"),
     )

@@ -16,6 +16,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
+from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.presentation import PresentationContext
 
 from envoi.data.pacs.connect import Dimse
@@ -44,6 +45,7 @@ _PENDING = {0xFF00, 0xFF01}
 _UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 """What each answer has to tell, by level."""
 _TRANSIENT = 2
+_MOST_ABORTS = 2
 _AGAIN = (
     "Check that the PACS runs and knows this AE title and machine (--calling-aet), and run the "
     "same command again; what was pulled is kept."
@@ -74,6 +76,9 @@ class DimseSource:
         self._getting: Association | None = None
         self._classes: tuple[str, ...] = ()
         self._arrived: list[bytes] = []
+        self._has_answered = False
+        self._is_aborted = False
+        self._aborts = 0
 
     def studies(self, query: PacsQuery, turn: Turn = at_once) -> list[StudyRef]:
         """All studies that match."""
@@ -125,6 +130,7 @@ class DimseSource:
                 status = None  # the association has ended meanwhile
             if status is None:
                 _drop(association)
+                raise _gone("a connection that broke")
             return self._file(status)
 
     def close(self) -> None:
@@ -135,10 +141,8 @@ class DimseSource:
                     association.release()
         self._finding = self._getting = None
 
-    def _file(self, status: int | None) -> FileDataset:
+    def _file(self, status: int) -> FileDataset:
         """What has arrived, under the last status of the archive."""
-        if status is None:
-            raise _gone("a connection that broke")
         if len(self._arrived) != 1:
             remedy = "Check the PACS's own log; the other images are pulled."
             found = f"{len(self._arrived)} (status {status:04X})"
@@ -183,7 +187,8 @@ class DimseSource:
                 code = None
             if code is None:
                 _drop(self._finding)
-                raise _gone("a connection that broke")
+                raise self._broken()
+            self._has_answered = True
             if code:
                 remedy = "Ask for fewer days or accession numbers at once."
                 found = f"status {code:04X}"
@@ -208,6 +213,23 @@ class DimseSource:
         self._classes = classes
         return self._getting
 
+    def _note_abort(self, event: Event) -> None:
+        """Note whether the archive itself has ended an association."""
+        self._is_aborted = isinstance(event.pdu, A_ABORT_RQ)
+
+    def _broken(self) -> PacsError:
+        """The error for a connection that ended before the answer to a C-FIND.
+
+        Some archives take any association and end it at the first question of a stranger.
+        """
+        self._aborts += self._is_aborted
+        if self._has_answered or self._aborts < _MOST_ABORTS:
+            return _gone("a connection that broke")
+        remedy = (
+            "Have this AE title (--calling-aet) and this machine entered in the PACS, with C-FIND."
+        )
+        return PacsError(Problem("an answer", "a PACS that hangs up", "PACS", remedy))
+
     def _store(self, event: Event) -> int:
         self._arrived.append(event.encoded_dataset())
         return 0
@@ -226,7 +248,7 @@ class DimseSource:
             archive.called_aet,
             ext_neg=roles or [],
             tls_args=None if self._tls is None else (self._tls, archive.host),
-            evt_handlers=handlers or [],
+            evt_handlers=[(evt.EVT_PDU_RECV, self._note_abort), *(handlers or [])],
         )
         service = contexts[0].abstract_syntax
         if any(context.abstract_syntax == service for context in association.rejected_contexts):
@@ -308,6 +330,7 @@ def _identifiers(query: PacsQuery) -> Iterator[dict[str, str]]:
                 IssuerOfPatientID="",
                 PatientName="",
                 PatientBirthDate="",
+                PatientSex="",
                 AccessionNumber=accession,
                 StudyDate=query.days,
             )

@@ -1,16 +1,16 @@
 """Who a file is of, and whether one id stands for more than one person.
 
 Archives that were merged have ids that two people share, and a wrong id is easily typed. Files of
-two people under one pseudonym would be one patient ever after. So birth date and name are compared,
-as pseudonyms: the originals are kept nowhere.
+two people under one pseudonym would be one patient ever after. So birth date, name and sex are
+compared, as pseudonyms: the originals are kept nowhere.
 """
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
 
+from envoi.data.dicom.patients import plain_name, plain_sex
 from envoi.data.dicom.pseudonyms import Pseudonyms
 
 
@@ -23,12 +23,14 @@ class Person:
         issuer: Issuer of Patient ID.
         name: Patient's Name.
         born: Patient's Birth Date.
+        sex: Patient's Sex.
     """
 
     number: str = field(repr=False)
     issuer: str = field(default="", repr=False)
     name: str = field(default="", repr=False)
     born: str = field(default="", repr=False)
+    sex: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +41,27 @@ class Signs:
         born: Of the birth date.
         named: Of the name.
         alone: Of the id without its issuer, where files name an issuer.
+        sex: Of the sex, another one for each patient: there are too few sexes to hide.
     """
 
     born: str = ""
     named: str = ""
     alone: str = ""
+    sex: str = ""
 
     def contradict(self, other: "Signs") -> bool:
-        """Whether birth date or name are known from both, and differ."""
-        pairs = ((self.born, other.born), (self.named, other.named))
+        """Whether birth date, name or sex are known from both, and differ."""
+        pairs = ((self.born, other.born), (self.named, other.named), (self.sex, other.sex))
         return any(mine and theirs and mine != theirs for mine, theirs in pairs)
 
     def joined(self, other: "Signs") -> "Signs":
         """What is known from either."""
-        return Signs(self.born or other.born, self.named or other.named, self.alone or other.alone)
+        return Signs(
+            self.born or other.born,
+            self.named or other.named,
+            self.alone or other.alone,
+            self.sex or other.sex,
+        )
 
 
 class People:
@@ -62,8 +71,8 @@ class People:
         pseudonyms: Of the site.
         known: Whom earlier pulls into the folder have kept files of.
         shared: Ids that earlier pulls have found to be of more than one person.
-        allow_shared_ids: Take all that bear one id as one patient, whatever name, birth date or
-            issuer they have. Parts of a set that are disjoint by patient stay so.
+        allow_shared_ids: Take all that bear one id as one patient, whatever name, birth date, sex
+            or issuer they have. Parts of a set that are disjoint by patient stay so.
     """
 
     def __init__(
@@ -121,28 +130,23 @@ class People:
         self.known[patient] = self.known.get(patient, Signs()).joined(signs)
 
     def _signs(self, person: Person) -> Signs:
-        born, name = person.born.strip(), _plain(person.name)
+        born, name, sex = person.born.strip(), plain_name(person.name), plain_sex(person.sex)
         return Signs(
             self._pseudonyms.other("born", born) if born else "",
             self._pseudonyms.other("named", name) if name else "",
             self._pseudonyms.patient(person.number) if person.issuer else "",
+            self._pseudonyms.other("sex", f"{self.patient(person)} {sex}") if sex else "",
         )
 
 
 def person_of(dataset: Dataset) -> Person:
     """The patient of a file, or of an answer of the archive."""
-    keywords = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
-    number, issuer, name, born = (str(dataset.get(word) or "") for word in keywords)
-    return Person(number=number.strip(), issuer=issuer.strip(), name=name, born=born)
-
-
-def _plain(name: str) -> str:
-    """A name without what two systems write differently: case, accents, signs, empty parts."""
-    first = name.partition("=")[0]
-    letters = (
-        letter
-        for letter in unicodedata.normalize("NFKD", first.casefold())
-        if not unicodedata.combining(letter)
+    keywords = (
+        "PatientID",
+        "IssuerOfPatientID",
+        "PatientName",
+        "PatientBirthDate",
+        "PatientSex",
     )
-    words = "".join(letter if letter.isalnum() else " " for letter in letters)
-    return " ".join(words.split())
+    number, issuer, name, born, sex = (str(dataset.get(word) or "") for word in keywords)
+    return Person(number=number.strip(), issuer=issuer.strip(), name=name, born=born, sex=sex)

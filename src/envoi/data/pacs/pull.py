@@ -73,6 +73,7 @@ class PullCounts:
         left_out: Objects that are not taken, by reason, those that an earlier pull has noted too.
         shared_ids: Patient ids that stand for more than one person.
         waits: Waits for an archive that went away.
+        not_found: Places in the query's accession numbers, from 0, of those that no study has.
     """
 
     queries: int = 0
@@ -84,6 +85,7 @@ class PullCounts:
     left_out: Counter[Reason] = field(default_factory=Counter)
     shared_ids: int = 0
     waits: int = 0
+    not_found: tuple[int, ...] = ()
 
 
 OnPull = Callable[[PullCounts], None]
@@ -163,7 +165,11 @@ class _Pull:
 
     def run(self) -> PullCounts:
         studies = self._source.studies(self._query, self._ask)
-        self._tell(replace(self._counts, studies=len(studies)))
+        numbers = {study.accession for study in studies}
+        not_found = tuple(
+            place for place, number in enumerate(self._query.accessions) if number not in numbers
+        )
+        self._tell(replace(self._counts, studies=len(studies), not_found=not_found))
         for study in studies:
             self._people.meet_answer(study.person)
         with self._noting():

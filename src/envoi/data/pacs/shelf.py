@@ -19,6 +19,7 @@ from envoi.data.pacs.people import Signs
 from envoi.data.prepared import REQUEST
 from envoi.errors import DataError, Problem, SettingsError, StorageError
 from envoi.files import NO_SPACE, check_folder, read_text, write_bytes, write_json
+from envoi.wording import counted
 
 STATE = "pull.json"
 _LOCK = ".pull.lock"
@@ -120,7 +121,7 @@ class Shelf:
         cause = err.__cause__
         if not isinstance(cause, OSError) or cause.errno not in NO_SPACE:
             return err
-        found = f"none after {len(self)} images"
+        found = f"none after {counted(len(self), 'image')}"
         return StorageError(Problem("space for the next image", found, "disk", _FULL))
 
 

@@ -10,14 +10,11 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from pydicom import FileDataset
 
+from envoi.data.pacs.accessions import WILD
 from envoi.data.pacs.people import Person
-from envoi.errors import DataError, PacsError, Problem, SettingsError
-from envoi.files import read_text
+from envoi.errors import PacsError, Problem, SettingsError
 
 _MODALITY = re.compile(r"[A-Z0-9]{2,16}")
-_MOST_ACCESSION = 16
-# In a query these stand for any text, or for a list: a number with one would match others.
-_WILD = re.compile(r"[*?\\]|[\x00-\x1f\x7f]")
 UID = re.compile(r"[0-9.]{1,64}")
 
 Result = TypeVar("Result")
@@ -72,7 +69,7 @@ class PacsQuery:
         elif self.first_day is None and not self.accessions:
             remedy = "Give days or accession numbers: the whole archive is too much to ask for."
             problems.append(Problem("days or accession numbers", "neither", "query", remedy))
-        if _WILD.search(self.description):
+        if WILD.search(self.description):
             remedy = "Give a part of the description; it may stand anywhere in it."
             problems.append(Problem("plain words", "signs", "description", remedy))
         if problems:
@@ -194,30 +191,6 @@ class Source(Protocol):
         """End the connection; the next request opens another."""
 
 
-def read_accessions(path: Path) -> tuple[str, ...]:
-    """Read accession numbers, one in a line; blank lines are skipped.
-
-    Raises:
-        StorageError: The file cannot be read.
-        DataError: A line is no accession number, or there is none. Lines are named by their number.
-    """
-    remedy = "Give a text file with one accession number in each line."
-    text = read_text(path, what="a list of accession numbers", remedy=remedy)
-    found = dict(enumerate((line.strip() for line in text.lstrip("\ufeff").splitlines()), start=1))
-    numbers = {line: number for line, number in found.items() if number}
-    wrong = [line for line, number in numbers.items() if not _is_accession(number)]
-    if wrong or not numbers:
-        told = ", ".join(str(line) for line in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-        where = f"accession numbers, line {told}" if wrong else "accession numbers"
-        expected = "1 to 16 characters without * ? or backslash"
-        raise DataError(Problem(expected, "something else" if wrong else "none", where, remedy))
-    return tuple(dict.fromkeys(numbers.values()))
-
-
 def _plain(text: str) -> str:
     """A description without what archives do not tell apart: case, and two codes of one letter."""
     return unicodedata.normalize("NFC", text).casefold()
-
-
-def _is_accession(number: str) -> bool:
-    return len(number) <= _MOST_ACCESSION and not _WILD.search(number)
