@@ -18,6 +18,7 @@ def test_the_area_is_scikit_learns():
     assert found.auc.value == pytest.approx(wanted)
     assert found.auc.low < wanted < found.auc.high
     assert (found.members, found.others) == (80, 50)
+    assert not found.of_patients
 
 
 def test_a_model_that_remembers_everybody_is_found_out():
@@ -42,6 +43,7 @@ def test_patients_count_once():
     groups = np.concatenate([np.zeros(90, int), np.arange(1, 10)])
     found = membership(inside, np.full(10, 0.5), members_of=groups)
     assert found.members == 10
+    assert found.of_patients
     assert found.auc.value == pytest.approx(0.1)
     assert found.standing_out == 1
 

@@ -34,6 +34,7 @@ class Membership:
         others: People who were not.
         standing_out: Members who are surer to be members than all but one in a hundred others.
         by_chance: How many would stand out if training had left no trace.
+        of_patients: Whether patients are known.
     """
 
     auc: Interval
@@ -41,6 +42,7 @@ class Membership:
     others: int
     standing_out: int
     by_chance: float
+    of_patients: bool = True
 
 
 def membership(
@@ -80,6 +82,7 @@ def membership(
         standing_out=int((inside > threshold).sum()),
         # Of exchangeable people any is as likely as another to have a certain rank.
         by_chance=len(inside) * (allowed + 1) / (len(outside) + 1),
+        of_patients=members_of is not None,
     )
 
 

@@ -5,6 +5,9 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from envoi.cli.audit import _attack
+from envoi.membership import Membership
+from envoi.results import Interval
 from tests.cli.test_site import place, run  # noqa: F401  (a fixture)
 
 TRAIN = ("--study", "study.toml", "--site", "north", "--work", "work")
@@ -48,10 +51,12 @@ def test_everything_that_would_leave_is_said_and_nothing_is_written(trained):
         "What the site's audit came to:",
         "bytes in all.",
         "Classes of fewer than 10 images",
-        "From the network: whether somebody was in the training, with 1.00 [1.00, 1.00]",
+        "From the network: whether an image was in the training, with 1.00 [1.00, 1.00]",
+        "images stand out, where",
         "The file may leave.",
     ):
         assert told in words
+    assert "people stand out" not in words
     assert sorted(trained.rglob("*")) == before
     assert submitted().exit_code == 0
     size = (trained / "north.st").stat().st_size
@@ -92,8 +97,23 @@ def test_it_is_said_how_many_names_were_looked_for(trained, monkeypatch):
     assert "Your list: 0 of 1 looked for (1 too short).\n" in audited("--identifiers", names).output
 
 
+@pytest.mark.parametrize(
+    ("of_patients", "words"),
+    [
+        (True, ("whether somebody was in the training", "5 of 20 people stand out")),
+        (False, ("whether an image was in the training", "5 of 20 images stand out")),
+    ],
+)
+def test_people_are_spoken_of_where_patients_are_known(of_patients, words):
+    found = Membership(Interval(0.6, 0.5, 0.7), 20, 10, 5, 1.8, of_patients=of_patients)
+    line = _attack("From the network", found)
+    assert all(part in line for part in words)
+
+
 @pytest.mark.parametrize("patience", [0, 2])
 def test_that_held_out_people_chose_the_epoch_is_said(place, patience):  # noqa: F811
     patient = ("--set", f"patience={patience}", "--set", "epochs=1")
     assert run("site", "train", *TRAIN, "--data", "images.npz", *patient).exit_code == 0
-    assert ("attacks err low" in " ".join(audited().output.split())) == (patience > 0)
+    assert ("Images held out chose where training ended" in " ".join(audited().output.split())) == (
+        patience > 0
+    )

@@ -159,8 +159,8 @@ def test_files_beside_class_folders_and_deeper_folders_are_refused(tmp_path, mes
     save(tmp_path / f"{SECRET}.png")
     fill(tmp_path / "a", deeper=2)
     text = message()
-    assert "expected only folders, found 1 files beside them" in text
-    assert "class 'a': expected only pictures, found 1 folders" in text
+    assert "expected only folders, found 1 file beside them" in text
+    assert "class 'a': expected only pictures, found 1 folder. Move" in text
 
 
 def test_other_endings_are_refused(tmp_path, message):

@@ -72,8 +72,10 @@ def named_nobody(draft: "Draft", identifiers: Path | None, site: str) -> str:
     told = [f"Names of this machine and its user: {machine}."]
     if identifiers is not None:
         remedy = "Write one name or number a line."
-        lines = read_text(identifiers, what="a list of identifiers", remedy=remedy).splitlines()
-        told.append(f"Your list: {check_nobody_named(text, lines, allowed=[site])}.")
+        listed = read_text(
+            identifiers, what="a list of identifiers", remedy=remedy, is_written=True
+        ).splitlines()
+        told.append(f"Your list: {check_nobody_named(text, listed, allowed=[site])}.")
     short = f"What has fewer than {SHORTEST} characters stands in any text by chance"
     return "\n".join([*told, f"{short}; the site's id, {site}, is meant to be there."])
 
@@ -123,15 +125,17 @@ def told_of_audit(finished: "Finished", study: "Study") -> list[str]:
         lines.append(_attack("From the statistics", found.moments))
     settings = finished.release.card.settings or study.training
     if settings.patience:
-        lines.append("People held out chose where training ended (patience): attacks err low.")
+        who = "People" if found.network.of_patients else "Images"
+        lines.append(f"{who} held out chose where training ended (patience): attacks err low.")
     return [*lines, "A stronger attack may find more."]
 
 
 def _attack(name: str, found: "Membership") -> str:
     auc = found.auc
+    who, many = ("somebody", "people") if found.of_patients else ("an image", "images")
     return (
-        f"{name}: whether somebody was in the training, with {auc.value:.2f} "
+        f"{name}: whether {who} was in the training, with {auc.value:.2f} "
         f"[{auc.low:.2f}, {auc.high:.2f}] (area under the ROC curve; 0.5 is guessing). "
-        f"{found.standing_out} of {found.members} people stand out, where {found.by_chance:.1f} "
+        f"{found.standing_out} of {found.members} {many} stand out, where {found.by_chance:.1f} "
         f"would by chance ({found.others} held out)."
     )

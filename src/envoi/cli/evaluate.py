@@ -199,12 +199,13 @@ def _described(evaluation: "Evaluation", study: "Study") -> list[str]:
         f"{evaluation.created.isoformat()} (UTC)."
     )
     whole = (
-        f"Over {evaluation.images} images: accuracy {_told(evaluation.accuracy)}, balanced "
-        f"accuracy {_told(evaluation.balanced_accuracy)}, AUROC {_told(evaluation.auroc)}, "
-        f"calibration error {_told(evaluation.ece)}."
+        f"Over {counted(evaluation.images, 'image')}: accuracy {_told(evaluation.accuracy)}, "
+        f"balanced accuracy {_told(evaluation.balanced_accuracy)}, "
+        f"AUROC {_told(evaluation.auroc)}, calibration error {_told(evaluation.ece)}."
     )
     each = [
-        f"{name}: {one.images} images, recall {_told(one.recall)}, AUROC {_told(one.auroc)}."
+        f"{name}: {counted(one.images, 'image')}, recall {_told(one.recall)}, "
+        f"AUROC {_told(one.auroc)}."
         for name, one in told
     ]
     lines = [

@@ -44,6 +44,7 @@ def prepare(
 ) -> None:
     """Read, check and prepare a folder of brains; nothing is done to a scan unasked."""
     from envoi.data.brains import load_brains
+    from envoi.wording import counted
 
     permissions = permitted(reorient, spacing_mm, shape, allow_skull)
     numbers = itertools.count(1)
@@ -55,7 +56,7 @@ def prepare(
         subjects = load_brains(folder, permissions, cache=cache, on_subject=say)
     known = [subject.age_years for subject in subjects if subject.age_years is not None]
     ages = f", ages {min(known):g} to {max(known):g}" if known else ""
-    typer.echo(f"{len(subjects)} brains, each a {subjects[0].volume!r}{ages}.")
+    typer.echo(f"{counted(len(subjects), 'brain')}, each a {subjects[0].volume!r}{ages}.")
     if cache is not None:
         typer.echo(f"Kept in {cache}; the same command reads them from there.")
 

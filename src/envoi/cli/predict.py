@@ -35,6 +35,7 @@ def predict(
     from envoi.files import write_text
     from envoi.server.build import predict as ask
     from envoi.server.student import load_student
+    from envoi.wording import counted
 
     where = device_called(device)
     network, class_names, spec = load_student(student_file)
@@ -44,7 +45,7 @@ def predict(
     )
     rows = ask(network, images, spec, device=where).tolist()
     write_text(out, _csv(rows, files, class_names))
-    typer.echo(f"Wrote {out}: {len(rows)} images.")
+    typer.echo(f"Wrote {out}: {counted(len(rows), 'image')}.")
 
 
 def _csv(

@@ -15,6 +15,7 @@ from envoi.data.pictures import ENDINGS, PictureFile, Reading
 from envoi.data.splits import PARTS, Indices, SplitPlan
 from envoi.errors import Problem, StorageError
 from envoi.types import DataSet, ImageSpec
+from envoi.wording import counted
 
 _LITTER = {"Thumbs.db", "desktop.ini"}
 
@@ -115,7 +116,11 @@ def _survey(
     names = tuple(class_names or sorted(present))
     if len(names) < 2 or not present & set(names):
         expected = f"folders called {', '.join(names)}" if class_names else "two class folders"
-        found = f"{len(present)} folders, none of these" if class_names else f"{len(present)}"
+        found = (
+            f"{counted(len(present), 'folder')}, none of these"
+            if class_names
+            else f"{len(present)}"
+        )
         remedy = "Put the images of each class into a folder that bears its name."
         problems.append(Problem(expected, found, "image folder", remedy))
     entries: list[_Entry] = []
@@ -154,7 +159,7 @@ def _strays(place: _Place, names: tuple[str, ...]) -> Iterator[Problem]:
     loose = len(_files(place.folder))
     if loose:
         remedy = "Move each picture into the folder of its class, and other files away."
-        yield Problem("only folders", f"{loose} files beside them", where, remedy)
+        yield Problem("only folders", f"{counted(loose, 'file')} beside them", where, remedy)
 
 
 def _pictures_of(place: _Place, name: str, label: int) -> tuple[list[Problem], list[_Entry]]:
@@ -166,7 +171,7 @@ def _pictures_of(place: _Place, name: str, label: int) -> tuple[list[Problem], l
         nested = len(_folders(folder))
         if nested:
             remedy = "Move the pictures up into the folder of their class."
-            problems.append(Problem("only pictures", f"{nested} folders", where, remedy))
+            problems.append(Problem("only pictures", counted(nested, "folder"), where, remedy))
         for number, file in enumerate(_files(folder), start=1):
             named = f"{where}, file {number} in name order"
             if file.suffix.lower() in ENDINGS:

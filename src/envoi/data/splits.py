@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from envoi.errors import DataError, Problem, SettingsError
 from envoi.seeding import numpy_generator
 from envoi.types import DataSet, ImageSet
+from envoi.wording import counted
 
 Indices = NDArray[np.int64]
 
@@ -101,7 +102,7 @@ def stratified_split(labels: Indices, plan: SplitPlan, generator: np.random.Gene
         raise DataError(
             Problem(
                 "a class of at least two images, one to train and one to test",
-                f"{len(labels)} images, none of the same class",
+                f"{counted(len(labels), 'image')}, none of the same class",
                 "images",
                 "Give more images, or name the splits yourself.",
             )
@@ -126,7 +127,7 @@ def patient_split(
         raise DataError(
             Problem(
                 "at least two patients, since splits are disjoint by patient",
-                f"{len(labels)} images of {len(codes)} patient",
+                f"{counted(len(labels), 'image')} of {counted(len(codes), 'patient')}",
                 "patients",
                 "Give images of more patients; a set of one can be neither split nor tested.",
             )

@@ -191,9 +191,9 @@ def _audit(manifest: Manifest) -> list[str]:
         return []
     moments = "" if told.moments is None else f", by the moments with {told.moments:.2f}"
     line = (
-        "What the site's audit came to: who has the file and somebody's images can tell whether he "
-        f"was in the training, by the network with {told.network:.2f}{moments} (area under the ROC "
-        f"curve; 0.5 is guessing); {told.standing_out:.0%} of the people in it stand out."
+        "What the site's audit came to: who has the file and somebody's images can tell whether "
+        f"they were in the training, by the network with {told.network:.2f}{moments} (area under "
+        f"the ROC curve; 0.5 is guessing); {told.standing_out:.0%} of those in it stand out."
     )
     return [line]
 

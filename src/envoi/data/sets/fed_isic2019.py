@@ -36,6 +36,7 @@ from envoi.data.sets.source import Files, Leniency, Matched, Scan, check_folder_
 from envoi.data.splits import SplitPlan, patient_split
 from envoi.errors import EnvoiWarning, Problem, SettingsError
 from envoi.seeding import numpy_generator
+from envoi.wording import counted
 
 NAME = "fed-isic2019"
 INPUT = "ISIC_2019_Training_Input"
@@ -172,9 +173,9 @@ def _divided(lesions: Mapping[str, int], parts: Mapping[str, str]) -> set[int]:
 def _warn(divided: set[int], lesions: Mapping[str, int]) -> None:
     images = sum(count for lesion, count in Counter(lesions.values()).items() if lesion in divided)
     warnings.warn(
-        f"FLamby's split has {len(divided)} lesions ({images} images) in training and test at "
-        "once, so test scores are too good, and the set names no lesions. --split lesion (in "
-        "Python: split='lesion') keeps lesions whole.",
+        f"FLamby's split has {counted(len(divided), 'lesion')} ({counted(images, 'image')}) in "
+        "training and test at once, so test scores are too good, and the set names no lesions. "
+        "--split lesion (in Python: split='lesion') keeps lesions whole.",
         EnvoiWarning,
         stacklevel=3,
     )
