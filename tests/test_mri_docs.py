@@ -203,6 +203,21 @@ def test_completion_is_that_of_the_file_and_its_command_is_printed():
         assert all(map(is_rounded, told, wanted))
 
 
+@pytest.mark.parametrize(("model", "first"), [("real", "people"), ("joint", "drawn, 12 minutes")])
+def test_age_and_sex_are_those_of_the_file(model, first):
+    found = json.loads((RESULTS / "conditions.json").read_text())["millilitres"][model]
+    (row,) = re.findall(rf"^\| {first} \|(.*)\|$", DOCUMENT.read_text(), flags=re.MULTILINE)
+    cells = row.split("|")
+    wanted = [
+        *((region, "male") for region in ("brain", "grey", "white")),
+        *((region, "ten_years") for region in ("grey", "ventricles")),
+    ]
+    for cell, (region, what) in zip(cells, wanted, strict=True):
+        interval = found[region][what]
+        for told, end in zip(re.findall(r"-?[\d.]+", cell), interval.values(), strict=True):
+            assert is_rounded(told, end)
+
+
 def test_the_spread_that_steps_keep_is_that_of_the_file():
     spread = json.loads((RESULTS / "spread.json").read_text())["spread"]
     text = " ".join(section("How `joint` works").split())

@@ -72,9 +72,13 @@ def test_a_file_above_the_limit_is_not_written_and_takes_no_number(trained):
     assert not (trained / "work" / "sent.json").exists()
 
 
-def test_an_identifier_in_the_file_stops_it(trained):
+@pytest.mark.parametrize(
+    "listed",
+    ["Mustermann\nresnet10-small\n", "\ufeffresnet10-small\n", "Erika;Mustermann,resnet10-small"],
+)
+def test_an_identifier_in_the_file_stops_it(listed, trained):
     names = trained / "names.txt"
-    names.write_text("Mustermann\nresnet10-small\n")
+    names.write_text(listed, encoding="utf-8")
     for done in (audited("--identifiers", names), submitted("--identifiers", names)):
         assert done.exit_code == 4
         assert "no identifier in the file, found 1" in done.output

@@ -202,7 +202,7 @@ def test_images_of_the_training_are_recognised(place):
     allowed = ("--work", "work", "--allow-training-images")
     done = asked("north", "p.evaluation.json", *data, *allowed)
     assert done.exit_code == 0, done.output
-    assert "of them your training has seen: the student may know them" in done.stderr
+    assert "of them your training was given: the student may know them" in done.stderr
     assert "and the metrics flatter it." in done.output
     done = asked("north", "q.evaluation.json", "--work", "work")
     assert "None of them is among the images of the training" in done.output

@@ -40,7 +40,7 @@ def verified(name):
 
 def test_a_file_that_a_notice_does_not_reach_is_told_to_both(sent):
     found = run(*SUBMIT, "--out", "later.safetensors")
-    assert "neither this folder nor this key has written a file before" in found.output
+    assert "no file is known that this folder or this key wrote before" in found.output
     assert "--sequence N" in found.output
     found = run(*WITHDRAW, "--work", "work")
     assert "up to number 1." in found.output
@@ -66,7 +66,7 @@ def test_all_is_taken_back_whatever_is_known_and_a_site_may_come_back(sent):
     assert "0 of 2 sites" in done.output
     assert "still counts" not in verified(name).stderr
     found = run(*SUBMIT, "--out", "inbox")
-    assert f"Its number is {number + 1}: number {number} was written elsewhere" in found.output
+    assert f"Its number is {number + 1}: this key has signed number {number} before" in found.output
     assert "1 of 2 sites: north" in collected().output
 
 
@@ -83,7 +83,7 @@ def test_a_new_folder_counts_on_and_withdraws_what_the_key_wrote(place):  # noqa
     assert run(*SUBMIT, "--out", ".", "--sequence", 7).exit_code == 0
     (place / "work" / "sent.json").unlink()
     found = run(*SUBMIT, "--out", ".")
-    assert "Its number is 8: number 7 was written elsewhere with this key." in found.output
+    assert "Its number is 8: this key has signed number 7 before." in found.output
     assert "Its number is" not in run(*SUBMIT, "--out", ".").output
     found = run(*WITHDRAW[:-1], ".")
     assert "up to number 9." in found.output

@@ -72,6 +72,13 @@ def test_what_all_people_share_has_no_effect(volumes, persons):
     assert effects.of(torch.tensor([[0.0, -1.0]]))[0, 1].isnan()
 
 
+def test_bf16_leaves_the_effects_exact(gaussian, persons):
+    plain = gaussian.effects.usual(persons)
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered = gaussian.effects.usual(persons)
+    assert torch.equal(plain, lowered)
+
+
 def test_nobody_is_farther_than_people_go(gaussian):
     ages = gaussian.effects.of(torch.tensor([[40.0, math.nan], [-40.0, math.nan]]))[:, 0]
     assert ages.tolist() == [2.5, -2.5]

@@ -83,8 +83,8 @@ def test_the_largest_plane_of_a_flat_volume_counts():
     assert predicted_bytes(plan, Use("sample")) == pytest.approx(max(peaks), rel=0.01)
 
 
-def test_sampling_holds_seventeen_volumes_in_any_number_of_steps(tmp_path):
-    """In a single one none of the step before: sixteen.
+def test_sampling_holds_nineteen_volumes_in_any_number_of_steps(tmp_path):
+    """In a single one none of the step before: eighteen.
 
     Of slabs so thin that their maps are less than the three volumes that would count.
 
@@ -103,7 +103,7 @@ for memory._STEPS in (1, 2, 4):
 """
     done = python("-c", script, cwd=tmp_path)
     volumes = [float(line) for line in done.stdout.split()]
-    assert volumes == [pytest.approx(held + 0.1, abs=0.05) for held in (16, 17, 17)], done.stderr
+    assert volumes == [pytest.approx(held + 0.1, abs=0.05) for held in (18, 19, 19)], done.stderr
 
 
 @pytest.mark.parametrize("target", ["v", "flow"])

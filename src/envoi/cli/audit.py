@@ -64,6 +64,8 @@ def named_nobody(draft: "Draft", identifiers: Path | None, site: str) -> str:
     Raises:
         CheckError: Somebody is, or the machine.
     """
+    import re
+
     from envoi.files import read_text
     from envoi.site.identifiers import SHORTEST, check_nobody_named, machine_names
 
@@ -71,10 +73,11 @@ def named_nobody(draft: "Draft", identifiers: Path | None, site: str) -> str:
     machine = check_nobody_named(text, machine_names(), allowed=[site])
     told = [f"Names of this machine and its user: {machine}."]
     if identifiers is not None:
-        remedy = "Write one name or number a line."
-        listed = read_text(
+        remedy = "Write names or numbers, one a line or between commas."
+        text_of_list = read_text(
             identifiers, what="a list of identifiers", remedy=remedy, is_written=True
-        ).splitlines()
+        )
+        listed = re.split(r"[\n\r\t,;]", text_of_list.removeprefix("\ufeff"))
         told.append(f"Your list: {check_nobody_named(text, listed, allowed=[site])}.")
     short = f"What has fewer than {SHORTEST} characters stands in any text by chance"
     return "\n".join([*told, f"{short}; the site's id, {site}, is meant to be there."])

@@ -161,10 +161,13 @@ def _compared(part: "Part", work: Path | None, site: str, study: "Study", *, all
     if not seen:
         return "None of them is among the images of the training in the working folder."
     if not allowed:
-        expected, found = "images that no training has seen", f"{seen} of {count} that yours has"
+        expected, found = (
+            "images that no training has seen",
+            f"{seen} of {count} that yours was given",
+        )
         remedy = "Choose others with --split or --rows, or permit it: --allow-training-images."
         raise DataError(Problem(expected, found, "images", remedy))
-    line = f"{seen} of them your training has seen: the student may know them"
+    line = f"{seen} of them your training was given: the student may know them"
     typer.echo(f"warning: {line}.", err=True)
     return f"{line}, and the metrics flatter it."
 

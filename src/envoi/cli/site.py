@@ -144,12 +144,13 @@ def withdraw(
     ending, remedy = ".withdrawal.json", "Choose such a name: the server knows notices by it."
     file = new_file(out, f"{site}-{number}{ending}", ending=ending, remedy=remedy)
     study = load_study(study_file)
+    numbers.last()  # refuses another site's folder before anything is written
     write_withdrawal(file, study=study, site=site, sequence=number, key=load_key(key))
     numbers.note(number)
     typer.echo(f"Wrote {file}. Carry it to the study's server, as you did with the submission.")
     typer.echo(f"It takes back every file of {site} up to number {number}.")
     if everything:
-        typer.echo("No file that was sent until today has a higher one. If you come back, a file")
+        typer.echo("No file that counted on from 1 has a higher one. If you come back, a file")
         typer.echo("counts again from the next number on, which `envoi site submit` gives it.")
     elif sequence is None:
         typer.echo(
@@ -165,9 +166,9 @@ def _told_number(number: int, numbers: "Numbers") -> str:
     if number - 1 == numbers.of_folder() > 0:
         return ""
     if number > 1:
-        return f"Its number is {number}: number {number - 1} was written elsewhere with this key."
+        return f"Its number is {number}: this key has signed number {number - 1} before."
     return (
-        "Its number is 1: neither this folder nor this key has written a file before. If your "
+        "Its number is 1: no file is known that this folder or this key wrote before. If your "
         "site has sent one all the same, write this again with --sequence N above its number."
     )
 

@@ -12,13 +12,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from envoi.mri.population import PERSON_VALUES, Persons
+from envoi.precision import exactly
 
 Volume = Float[Tensor, "depth height width"]
 
 # As if each slope had been measured once more, as zero: ridge regression, so that of two people
 # no slope is taken at its word.
 _PRIOR = 1.0
-# Standard deviations from the mean that a slope is followed: what lies beyond is nobody's.
+# Standard deviations from the mean that a slope is followed: few people lie beyond.
 _FARTHEST = 2.5
 _LEAST_SPREAD = 1e-3
 
@@ -68,7 +69,9 @@ class Effects(nn.Module):
 
     def usual(self, persons: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch voxel"]:
         """By how much such people differ from the mean; 0 for what is not known."""
-        return self.of(persons).nan_to_num() @ self.slopes
+        with exactly(self.slopes.device):
+            found: Tensor = self.of(persons).nan_to_num() @ self.slopes
+        return found
 
     def of(self, persons: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
         """Values in standard deviations, NaN where one is not known or tells nothing."""

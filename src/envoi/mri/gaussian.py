@@ -7,7 +7,7 @@ variance D that they leave. Age and sex p are two factors more, with slopes B by
 and known voxels then tell the expectation of x exactly, by one small system of equations. A network
 that adds to it learns from its first step on in what brains are not Gaussian.
 
-Memory: `factors` volumes, and as many while denoising.
+Memory: `factors` volumes and two, and twice as many while denoising.
 """
 
 from collections.abc import Sequence

@@ -9,12 +9,12 @@ Neither network learns what is the same in everybody: both see what differs from
 units of how much it differs there (`atlas`), and predict the v target of that (`angles`).
 
 Memory, beside the networks' weights, in fp32 volumes: for sampling, in any number of steps,
-fourteen and one slab's maps, or seventeen where that is more. The fourteen are mean and deviation
-of the atlas, the coarse covariance's 64 factors at a quarter of each length, given voxels and their
-mask, what is expected, what is known, each voxel's share, z_t, its angle, the data of the step
-before, z_t with what is known put in, the intensity that it amounts to, and the blended answer. The
-two before the last are gone when the answer is turned into data and noise, which takes five. 2D
-maps are a `1/thickness` of a 3D network's.
+sixteen and one slab's maps, or nineteen where that is more. The sixteen are mean and deviation of
+the atlas, what age and what sex do, the coarse covariance's 64 factors at a quarter of each length,
+given voxels and their mask, what is expected, what is known, each voxel's share, z_t, its angle,
+the data of the step before, z_t with what is known put in, the intensity that it amounts to, and
+the blended answer. The two before the last are gone when the answer is turned into data and noise,
+which takes five. 2D maps are a `1/thickness` of a 3D network's.
 """
 
 from collections.abc import Iterator

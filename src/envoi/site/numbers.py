@@ -1,4 +1,4 @@
-"""The numbers of a site's files: none is used twice, whatever working folder wrote the file.
+"""The numbers of a site's files: none that is known is used twice, whatever folder wrote the file.
 
     WORK/sent.json    number of the last file of a working folder (`Workspace`)
     KEY.sent.json     numbers of the last files that were signed with a key, by site
@@ -107,9 +107,9 @@ class Numbers:
 
 
 def above_all(day: date) -> int:
-    """A number that no counting comes to, below that of any later day: 20301231000000.
+    """A number that no counting comes to, below that of any later day: 20301231240000.
 
     A notice up to it takes back all that a site can have sent, and leaves numbers for a site that
     comes back.
     """
-    return int(f"{day:%Y%m%d}000000")
+    return int(f"{day:%Y%m%d}240000")
