@@ -243,7 +243,7 @@ def test_a_disk_that_fills_while_decrypting(inbox, folder, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(envoi.server.incoming, "decrypt", full)
-        with pytest.raises(StorageError, match="found No space left on device. Free some space"):
+        with pytest.raises(StorageError, match="found No space left on device. Make room"):
             take(inbox, folder)
     assert files(folder) == ["north-1.safetensors"]
     assert len(take(inbox, folder).current()) == 2
