@@ -58,3 +58,15 @@ def test_a_site_that_came_back_is_not_told_of_it(inbox, folder):
     assert told(collect(inbox, folder, study=STUDY)) == []
     send(inbox / "c", "north", 2)
     assert told(collect(inbox, folder, study=STUDY)) == []
+
+
+def test_a_copy_that_was_lost_and_comes_back_was_there_before_the_notice(inbox, folder):
+    whole = send(inbox / "a", "north", 3)
+    collect(inbox, folder, study=STUDY)
+    (folder / "accepted" / "north-3.safetensors").unlink()
+    (inbox / "a").unlink()
+    collect(inbox, folder, study=STUDY)
+    take_back(inbox / "n.withdrawal.json", "north", 1)
+    collect(inbox, folder, study=STUDY)
+    (inbox / "again").write_bytes(whole)
+    assert told(collect(inbox, folder, study=STUDY)) == [("north", 1, 3)]

@@ -176,10 +176,12 @@ class Ledger:
         """With one more file; a received one supersedes what its site sent before.
 
         It takes the place of the same content, and of what was refused under the same name with
-        fewer bytes: an unfinished copy of this file.
+        fewer bytes: an unfinished copy of this file. Places tell when a file came first.
         """
         time = clock()
-        entries = [old for old in self.entries if not _replaced(old, entry)]
+        replaced = [_replaced(old, entry) for old in self.entries]
+        place = replaced.index(True) if any(replaced) else len(replaced)
+        entries = [old for old, gone in zip(self.entries, replaced, strict=True) if not gone]
         if entry.state is State.RECEIVED:
             reason = f"number {entry.sequence} of this site came later"
             entries = [
@@ -188,7 +190,9 @@ class Ledger:
                 else old
                 for old in entries
             ]
-        return replace(self, entries=(*entries, replace(entry, time=time)))
+        return replace(
+            self, entries=(*entries[:place], replace(entry, time=time), *entries[place:])
+        )
 
     def withdrawing(self, site: str, *, up_to: int | None, cause: Cause) -> "Ledger":
         """With the site's files up to number `up_to` (None: all of them) withdrawn."""
