@@ -71,19 +71,21 @@ def read_text(path: Path, *, what: str, remedy: str, is_written: bool = False) -
         path: The file.
         what: What the file is, for the message ("a study file").
         remedy: What to do if it cannot be read.
-        is_written: Somebody wrote it by hand or with a spreadsheet, and can save it otherwise.
+        is_written: Somebody wrote it by hand or with a spreadsheet, and can save it otherwise; the
+            mark that a spreadsheet puts first (a BOM) is taken off.
 
     Raises:
         StorageError: The file is missing, unreadable or not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except OSError as err:
         raise StorageError(Problem(what, f"{err.strerror}", path.name, remedy)) from err
     except UnicodeDecodeError as err:
         if is_written:
             remedy = f"Save it as UTF-8 (in a spreadsheet: CSV UTF-8). {remedy}"
         raise StorageError(Problem(what, "bytes that are not UTF-8", path.name, remedy)) from err
+    return text.lstrip("\ufeff") if is_written else text
 
 
 def read_json(path: Path, *, what: str, remedy: str) -> dict[str, Any]:

@@ -74,11 +74,10 @@ def named_nobody(draft: "Draft", identifiers: Path | None, site: str) -> str:
     told = [f"Names of this machine and its user: {machine}."]
     if identifiers is not None:
         remedy = "Write names or numbers, one a line or between commas."
-        text_of_list = read_text(
-            identifiers, what="a list of identifiers", remedy=remedy, is_written=True
-        )
-        listed = re.split(r"[\n\r\t,;]", text_of_list.removeprefix("\ufeff"))
-        told.append(f"Your list: {check_nobody_named(text, listed, allowed=[site])}.")
+        what = "a list of identifiers"
+        listed = read_text(identifiers, what=what, remedy=remedy, is_written=True)
+        names = re.split(r"[\n\r\t,;]", listed)
+        told.append(f"Your list: {check_nobody_named(text, names, allowed=[site])}.")
     short = f"What has fewer than {SHORTEST} characters stands in any text by chance"
     return "\n".join([*told, f"{short}; the site's id, {site}, is meant to be there."])
 

@@ -99,9 +99,7 @@ def _lines(file: Path) -> list[tuple[int, dict[str, str | None]]]:
     """Line numbers and cells by column."""
     remedy = "Put a table with the columns participant_id and age beside the scans."
     text = read_text(file, what="a table of participants", remedy=remedy, is_written=True)
-    reader = csv.DictReader(
-        io.StringIO(text.removeprefix("\ufeff")), delimiter="\t", quoting=csv.QUOTE_NONE
-    )
+    reader = csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
     try:
         columns = [name.strip() for name in reader.fieldnames or []]
         reader.fieldnames = columns

@@ -69,7 +69,7 @@ def read_table(path: Path, columns: Columns, *, patients_elsewhere: bool = False
     """
     remedy = "Give a CSV file with the columns path and label."
     text = read_text(path, what="a table of images", remedy=remedy, is_written=True)
-    lines, rows = _cells(text.removeprefix("\ufeff"))
+    lines, rows = _cells(text)
     if len(rows) < 2:
         raise DataError(
             Problem("a header and at least one row", counted(len(rows), "line"), "table", remedy)
@@ -101,7 +101,7 @@ def header_of(path: Path) -> list[str]:
     """
     remedy = "Give a CSV file whose first line names its columns."
     text = read_text(path, what="a table", remedy=remedy, is_written=True)
-    _, rows = _cells(text.removeprefix("\ufeff"))
+    _, rows = _cells(text)
     if not rows:
         raise DataError(Problem("a line of column names", "nothing", "table", remedy))
     return rows[0]
@@ -123,7 +123,7 @@ def read_columns(
         DataError: A column is missing or twice there, or a line has other cells than the header.
     """
     text = read_text(path, what=f"the table {what}", remedy=remedy, is_written=True)
-    lines, rows = _cells(text.removeprefix("\ufeff"), what)
+    lines, rows = _cells(text, what)
     header = rows[0] if rows else []
     problems = [
         Problem(f"one column called {name!r}", f"{header.count(name) or 'none'}", what, remedy)

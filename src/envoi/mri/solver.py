@@ -3,7 +3,7 @@
 What most voxels have in common, such as the size of a brain, rises out of the noise while that is
 still ten times as strong as a single voxel. The first steps are therefore the shortest, and each
 looks ahead by how much the data, as they are seen, changed since the one before. Equal steps that
-do not look ahead leave a fifth of the coarse volumes' variance behind.
+do not look ahead leave a quarter of the coarse volumes' variance behind.
 """
 
 import math
@@ -37,17 +37,16 @@ def walk(split: Parts, state: Tensor, share: Tensor, steps: int) -> Tensor:
     times = step_times(steps)
     angle, before = schedule(0, share), state
     for number in range(steps):
-        data, noise = split(state, angle, times[number])
+        seen, noise = split(state, angle, times[number])
+        data = seen
         if ahead := _ahead(times, number):
             del noise
-            before = torch.lerp(before, data, 1 + ahead)
-            noise = (state - angle.sin() * before).div_(angle.cos())
-            before, data = data, before
-        else:
-            before = data
+            data = torch.lerp(before, seen, 1 + ahead)
+            noise = (state - angle.sin() * data).div_(angle.cos())
+        before = seen
         angle = schedule(times[number + 1], share)
         state = rotated(data, noise, angle)
-        del data, noise  # the next split is where memory peaks
+        del seen, data, noise  # the next split is where memory peaks
     return state
 
 

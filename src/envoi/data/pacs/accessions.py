@@ -68,7 +68,7 @@ def read_accessions(path: Path) -> Accessions:
         DataError: A line is no accession number, or there is none. Lines are named by their number.
     """
     text = read_text(path, what="a list of accession numbers", remedy=_REMEDY, is_written=True)
-    lines = enumerate((line.strip() for line in text.lstrip("\ufeff").splitlines()), start=1)
+    lines = enumerate((line.strip() for line in text.splitlines()), start=1)
     numbers = {line: number for line, number in lines if number}
     wrong = [f"line {line}" for line, number in numbers.items() if not _is_accession(number)]
     if wrong or not numbers:

@@ -15,7 +15,7 @@ from envoi.submission.layout import largest_submission_bytes
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LABEL_DIGITS = 16
-_FILE_DIGITS = 12
+FILE_DIGITS = 12
 
 
 class Kind(StrEnum):
@@ -77,11 +77,11 @@ class Cargo:
 
     def inbox_name(self, site: str, digest: str) -> str:
         """The name in the server's inbox of a file with this SHA-256 from `site`."""
-        return f"{self._beginning(site)}{digest[:_FILE_DIGITS]}{self.suffix}"
+        return f"{self._beginning(site)}{digest[:FILE_DIGITS]}{self.suffix}"
 
     def is_inbox_name(self, name: str, site: str) -> bool:
         """Whether `inbox_name` gives `name` to a file of `site`."""
-        pattern = rf"{re.escape(self._beginning(site))}[0-9a-f]{{{_FILE_DIGITS}}}"
+        pattern = rf"{re.escape(self._beginning(site))}[0-9a-f]{{{FILE_DIGITS}}}"
         return re.fullmatch(pattern + re.escape(self.suffix), name) is not None
 
     def largest_bytes(self, study: Study) -> int:
@@ -93,7 +93,7 @@ class Cargo:
         return largest_submission_bytes(study)
 
     def _beginning(self, site: str) -> str:
-        return f"{site}-{self.student[:_FILE_DIGITS]}-" if self.student else f"{site}-"
+        return f"{site}-{self.student[:FILE_DIGITS]}-" if self.student else f"{site}-"
 
 
 SUBMISSIONS = Cargo(Kind.SUBMISSION)

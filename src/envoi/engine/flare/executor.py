@@ -15,13 +15,11 @@ from nvflare.apis.signal import Signal
 
 from envoi.engine.flare import ACKNOWLEDGE, DIGEST, ENDORSEMENT, FILE
 from envoi.engine.flare.approved import Approved, approved_file
-from envoi.engine.flare.cargo import LEAVING, Cargo, Kind
+from envoi.engine.flare.cargo import FILE_DIGITS, LEAVING, Cargo, Kind
 from envoi.engine.flare.kit import CONFIRMED, TEMPORARY, Kit, load_kit, make_private
 from envoi.engine.flare.students import keep_student
 from envoi.errors import EnvoiError, SettingsError, StorageError
 from envoi.files import write_json
-
-_DIGITS = 12  # of a checksum, in a file's name
 
 
 class OutboxExecutor(Executor):
@@ -75,7 +73,7 @@ class OutboxExecutor(Executor):
             return make_reply(ReturnCode.BAD_TASK_DATA)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         note = {"file": sent.name, DIGEST: sent.digest, "confirmed": now}
-        path = kit_of(fl_ctx).root / CONFIRMED / f"{sent.name}.{sent.digest[:_DIGITS]}.json"
+        path = kit_of(fl_ctx).root / CONFIRMED / f"{sent.name}.{sent.digest[:FILE_DIGITS]}.json"
         if not path.exists():  # sent again: it was confirmed at that time
             write_json(path, note)
         self.log_info(fl_ctx, f"the server has {sent.name}")
