@@ -2,29 +2,23 @@
 
     python benchmarks/mri_ablation.py BRAINS --out benchmarks/results/mri/ablation.json
 
-    python benchmarks/mri_ablation.py BRAINS --coarse --steps 1000 --out .../ablation_coarse.json
-
-The second trains the coarse network alone, which is small. The loss is that of 72 slabs and 72
-coarse volumes of the 12 people held out, whom the covariance over all of training tells of, at
-equal noise for every variant, in units of v whatever is learned; lower is better. Variants that
-the file has already are kept.
+The loss is that of 72 slabs of the 12 people held out, at equal noise for every variant, in units
+of v whatever is learned; lower is better. Variants that the file has already are kept.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import process_time
-from typing import Any, cast
+from typing import Any
 
 import torch
 from known import known
 from mri_models import SHAPE, subjects_of
-from torch import Tensor
 
 from envoi.files import write_json
 from envoi.meter import device_name
-from envoi.mri.joint import JointModel
 from envoi.mri.model import VolumeModel
 from envoi.mri.modes import plan_of
 from envoi.mri.population import Population
@@ -33,7 +27,6 @@ from envoi.mri.training import MriTraining, train
 from envoi.seeding import torch_generator
 
 BATCH, BATCHES = 8, 9
-Losses = Callable[[Population, int, torch.Generator], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +39,7 @@ class Variant:
 
 VARIANTS = {
     "joint": Variant(),
-    "one covariance for all": Variant({"folds": 0}),
     "AdamW for all weights": Variant(training={"matrix_rate": 0.0}),
-    "no covariance of coarse volumes": Variant({"factors": 0}),
     "flow matching's velocity in place of v": Variant({"target": "flow"}),
     "constant rate": Variant(training={"cool_down": 0.0}),
 }
@@ -59,8 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("brains", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--coarse", action="store_true", help="the coarse network alone")
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -68,7 +58,6 @@ def main() -> None:
     told: dict[str, Any] = {
         "steps": options.steps,
         "seed": options.seed,
-        "coarse_alone": options.coarse,
         "device": device_name(),
     }
     found = known(options.out, told).get("variants", {})
@@ -86,7 +75,7 @@ def measured(
     for name, variant in VARIANTS.items():
         if name in known:
             continue
-        model = cast("JointModel", fresh_model(plan_of("joint", SHAPE, variant.plan), options.seed))
+        model = fresh_model(plan_of("joint", SHAPE, variant.plan), options.seed)
         settings = MriTraining.of_mode(
             "joint",
             steps=options.steps,
@@ -94,21 +83,10 @@ def measured(
             precision="fp32",
             **variant.training,
         )
-        if options.coarse:
-            model.losses = coarse_alone(model)  # type: ignore[method-assign]
         began = process_time()
         train(model, training, settings)
         seconds = process_time() - began
         yield name, losses_on(model, held_out) | {"train_seconds": seconds}
-
-
-def coarse_alone(model: JointModel) -> Losses:
-    """Its losses without that of slabs."""
-
-    def losses(people: Population, batch: int, draws: torch.Generator) -> dict[str, Tensor]:
-        return {"coarse": model.coarse.loss(people, batch, draws)}
-
-    return losses
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from mri_models import SPACING_MM, subjects_of
+from mri_models import SPACING_MM, drawn_in, subjects_of
 from numpy.typing import NDArray
 
 from envoi.data.brains import split_subjects
@@ -120,9 +120,9 @@ def of_models(brains: Path, work: Path, modes: Sequence[str], seed: int) -> dict
     people, _ = subjects_of(brains, seed)
     sets = {"real": Known.of(stacked(people), people)}
     for mode in modes:
-        files = sorted((work / mode).glob("volume-*[0-9].npy"))
-        likes = [liked(people, seed, number) for number in range(1, len(files) + 1)]
-        sets[mode] = Known.of(np.stack([np.load(file) for file in files]), likes)
+        drawn = drawn_in(work / mode, people)
+        likes = [liked(people, seed, number) for number in range(1, len(drawn) + 1)]
+        sets[mode] = Known.of(np.stack(drawn), likes)
     return sets
 
 

@@ -2,13 +2,14 @@
 
     python benchmarks/mri_models.py BRAINS --work runs/mri --minutes 12 --modes joint,paper
 
-A model's part of `--work` holds its run folder, one file for each volume and `cost.json`. A killed
-job goes on where it was. Time is processor time of one thread, so that other work on the machine
-favours no model. Parameters are about equal: the paper's network has a quarter of its width, and
-fewer channels at its coarse levels. All models learn with an average of their weights and rates
-that fall over the second half. The rates of `joint`, with Muon, lead the paper's network to NaN
-within 250 steps and leave `wavelet3d` at the noise that it began with; the baselines have AdamW
-and 3e-4. The published rate of the paper's (`--published`) suits 119 million parameters and days.
+A model's part of `--work` holds its run folder, one file for each volume, as the network left it,
+and `cost.json`. A killed job goes on where it was. Time is processor time of one thread, so that
+other work on the machine favours no model. The baselines have equal parameters, twice those of
+`joint`: the paper's network has a quarter of its width, and fewer channels at its coarse levels.
+All models learn with an average of their weights and rates that fall over the second half. The
+rates of `joint`, with Muon, lead the paper's network to NaN within 250 steps and leave `wavelet3d`
+at the noise that it began with; the baselines have AdamW and 3e-4. The published rate of the
+paper's (`--published`) suits 119 million parameters and days.
 `mri_quality.py` scores what is drawn here.
 """
 
@@ -30,13 +31,13 @@ from envoi.data.nifti import VolumePermissions
 from envoi.errors import DataError
 from envoi.files import write_json
 from envoi.meter import environment, flop_counter
-from envoi.mri.brain import as_volume
+from envoi.mri.brain import as_volume, faintest_of
 from envoi.mri.drawing import drawn_intensities
-from envoi.mri.modes import Mode, plan_of, read_card, read_model
+from envoi.mri.modes import Mode, plan_of, read_model
 from envoi.mri.run import train_in
 from envoi.mri.training import MriTraining
 from envoi.seeding import numpy_generator
-from envoi.volumes import Subject
+from envoi.volumes import Subject, Voxels
 
 GENTLE = {"rate": 3e-4, "cool_down": 0.5, "average": 0.999}
 RECIPE = {"rate": 1e-3, "matrix_rate": 2e-2, "cool_down": 0.5, "average": 0.999}
@@ -50,7 +51,7 @@ class Case:
     """How one model is trained and drawn from.
 
     Attributes:
-        changes: Of its plan: 2.8 to 2.9 million parameters for each, as `joint` has by default.
+        changes: Of its plan: 2.8 to 2.9 million parameters for each baseline.
         batch: Items of a step.
         steps: Of the solver; the paper's 1000 would take a day for 64 volumes.
         recipe: Of its training.
@@ -134,7 +135,6 @@ def train(
 def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, seed: int) -> None:
     """Draw volumes of people as old and of the sex of those in training; one file for each."""
     model, case = read_model(work / "run" / "model.safetensors"), CASES[mode]
-    grid, faintest = training[0].volume.grid, read_card(work / "run" / "model.safetensors").faintest
     for number in range(1, samples + 1):
         file = work / f"volume-{number:04d}.npy"
         if file.exists():
@@ -151,13 +151,24 @@ def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, see
         else:  # counting slows, so that the first one tells nothing of time
             seconds = [*recall(work).get("each_seconds", []), process_time() - began]
             remember(work, {"each_seconds": seconds, "sample_seconds": median(seconds)})
-        try:
-            made = as_volume(voxels, grid, faintest).voxels
-        except DataError:  # nothing above the background: kept, so that the score knows it
-            made = np.zeros(SHAPE, np.float32)
-        np.save(file.with_suffix(".part.npy"), made)
+        np.save(file.with_suffix(".part.npy"), voxels)
         file.with_suffix(".part.npy").rename(file)
         print(f"{mode}: {number} of {samples}, {process_time() - began:.1f} s", flush=True)
+
+
+def drawn_in(work: Path, training: tuple[Subject, ...]) -> list[Voxels]:
+    """The volumes of one model, as `envoi mri sample` writes them; zeros where there is no brain.
+
+    The outline depends on those who were learnt from alone.
+    """
+    grid, faintest = training[0].volume.grid, faintest_of(training)
+    made = []
+    for file in sorted(work.glob("volume-*[0-9].npy")):
+        try:
+            made.append(as_volume(np.load(file), grid, faintest).voxels)
+        except DataError:  # nothing above the background: kept, so that the score knows it
+            made.append(np.zeros(grid.shape, np.float32))
+    return made
 
 
 def recall(work: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Slices of the first volumes that `mri_models.py` drew of each model, as one small picture.
 
-    python benchmarks/mri_pictures.py --work runs/mri --out benchmarks/results/mri/drawn.png
+    python benchmarks/mri_pictures.py BRAINS --work runs/mri --out benchmarks/results/mri/drawn.png
 
 A row for each model that is there (joint, paper, full3d, wavelet3d): axial, coronal and sagittal
 middles of four volumes.
@@ -10,11 +10,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from mri_models import CASES, SHAPE, SPACING_MM
+from mri_models import CASES, drawn_in, subjects_of
 from PIL import Image
 
 from envoi.report.volumes.atlas import Sheet, middles, sheet
-from envoi.volumes import Grid
+from envoi.volumes import Subject
 
 _SHOWN, _ENLARGED = 4, 2
 
@@ -22,11 +22,14 @@ _SHOWN, _ENLARGED = 4, 2
 def main() -> None:
     """Draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("brains", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    grid = Grid(SHAPE, (SPACING_MM,) * 3)
-    drawn = sheet([_row(options.work / mode, grid) for mode in CASES if _has(options.work / mode)])
+    training, _ = subjects_of(options.brains, options.seed)
+    folders = [options.work / mode for mode in CASES if _has(options.work / mode)]
+    drawn = sheet([_row(folder, training) for folder in folders])
     enlarged = np.kron(drawn, np.ones((_ENLARGED, _ENLARGED), np.uint8))
     Image.fromarray(enlarged).save(options.out, optimize=True)
 
@@ -35,9 +38,9 @@ def _has(folder: Path) -> bool:
     return (folder / f"volume-{_SHOWN:04d}.npy").exists()
 
 
-def _row(folder: Path, grid: Grid) -> list[Sheet]:
+def _row(folder: Path, training: tuple[Subject, ...]) -> list[Sheet]:
     """The three middle sections of each volume."""
-    volumes = (np.load(folder / f"volume-{number:04d}.npy") for number in range(1, _SHOWN + 1))
+    grid, volumes = training[0].volume.grid, drawn_in(folder, training)[:_SHOWN]
     return [section for volume in volumes for section in middles(volume, grid)]
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mri_models import CASES, HELD_OUT, SHAPE, SPACING_MM, recall, subjects_of
+from mri_models import CASES, HELD_OUT, SHAPE, SPACING_MM, drawn_in, recall, subjects_of
 
 from envoi.evaluation.anatomy import effect_interval
 from envoi.evaluation.arrays import Volumes
@@ -45,7 +45,7 @@ from envoi.mri.memory import Use, predicted_bytes
 from envoi.mri.modes import plan_of
 from envoi.mri.windows import sampling_borders
 from envoi.seeding import numpy_generator
-from envoi.volumes import Voxels, stacked
+from envoi.volumes import Subject, Voxels, stacked
 
 REGIONS = ("grey", "white", "csf", "ventricles")
 _CHANCES = 200
@@ -67,9 +67,9 @@ class Drawn:
     empty: int
 
     @classmethod
-    def of(cls, folder: Path) -> "Drawn":
+    def of(cls, folder: Path, training: tuple[Subject, ...]) -> "Drawn":
         """The volumes that `mri_models.py` wrote into a folder."""
-        every = [np.load(file) for file in sorted(folder.glob("volume-*[0-9].npy"))]
+        every = drawn_in(folder, training)
         brains = [volume for volume in every if volume.any()]
         return cls(brains, len(every) - len(brains))
 
@@ -91,11 +91,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    training, held_out = (stacked(side) for side in subjects_of(options.brains, options.seed))
+    subjects = subjects_of(options.brains, options.seed)
+    training, held_out = map(stacked, subjects)
     settings = EvaluationSettings(spacing_mm=(SPACING_MM,) * 3, seed=options.seed)
     reference = prepare_reference(training, held_out, settings)
     real = reference.score("real", held_out, group_volumes=HELD_OUT)
-    found, about = score_models(reference, options.work)
+    found, about = score_models(reference, options.work, subjects[0])
     found, about = {"real": real, **found}, {"real": {"samples": HELD_OUT, "empty": 0}, **about}
     before, told = _before(options.out)
     for name in about.keys() - found.keys():
@@ -115,12 +116,12 @@ def main() -> None:
 
 
 def score_models(
-    reference: Reference, folder: Path
+    reference: Reference, folder: Path, training: tuple[Subject, ...]
 ) -> tuple[dict[str, SetScores], dict[str, dict[str, Any]]]:
     """Scores of each model that drew enough brains, and costs and counts of each that drew."""
     found, about = {}, {}
     for mode in CASES:
-        drawn = Drawn.of(folder / mode)
+        drawn = Drawn.of(folder / mode, training)
         if len(drawn.volumes) + drawn.empty < HELD_OUT:
             continue
         about[mode] = _about(mode, folder / mode, drawn)

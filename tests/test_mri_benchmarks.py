@@ -36,14 +36,19 @@ def drawn(folder, brains, empty):
         np.save(folder / f"volume-{number:04d}.npy", np.full((4, 4, 4), value, np.float32))
 
 
+LEARNT_FROM = (
+    Subject("sub-1", Volume(np.full((4, 4, 4), 0.5, np.float32), Grid((4, 4, 4), (4.0, 4.0, 4.0)))),
+)
+
+
 def test_volumes_without_a_brain_are_counted_and_told(benchmark, tmp_path):
     quality = benchmark("mri_quality")
     drawn(tmp_path / "joint", 12, 2)
-    found = quality.Drawn.of(tmp_path / "joint")
+    found = quality.Drawn.of(tmp_path / "joint", LEARNT_FROM)
     assert (len(found.volumes), found.empty) == (12, 2)
     assert found.words == "12 volumes scored, 2 WITHOUT A BRAIN left out"
     drawn(tmp_path / "paper", 3, 20)
-    few = quality.Drawn.of(tmp_path / "paper")
+    few = quality.Drawn.of(tmp_path / "paper", LEARNT_FROM)
     assert few.words == "3 volumes are too few to score, 20 WITHOUT A BRAIN left out"
 
 
@@ -56,7 +61,7 @@ def test_a_model_that_draws_hardly_any_brain_keeps_a_row(benchmark, tmp_path, mo
     write_json(
         tmp_path / "joint" / "cost.json", {**cost, "sample_flop": 5, "environment": environment}
     )
-    found, about = quality.score_models(None, tmp_path)
+    found, about = quality.score_models(None, tmp_path, LEARNT_FROM)
     assert not found
     (row,) = quality._rows("joint", found, about, [{"model": "joint", "samples": 64}], {})
     assert (row["samples"], row["empty"], row["steps"]) == (3, 20, 3)

@@ -381,7 +381,7 @@ class TestModels:
 
     def test_volumes_that_are_learnt_from_count_on_the_cpu(self):
         """Those of 200 brains at 64 cubed; on a GPU they do not lie in its memory."""
-        plan = plan_of("joint", (32, 32, 32), {"widths": (16, 32), "coarse_widths": (16, 32)})
+        plan = plan_of("joint", (32, 32, 32), {"widths": (16, 32)})
         held = 200 * volume_bytes((64, 64, 64))
         gib = 0.377  # 0.04 beside them and their reserve
         alone, beside, elsewhere = (

@@ -14,16 +14,13 @@ from envoi.volumes import Grid, Subject, Volume
 
 SHAPE = (12, 14, 10)
 PLANS = {
-    "joint": JointPlan(
-        shape=SHAPE, thickness=4, overlap=1, widths=(8, 16), blocks=1, coarse_widths=(8, 16)
-    ),
+    "joint": JointPlan(shape=SHAPE, thickness=4, overlap=1, widths=(8, 16), blocks=1),
     "joint, flow": JointPlan(
         shape=SHAPE,
         thickness=4,
         overlap=1,
         widths=(8, 16),
         blocks=1,
-        coarse_widths=(8, 16),
         target="flow",
         atlas=False,
     ),

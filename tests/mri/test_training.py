@@ -29,7 +29,7 @@ def same(one, other):
 
 @every_plan
 def test_a_killed_training_ends_with_the_same_weights(name, tmp_path):
-    population = strangers(9)  # enough for folds, which no checkpoint holds
+    population = strangers(9)
     whole, killed, resumed = (fresh_model(PLANS[name], 0) for _ in range(3))
     train(whole, population, FEW)
 

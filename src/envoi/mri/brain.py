@@ -10,24 +10,27 @@ from scipy import ndimage
 from envoi.errors import DataError, Problem
 from envoi.volumes import Grid, Subject, Volume
 
-FAINTEST = 0.05
-"""Of intensities 0..1: background of models whose files do not say where it ends."""
-# What a voxel of a brain is brighter than, 99 times in 100. Around the cortex a model leaves unrest
-# where its people differ, and what it leaves is fainter than that.
-_SHARE = 0.01
+FAINTEST = 0.1
+"""Of intensities 0..1, smoothed: background of models whose files do not say where it ends."""
+# Brains that were stripped of their skull have a smooth outline, and around the cortex a model
+# leaves unrest where its people differ. In voxels, of a Gaussian: in people, too, the outline of
+# what is bright after it is that of the brain, within a hundredth of its voxels.
+_SMOOTH = 0.7
+# Within the outline nothing is background: the least that files of 256 levels keep.
+_DARKEST = 1 / 255
 
 
 def faintest_of(subjects: Sequence[Subject]) -> float:
-    """The intensity that hardly a voxel of somebody's brain falls short of; median of all.
+    """What as many smoothed voxels exceed as somebody's brain has; median of all.
 
     Args:
         subjects: Whom a model learns from; 0 outside their brains.
     """
-    each = [
-        np.quantile(brain, _SHARE)
-        for subject in subjects
-        if len(brain := subject.volume.voxels[subject.volume.voxels > 0])
-    ]
+    each = []
+    for subject in subjects:
+        voxels = subject.volume.voxels
+        if count := np.count_nonzero(voxels):
+            each.append(np.partition(_smoothed(voxels), -count, axis=None)[-count])
     return float(np.median(each)) if each else FAINTEST
 
 
@@ -35,7 +38,7 @@ def brain_mask(
     voxels: Float[NDArray[np.float32], "depth height width"], faintest: float
 ) -> Bool[NDArray[np.bool_], "depth height width"]:
     """The largest connected part that is not background, its holes filled."""
-    parts, count = ndimage.label(voxels > faintest)
+    parts, count = ndimage.label(_smoothed(voxels) >= faintest)
     if not count:
         return np.zeros(voxels.shape, dtype=bool)
     sizes = np.bincount(parts.ravel())[1:]
@@ -46,12 +49,12 @@ def brain_mask(
 def as_volume(
     voxels: Float[NDArray[np.float32], "depth height width"], grid: Grid, faintest: float
 ) -> Volume:
-    """Intensities within 0..1, exactly 0 outside the brain.
+    """Intensities within 0..1, exactly 0 outside the brain and nowhere in it.
 
     Args:
         voxels: About 0..1, as a model drew them.
         grid: Where they lie.
-        faintest: What is fainter is background (`ModelCard.faintest`).
+        faintest: What is fainter, smoothed, is background (`ModelCard.faintest`).
 
     Raises:
         DataError: There is no brain in them: a model that diverged, or has hardly learned.
@@ -60,7 +63,7 @@ def as_volume(
     if not mask.any():
         remedy = "Train for longer, or with a lower rate."
         raise DataError(Problem("a brain", "nothing above the background", "volume", remedy))
-    inside = np.where(mask, voxels.clip(0, 1), 0).astype(np.float32)
+    inside = np.where(mask, voxels.clip(_DARKEST, 1), 0).astype(np.float32)
     return Volume(inside, grid)
 
 
@@ -77,3 +80,11 @@ def completed(
     """
     drawn = as_volume(voxels, scan.grid, faintest)
     return drawn.with_voxels(np.where(known, scan.voxels, drawn.voxels))
+
+
+def _smoothed(
+    voxels: Float[NDArray[np.float32], "depth height width"],
+) -> Float[NDArray[np.float32], "depth height width"]:
+    within = voxels.clip(0, 1).astype(np.float32)
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(within, _SMOOTH, mode="constant")
+    return smooth

@@ -1,16 +1,17 @@
-"""Volumes as a Gaussian: what of a denoiser's answer follows from mean and covariance alone.
+"""Volumes as a Gaussian: who somebody is, as far as mean and covariance tell.
 
 The covariance is the population's, shrunk towards its diagonal as far as chance asks for (Schaefer
 and Strimmer 2005, doi 10.2202/1544-6115.1175, target D): a few factors W and, of each voxel, the
 variance D that they leave. Age and sex p are two factors more, with slopes B by regression
-(`effects`): x = B p + W f + e. They are known of most people and drawn where they are not. Noisy
-and known voxels then tell the expectation of x exactly, by one small system of equations. A network
-that adds to it learns from its first step on in what brains are not Gaussian.
+(`effects`): x = B p + W f + e. They are known of most people and drawn where they are not. Volumes
+are drawn exactly, without steps; where voxels are known, by Matheron's rule: a stranger is drawn,
+and moved by what the known voxels tell of how somebody differs from them.
 
-Memory: `factors` volumes and two, and twice as many while denoising.
+Memory: `factors` volumes and two, and twice as many more while drawing.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -21,14 +22,26 @@ from envoi.mri.population import Persons
 from envoi.precision import exactly
 
 Rows = Float[Tensor, "batch voxel"]
+Row = Float[Tensor, " voxel"]
 
 # Of a variance of one: what a voxel that never differed may still differ by.
 _LEAST = 1e-3
 # Variance of what a block of voxels that are all known tells of their mean, and what is added to
 # it where half of the block is known (a quarter of it known: three times as much).
 _SURE, _HALF_SURE = 0.01, 1.0
-# Noise below is as good as none.
-_LEAST_NOISE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known of a volume.
+
+    Attributes:
+        mean: Of the known part of each block of voxels; zero where nothing is.
+        share: Of each block that is known.
+    """
+
+    mean: Float[Tensor, "_ _ _"]
+    share: Float[Tensor, "_ _ _"]
 
 
 class Gaussian(nn.Module):
@@ -72,49 +85,46 @@ class Gaussian(nn.Module):
         variance = rows.square().sum(dim=0) + _LEAST
         self.left.copy_((variance - self.weights.square().sum(dim=0)).clamp_min(_LEAST))
 
-    def expected(
-        self,
-        noisy: Float[Tensor, "batch 1 d h w"],
-        angle: Tensor,
-        known: Float[Tensor, "batch 2 d h w"],
-        persons: Persons,
-    ) -> tuple[Float[Tensor, "batch 1 d h w"], Float[Tensor, "batch 1 d h w"]]:
-        """Data and noise (`envoi.mri.angles`), as far as noisy and known voxels tell them.
+    def draw(
+        self, person: Float[Tensor, " value"], known: Known, generator: torch.Generator
+    ) -> Float[Tensor, "_ _ _"]:
+        """One volume of such a person.
 
         Args:
-            noisy: sin(angle) data + cos(angle) noise.
-            angle: Of each voxel; broadcasts with them.
-            known: Mean of the known part of each block of voxels, and the share that is known.
-            persons: Age and sex; NaN is not known.
+            person: Age and sex; NaN is not known.
+            known: Of this volume.
+            generator: Source of all randomness.
         """
-        with exactly(noisy.device):
-            sine, cosine = angle.sin().expand_as(noisy), angle.cos().clamp_min(_LEAST_NOISE)
-            mean, share = known[:, :1], known[:, 1:]
+        with exactly(self.left.device):
+            factors = self._factors(person)
+            stranger = self.effects.usual(person) + self._noise(len(factors), generator) @ factors
+            stranger += self.left.sqrt() * self._noise(len(self.left), generator)
+            share = known.share.flatten()
             doubt = _SURE + _HALF_SURE * (1 - share) / share.clamp_min(1e-6)
-            told = torch.where(share > 0, 1 / doubt, 0.0)
-            precision = (sine / cosine).square() + told
-            weighed = sine / cosine.square() * noisy + told * mean
-            rows = zip(precision.flatten(1), weighed.flatten(1), persons, strict=True)
-            data = torch.stack([self._posterior(*row) for row in rows]).reshape(noisy.shape)
-            return data, (noisy - sine * data) / cosine
+            precision = torch.where(share > 0, 1 / doubt, 0.0)
+            seen = stranger + doubt.sqrt() * self._noise(len(doubt), generator)
+            moved = stranger + self._told(factors, precision, known.mean.flatten() - seen)
+        return moved.reshape(known.mean.shape)
 
-    def _posterior(
-        self,
-        precision: Float[Tensor, " voxel"],
-        weighed: Float[Tensor, " voxel"],
-        person: Float[Tensor, " value"],
+    def _factors(self, person: Float[Tensor, " value"]) -> Float[Tensor, "factor voxel"]:
+        """B of what is not known of a person, and W."""
+        unknown = self.effects.of(person).isnan()
+        return torch.cat([self.effects.slopes * unknown[:, None], self.weights])
+
+    def _told(
+        self, factors: Float[Tensor, "factor voxel"], precision: Row, seen: Row
     ) -> Float[Tensor, " voxel"]:
-        """E[x] where voxels were seen with these precisions; `weighed` is precision times seen."""
-        unknown, usual = self.effects.of(person).isnan(), self.effects.usual(person)
-        weights = torch.cat([self.effects.slopes * unknown[:, None], self.weights])
+        """E[x] of one whose mean is zero, where voxels were seen with these precisions."""
         of_rest = 1 / (1 + precision * self.left)
-        unit = torch.eye(len(weights), device=weights.device)
-        system = unit + (weights * (precision * of_rest)) @ weights.T
-        apart = weighed - precision * usual
-        factors = torch.linalg.solve(system, weights @ (apart * of_rest))
-        shared = usual + factors @ weights
-        expected: Tensor = shared + self.left * of_rest * (weighed - precision * shared)
+        weighed = precision * of_rest
+        system = torch.eye(len(factors)).to(factors) + (factors * weighed) @ factors.T
+        shared = torch.linalg.solve(system, factors @ (weighed * seen)) @ factors
+        expected: Tensor = shared + self.left * weighed * (seen - shared)
         return expected
+
+    def _noise(self, count: int, generator: torch.Generator) -> Float[Tensor, " count"]:
+        """Drawn on the CPU, so that every device sees the same."""
+        return torch.randn(count, generator=generator).to(self.left)
 
 
 def shrinkage(rows: Rows) -> float:

@@ -1,12 +1,12 @@
 """The `joint` model: all voxels of a volume are denoised together, by a network that is 2D.
 
-A coarse 3D network draws the anatomy at a quarter of the size along each axis (`coarse`). A 2D
-network, whose channels are the slices of a slab, then denoises the whole volume at every step
+The population's covariance draws the anatomy at a quarter of the size along each axis (`coarse`).
+A 2D network, whose channels are the slices of a slab, then denoises the whole volume at every step
 around it (`slab_denoiser`). The seed (cDPM, doi 10.1007/978-3-031-43993-3_2) draws slices window
 after window.
 
-Neither network learns what is the same in everybody: both see what differs from an atlas, in
-units of how much it differs there (`atlas`), and predict the v target of that (`angles`).
+The network does not learn what is the same in everybody: it sees what differs from an atlas, in
+units of how much it differs there (`atlas`), and predicts the v target of that (`angles`).
 
 Memory, beside the networks' weights, in fp32 volumes: for sampling, in any number of steps,
 sixteen and one slab's maps, or nineteen where that is more. The sixteen are mean and deviation of
@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from envoi.mri.coarse import Coarse, CoarseDenoiser, coarse_of, refined
+from envoi.mri.coarse import Coarse, CoarseVolumes, coarse_of, refined
 from envoi.mri.conditions import hidden
 from envoi.mri.given import Given
 from envoi.mri.joint_plan import JointPlan
@@ -31,11 +31,9 @@ from envoi.mri.model import OnSample, VolumeModel, ignore_sample
 from envoi.mri.population import Persons, Population, Voxels
 from envoi.mri.slab_denoiser import Context, SlabDenoiser
 
-# Noise on the coarse context, in units of its deviation: drawn up to the first in training, the
-# second when sampling, so that the slab network forgives what the coarse network gets wrong
-# (arXiv:2106.15282, section 4).
-_CONTEXT_NOISE = 0.5
-_CONTEXT_NOISE_SAMPLING = 0.15
+# Noise on the coarse volume, in units of its deviation, drawn up to this in training, so that the
+# network does not take it at its word (arXiv:2106.15282, section 4). Sampling adds none.
+_CONTEXT_NOISE = 0.25
 
 
 class JointModel(VolumeModel):
@@ -53,21 +51,18 @@ class JointModel(VolumeModel):
         super().__init__()
         self.plan = plan
         self.slab = SlabDenoiser(plan, checkpointed=checkpointed, slabs_at_once=slabs_at_once)
-        self.coarse = CoarseDenoiser(plan, checkpointed=checkpointed)
+        self.coarse = CoarseVolumes(plan)
 
     def prepare(self, population: Population) -> None:
         """See `VolumeModel.prepare`: atlases of coarse volumes, and of what they miss."""
         factor = self.plan.coarse_factor
-        coarse = torch.cat(
-            [coarse_of(one[None, None], factor)[0] for one in self._each(population)]
-        )
+        coarse = torch.cat([coarse_of(one[None], factor) for one in self._each(population)])
 
         def missed() -> Iterator[Float[Tensor, "depth height width"]]:
             for one, known in zip(self._each(population), coarse, strict=True):
                 yield one - refined(known[None], self.plan)[0]
 
-        people = population.people or range(len(coarse))
-        self.coarse.learn(coarse, population.persons, people)
+        self.coarse.learn(coarse, population.persons)
         self.slab.atlas.learn(missed(), everywhere=not self.plan.atlas)
         self.slab.effects.learn(missed(), population.persons)
         self.slab.field.learn(self._each(population))
@@ -75,19 +70,15 @@ class JointModel(VolumeModel):
     def losses(
         self, population: Population, batch: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """See `VolumeModel.losses`; each network learns from `batch` volumes of its own."""
-        return self._terms(population, batch, generator)
-
-    def heaviest_losses(
-        self, population: Population, batch: int, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """See `VolumeModel.heaviest_losses`: with folds, as people enough have them.
-
-        For predictions: learnt folds are lost. `losses` may be bound to this.
-        """
-        self.coarse.forget()
-        first = Population(population.voxels[:1], population.persons[:1])
-        return self._terms(first, batch, generator)
+        """See `VolumeModel.losses`: of slabs around coarse volumes that are more or less noisy."""
+        volumes, persons = population.drawn(batch, generator)
+        doubt = torch.rand(len(volumes), generator=generator)
+        coarse = coarse_of(volumes, self.plan.coarse_factor).to(self.device)
+        noise = torch.randn(coarse.shape, generator=generator).to(coarse)
+        noise *= (_CONTEXT_NOISE * doubt)[:, None, None, None].to(coarse)
+        persons = hidden(persons, generator)
+        context = self._context(coarse + self.coarse.atlas.deviation * noise, persons, doubt)
+        return {"slab": self.slab.loss(volumes, context, generator)}
 
     @torch.no_grad()
     def draw(
@@ -102,50 +93,18 @@ class JointModel(VolumeModel):
         """See `VolumeModel.draw`; one volume after the other."""
         given = given or Given(torch.zeros(self.plan.shape), torch.zeros(self.plan.shape))
         given = Given(given.voxels.to(self.device), given.mask.to(self.device))
-        doubt = _CONTEXT_NOISE_SAMPLING / _CONTEXT_NOISE
         drawn = []
-        for row in persons:
-            person = row[None].to(self.device)
-            coarse = self.coarse.draw(person, given, steps, generator)
-            noise = self._noise(coarse, torch.tensor([_CONTEXT_NOISE_SAMPLING]), generator)
-            context = Context(self._expected(coarse + noise, person), person, torch.tensor([doubt]))
+        for row in persons.to(self.device):
+            coarse = self.coarse.draw(row, given, generator)
+            context = self._context(coarse, row[None], doubt=torch.zeros(1))
             drawn.append(self.slab.draw(context, given, steps, generator, on_sample))
         return torch.stack(drawn)
-
-    def _terms(
-        self, population: Population, batch: int, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        return {
-            "slab": self._slab_loss(*population.drawn(batch, generator), generator),
-            "coarse": self.coarse.loss(population, batch, generator),
-        }
-
-    def _slab_loss(
-        self, volumes: Voxels, persons: Persons, generator: torch.Generator
-    ) -> Float[Tensor, ""]:
-        """Of slabs around coarse volumes that are more or less noisy."""
-        doubt = torch.rand(len(volumes), generator=generator)
-        coarse = coarse_of(volumes[:, None], self.plan.coarse_factor)[:, 0].to(self.device)
-        noise = self._noise(coarse, _CONTEXT_NOISE * doubt, generator)
-        persons = hidden(persons, generator)
-        context = Context(self._expected(coarse + noise, persons), persons, doubt)
-        return self.slab.loss(volumes, context, generator)
 
     def _each(self, population: Population) -> Iterator[Float[Tensor, "depth height width"]]:
         return (one.float().to(self.device) for one in population.voxels)
 
-    def _expected(self, coarse: Coarse, persons: Persons) -> Voxels:
-        """What coarse volumes and the mean of what they miss amount to, at full size."""
+    def _context(self, coarse: Coarse, persons: Persons, doubt: Float[Tensor, " batch"]) -> Context:
+        """Around coarse volumes, and the mean of what they miss."""
         missed = self.slab.effects.usual(persons).reshape(-1, *self.plan.shape)
-        return missed.add_(self.slab.atlas.mean).add_(refined(coarse, self.plan))
-
-    def _noise(
-        self, coarse: Coarse, deviations: Float[Tensor, " batch"], generator: torch.Generator
-    ) -> Coarse:
-        """For each volume, in units of the coarse atlas' deviation.
-
-        Drawn on the CPU, so that every device sees the same.
-        """
-        noise = torch.randn(coarse.shape, generator=generator)
-        scaled = deviations[:, None, None, None] * noise
-        return scaled.to(coarse) * self.coarse.atlas.deviation
+        base = missed.add_(self.slab.atlas.mean).add_(refined(coarse, self.plan))
+        return Context(coarse, base, persons, doubt)

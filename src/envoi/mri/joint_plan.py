@@ -20,16 +20,13 @@ class JointPlan:
         widths: Channels of its 2D levels.
         blocks: Residual blocks of a level.
         coarse_factor: Voxels along an axis that make one coarse voxel.
-        coarse_widths: Channels of the coarse network's levels.
         factors: Of the covariance of coarse volumes.
-        folds: Parts of the population; in training, people meet the covariance over other parts
-            than their own. 0, or fewer than two people for each part: over all.
         nothing_given: Share of training's examples that are shown no clean slice.
-        target: What the networks predict.
+        target: What the network predicts.
         atlas: Whether mean and deviation are of each voxel; else they are of all together.
 
     Raises:
-        SettingsError: Slabs do not fit the volume, there is a single fold, or a share is none.
+        SettingsError: Slabs do not fit the volume, or a share is none.
     """
 
     shape: tuple[int, int, int]
@@ -39,9 +36,7 @@ class JointPlan:
     widths: tuple[int, ...] = (32, 64, 96)
     blocks: int = 1
     coarse_factor: int = 4
-    coarse_widths: tuple[int, ...] = (32, 64)
     factors: int = 64
-    folds: int = 4
     nothing_given: float = NOTHING_GIVEN
     target: Target = "v"
     atlas: bool = True
@@ -56,6 +51,3 @@ class JointPlan:
             found = f"{min(self.shape)} along one"
             remedy = "Choose a larger size, of smaller voxels (in Python, or thinner slabs)."
             raise SettingsError(Problem(expected, found, "shape", remedy))
-        if self.folds < 0 or self.folds == 1:
-            found, remedy = f"{self.folds}", "One fold leaves nobody."
-            raise SettingsError(Problem("0, or 2 folds and more", found, "folds", remedy))

@@ -48,7 +48,7 @@ class ModelCard:
         grid: Of the volumes that it draws.
         subjects: How many it learned from.
         steps: Of its training.
-        faintest: Intensity below which what it draws is background.
+        faintest: Intensity, smoothed, below which what it draws is background.
         ages_years: Youngest and oldest that it learnt from, rounded outwards; empty where no age
             was known, None in files that do not tell.
         sexes: Of those it learnt from, where they were known; None in files that do not tell.

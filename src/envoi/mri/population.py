@@ -25,12 +25,10 @@ class Population:
     Attributes:
         voxels: Half precision, from -1 to 1, exactly -1 outside the brain.
         persons: Of each volume.
-        people: Whose each volume is, by number; empty where each is somebody else's.
     """
 
     voxels: Voxels
     persons: Persons
-    people: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, subjects: Sequence[Subject]) -> "Population":
@@ -44,10 +42,7 @@ class Population:
         for own, subject in zip(voxels, subjects, strict=True):
             own.copy_(torch.from_numpy(np.ascontiguousarray(2 * subject.volume.voxels - 1)))
         rows = [person(subject.age_years, subject.sex) for subject in subjects]
-        names = dict.fromkeys(subject.person for subject in subjects)
-        numbers = {name: number for number, name in enumerate(names)}
-        people = tuple(numbers[subject.person] for subject in subjects)
-        return cls(voxels, torch.stack(rows), people)
+        return cls(voxels, torch.stack(rows))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -55,20 +50,11 @@ class Population:
         depth, height, width = self.voxels.shape[1:]
         return depth, height, width
 
-    def drawn(
-        self, count: int, generator: torch.Generator, among: Sequence[int] | None = None
-    ) -> tuple[Voxels, Persons]:
-        """`count` volumes with replacement, each mirrored left to right or not.
-
-        Args:
-            count: How many.
-            generator: Source of all randomness.
-            among: Places of the volumes to draw from; None draws from all.
-        """
-        places = torch.arange(len(self.voxels)) if among is None else torch.tensor(among)
-        index: Int[Tensor, " batch"] = places[
-            torch.randint(len(places), (count,), generator=generator)
-        ]
+    def drawn(self, count: int, generator: torch.Generator) -> tuple[Voxels, Persons]:
+        """`count` volumes with replacement, each mirrored left to right or not."""
+        index: Int[Tensor, " batch"] = torch.randint(
+            len(self.voxels), (count,), generator=generator
+        )
         mirrored = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
         voxels = self.voxels[index].float()
         return torch.where(mirrored, voxels.flip(-1), voxels), self.persons[index]

@@ -12,9 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from envoi.mri.agreement import Agreement
 from envoi.mri.angles import compared, parts, random_times, rotated, schedule
 from envoi.mri.atlas import FARTHEST, Atlas
 from envoi.mri.choices import below
+from envoi.mri.coarse import Coarse
 from envoi.mri.conditioned import Conditioned, signed
 from envoi.mri.effects import Effects
 from envoi.mri.field import Field
@@ -34,11 +36,13 @@ class Context:
     """What is known of volumes before a slab is looked at.
 
     Attributes:
-        base: What coarse volumes, atlas, age and sex expect; lies on the model's device.
+        coarse: The coarse volumes; they lie on the model's device, as the base does.
+        base: What coarse volumes, atlas, age and sex expect.
         persons: Of each volume, as far as the network is told.
         doubt: How noisy the coarse volumes are, 0 to 1.
     """
 
+    coarse: Coarse
     base: Voxels
     persons: Persons
     doubt: Float[Tensor, " batch"]
@@ -122,13 +126,14 @@ class SlabDenoiser(nn.Module):
         generator: torch.Generator,
         on_sample: OnSample,
     ) -> Volume:
-        """One volume around its context, which is of one; given voxels are kept.
+        """One volume around its context, which is of one; given voxels and coarse ones are kept.
 
         Memory: `envoi.mri.joint`.
         """
         field, calls = self.field, 0
         base, deviation, mask = map(field.of, (context.base[0], self.atlas.deviation, given.mask))
         known = ((field.of(given.voxels) - base) / deviation).clamp(-FARTHEST, FARTHEST)
+        agreement = Agreement.of(self.plan, field, self.atlas, context.coarse[0])
 
         def split(state: Tensor, angle: Tensor, time: float) -> tuple[Tensor, Tensor]:
             nonlocal calls
@@ -140,7 +145,9 @@ class SlabDenoiser(nn.Module):
             volumes = [facing(volume, plane) for volume in maps]
             said = turned_back(self._blended(volumes, plane, time, context, generator), plane)
             del shown, maps, volumes
-            return parts(state, said, angle, self.plan.target)
+            data, _ = parts(state, said, angle, self.plan.target)
+            data = agreement.moved(torch.where(mask > 0, known, data), base, deviation)
+            return data, (state - angle.sin() * data).div_(angle.cos())
 
         share = field.of(self.atlas.share)
         # The noise has no name here, so that it goes once the first step has used it.

@@ -55,7 +55,6 @@ class SlabPlan:
         """Of the 2D U-Net."""
         maps = self.fine * self.thickness
         return UNetPlan(
-            dimensions=2,
             inputs=maps,
             outputs=maps,
             widths=self.widths,
@@ -80,7 +79,7 @@ class SlabNetwork(nn.Module):
         self.enter = Conv3d(plan.inputs, fine, 3, padding=1)
         self.before = block(fine, fine)
         self.below = UNet(plan.below, checkpointed=checkpointed)
-        self.after = block(2 * fine, fine)
+        self.after = block(fine, fine)
         self.leave = Conv3d(fine, 1, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
@@ -95,6 +94,6 @@ class SlabNetwork(nn.Module):
         slices = maps.permute(0, 3, 4, 1, 2).flatten(3).permute(0, 3, 1, 2)
         whole = self.below(slices, conditions).reshape(maps.shape)
         whole = whole.contiguous(memory_format=torch.channels_last_3d)
-        maps = self.after(torch.cat([maps, whole], dim=1), conditions)
+        maps = self.after(maps + whole, conditions)
         left: Tensor = self.leave(functional.silu(maps))[:, 0]
         return left + smooth

@@ -1,4 +1,4 @@
-"""A U-Net for images or volumes, in the form of ADM (arXiv:2105.05233).
+"""A U-Net for images, in the form of ADM (arXiv:2105.05233).
 
 Residual blocks whose group norms are scaled and shifted by the conditions, strided convolutions
 down, nearest neighbours up, attention at the coarsest level.
@@ -30,7 +30,6 @@ class UNetPlan:
     """Shape of a U-Net.
 
     Attributes:
-        dimensions: 2 or 3.
         inputs: Channels in.
         outputs: Channels out.
         widths: Channels of each level, the finest first; multiples of 8.
@@ -39,7 +38,6 @@ class UNetPlan:
         attention: Whether the coarsest level attends over all its places.
     """
 
-    dimensions: int
     inputs: int
     outputs: int
     widths: tuple[int, ...]
@@ -50,7 +48,7 @@ class UNetPlan:
     @property
     def factors(self) -> tuple[int, ...]:
         """Sizes of inputs are multiples of these, one for each axis."""
-        return (2 ** (len(self.widths) - 1),) * self.dimensions
+        return (2 ** (len(self.widths) - 1),) * 2
 
 
 class UNet(nn.Module):
@@ -64,16 +62,16 @@ class UNet(nn.Module):
     def __init__(self, plan: UNetPlan, *, checkpointed: bool = False) -> None:
         super().__init__()
         self.plan, self.checkpointed = plan, checkpointed
-        convolution, widths = _convolution(plan.dimensions), plan.widths
+        widths = plan.widths
         levels = len(widths)
-        block = partial(ResidualBlock, dimensions=plan.dimensions, embedding=plan.embedding)
-        self.enter = convolution(plan.inputs, widths[0], 3, padding=1)
+        block = partial(ResidualBlock, dimensions=2, embedding=plan.embedding)
+        self.enter = nn.Conv2d(plan.inputs, widths[0], 3, padding=1)
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
             self.down.extend(block(width, width) for _ in range(plan.blocks))
             if level + 1 < levels:
-                self.shrink.append(convolution(width, widths[level + 1], 3, stride=2, padding=1))
+                self.shrink.append(nn.Conv2d(width, widths[level + 1], 3, stride=2, padding=1))
         self.middle = nn.ModuleList([block(widths[-1], widths[-1])])
         self.attend = Attention(widths[-1]) if plan.attention else nn.Identity()
         self.middle.append(block(widths[-1], widths[-1]))
@@ -81,11 +79,11 @@ class UNet(nn.Module):
             width = widths[level]
             self.up.extend(block(2 * width, width) for _ in range(plan.blocks))
             if level:
-                self.grow.append(convolution(width, widths[level - 1], 3, padding=1))
+                self.grow.append(nn.Conv2d(width, widths[level - 1], 3, padding=1))
         self.leave = nn.Sequential(
             nn.GroupNorm(_GROUPS, widths[0]),
             nn.SiLU(),
-            convolution(widths[0], plan.outputs, 3, padding=1),
+            nn.Conv2d(widths[0], plan.outputs, 3, padding=1),
         )
         for parameter in self.leave[-1].parameters():
             nn.init.zeros_(parameter)
@@ -121,7 +119,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, dimensions: int, embedding: int) -> None:
         super().__init__()
-        convolution = _convolution(dimensions)
+        convolution = nn.Conv2d if dimensions == 2 else Conv3d
         self.first_norm = nn.GroupNorm(_GROUPS, inputs)
         self.first = convolution(inputs, outputs, 3, padding=1)
         self.second_norm = nn.GroupNorm(_GROUPS, outputs, affine=False)
@@ -163,7 +161,3 @@ class Attention(nn.Module):
         told = self.answer(mixed.transpose(1, 2).flatten(2))
         heard: Tensor = told.transpose(1, 2).reshape(maps.shape)
         return maps + heard
-
-
-def _convolution(dimensions: int) -> type[nn.Conv2d] | type[Conv3d]:
-    return nn.Conv2d if dimensions == 2 else Conv3d
