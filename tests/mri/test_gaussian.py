@@ -94,7 +94,7 @@ def test_what_is_drawn_around_known_voxels_has_the_posterior(gaussian, generator
     found = drawn(gaussian, Known(mean, share), 3000, generator).double()
     prior = learned_covariance(gaussian.double())
     look = torch.eye(VOXELS, dtype=torch.float64)[share.flatten() > 0]
-    doubt = torch.where(share[share > 0] == 1, 0.01, 1.01).double()
+    doubt = torch.where(share[share > 0] == 1, 0.01, 0.11).double()
     gain = prior @ look.T @ torch.linalg.inv(look @ prior @ look.T + torch.diag(doubt))
     wanted = gain @ mean[share > 0].double()
     covariance = prior - gain @ look @ prior

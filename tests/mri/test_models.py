@@ -9,12 +9,13 @@ import torch
 from envoi.errors import MethodError
 from envoi.mri import slab_denoiser
 from envoi.mri.coarse import coarse_given, coarse_of
+from envoi.mri.gaussian import Gaussian
 from envoi.mri.given import Given, random_mask
 from envoi.mri.joint import JointModel
 from envoi.mri.slab_denoiser import masked_error, place, slab_maps
 from envoi.mri.slices import SlicesNetwork, SlicesPlan, distances
 from envoi.mri.whole import haar, inverse_haar
-from tests.mri.conftest import PLANS, SHAPE
+from tests.mri.conftest import PLANS, SHAPE, strangers
 
 every_model = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS, indirect=False)
 ANYONE = torch.full((2, 2), torch.nan)
@@ -128,6 +129,21 @@ class TestJoint:
             for n in (0, 2)
         )
         assert not torch.equal(first, second)
+
+    def test_slices_of_the_mean_person_tell_of_nothing_but_the_mean(self, joint, monkeypatch):
+        """Also where a slice differs from its block in everybody."""
+        people = strangers(9)
+        both = torch.cat([people.voxels, people.voxels.flip(-1)]).float()
+        joint.prepare(people)
+        heard = []
+        monkeypatch.setattr(Gaussian, "draw", lambda own, person, known, _: heard.append(known))
+        mask = torch.zeros(SHAPE)
+        mask[1::4] = 1
+        with pytest.raises(TypeError):  # nothing is drawn
+            drawn(joint, given=Given(both.mean(dim=0), mask))
+        (known,) = heard
+        assert known.share.max() == 0.25
+        assert known.mean.abs().mean() < 0.1  # of blocks that are no mirror images
 
     def test_slabs_at_once_change_nothing_but_rounding(self, joint):
         joint = unsettled(joint)

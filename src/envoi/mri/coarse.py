@@ -48,13 +48,19 @@ class CoarseVolumes(nn.Module):
         self.gaussian.learn((volumes - self.atlas.mean) / self.atlas.deviation, persons)
 
     def draw(
-        self, person: Float[Tensor, " value"], given: Given, generator: torch.Generator
+        self, person: Float[Tensor, " value"], apart: Given, generator: torch.Generator
     ) -> Float[Tensor, "1 coarse_depth coarse_height coarse_width"]:
-        """One coarse volume of such a person, as far as it is not given."""
-        mean, share = coarse_given(given.voxels[None], given.mask[None], self.plan.coarse_factor)
-        apart = ((mean[0] - self.atlas.mean) / self.atlas.deviation).clamp(-FARTHEST, FARTHEST)
-        known = Known(torch.where(share[0] > 0, apart, 0.0), share[0])
-        drawn = self.gaussian.draw(person, known, generator)
+        """One coarse volume of such a person, as far as it is not known.
+
+        Args:
+            person: Age and sex; NaN is not known.
+            apart: How given voxels differ from the mean of each over people. A slice of a block
+                differs from the block in the mean, too.
+            generator: Source of all randomness.
+        """
+        mean, share = coarse_given(apart.voxels[None], apart.mask[None], self.plan.coarse_factor)
+        known = (mean[0] / self.atlas.deviation).clamp(-FARTHEST, FARTHEST)
+        drawn = self.gaussian.draw(person, Known(known, share[0]), generator)
         return (self.atlas.mean + self.atlas.deviation * drawn)[None]
 
 

@@ -93,9 +93,11 @@ class JointModel(VolumeModel):
         """See `VolumeModel.draw`; one volume after the other."""
         given = given or Given(torch.zeros(self.plan.shape), torch.zeros(self.plan.shape))
         given = Given(given.voxels.to(self.device), given.mask.to(self.device))
-        drawn = []
+        mean = self.slab.atlas.mean + refined(self.coarse.atlas.mean[None], self.plan)[0]
+        apart, drawn = Given(given.voxels - mean, given.mask), []
+        del mean
         for row in persons.to(self.device):
-            coarse = self.coarse.draw(row, given, generator)
+            coarse = self.coarse.draw(row, apart, generator)
             context = self._context(coarse, row[None], doubt=torch.zeros(1))
             drawn.append(self.slab.draw(context, given, steps, generator, on_sample))
         return torch.stack(drawn)

@@ -1,9 +1,9 @@
 """From noise to data in few steps.
 
-What most voxels have in common, such as the size of a brain, rises out of the noise while that is
-still ten times as strong as a single voxel. The first steps are therefore the shortest, and each
-looks ahead by how much the data, as they are seen, changed since the one before. Equal steps that
-do not look ahead leave a quarter of the coarse volumes' variance behind.
+What many voxels have in common rises out of the noise while that is still ten times as strong as a
+single voxel. The first steps are therefore the shortest, and each looks ahead by how much the data,
+as they are seen, changed since the one before. Equal steps that do not look ahead leave a part of
+the variance behind.
 """
 
 import math
