@@ -1,10 +1,10 @@
 """Data that agree with the coarse volume they were drawn around.
 
-A network that has learned for a short time changes who somebody is while it adds the detail: it
-keeps three quarters of how the means of blocks differ from everybody's. At every step of sampling
-the data seen are therefore moved until blocks have the means that were drawn, as in ILVR
-(arXiv:2108.02938); voxels that differ more between people are moved more, as by a Kalman filter
-that knows voxels' variances alone.
+A network that has learned for a short time changes who somebody is while it adds the detail: a
+part of how the means of blocks differ from everybody's is lost. At every step of sampling the data
+seen are therefore moved until blocks have the means that were drawn, as in ILVR (arXiv:2108.02938);
+voxels that differ more between people are moved more, as by a Kalman filter that knows voxels'
+variances alone. `benchmarks/mri_drawing.py` measures what it brings.
 
 Memory: three volumes while data are moved.
 """
