@@ -238,7 +238,9 @@ def test_what_ways_of_drawing_bring_is_that_of_the_file(first, way):
 
 def test_what_parts_of_joint_bring_is_that_of_the_file():
     found = json.loads((RESULTS / "ablation.json").read_text())
-    told = " ".join(section("Goals, met and missed").split("What parts of `joint` bring")[1].split())
+    told = " ".join(
+        section("Goals, met and missed").split("What parts of `joint` bring")[1].split()
+    )
     assert f"{found['steps']} steps" in told
     for words, name in {
         "`benchmarks/results/mri/ablation.json`):": "joint",
