@@ -93,17 +93,20 @@ class JointModel(VolumeModel):
         """See `VolumeModel.draw`; one volume after the other."""
         given = given or Given(torch.zeros(self.plan.shape), torch.zeros(self.plan.shape))
         given = Given(given.voxels.to(self.device), given.mask.to(self.device))
-        mean = self.slab.atlas.mean + refined(self.coarse.atlas.mean[None], self.plan)[0]
-        apart, drawn = Given(given.voxels - mean, given.mask), []
-        del mean
+        drawn = []
         for row in persons.to(self.device):
-            coarse = self.coarse.draw(row, apart, generator)
+            coarse = self.coarse.draw(row, self._apart(given), generator)
             context = self._context(coarse, row[None], doubt=torch.zeros(1))
             drawn.append(self.slab.draw(context, given, steps, generator, on_sample))
         return torch.stack(drawn)
 
     def _each(self, population: Population) -> Iterator[Float[Tensor, "depth height width"]]:
         return (one.float().to(self.device) for one in population.voxels)
+
+    def _apart(self, given: Given) -> Given:
+        """Given voxels less the mean of each over people."""
+        mean = refined(self.coarse.atlas.mean[None], self.plan)[0] + self.slab.atlas.mean
+        return Given(given.voxels - mean, given.mask)
 
     def _context(self, coarse: Coarse, persons: Persons, doubt: Float[Tensor, " batch"]) -> Context:
         """Around coarse volumes, and the mean of what they miss."""
