@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from mri_models import SPACING_MM, drawn_in, subjects_of
+from mri_models import SPACING_MM, drawn_in, liked, subjects_of
 from numpy.typing import NDArray
 
 from envoi.data.brains import split_subjects
@@ -140,11 +140,6 @@ def of_demo(folder: Path, seed: int) -> dict[str, Known]:
         "real": Known.of(stacked(people), people),
         "drawn": Known.of(stacked(drawn), drawn),
     }
-
-
-def liked(people: tuple[Subject, ...], seed: int, number: int) -> Subject:
-    """Of whose age and sex `mri_models.py` draws a volume."""
-    return people[int(numpy_generator(seed, "like", number).integers(len(people)))]
 
 
 def slopes(known: Known, spacing_mm: float, seed: int) -> dict[str, Slopes]:

@@ -10,7 +10,7 @@ people's, and Cohen's d of tissue volumes.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from mri_models import CASES, HELD_OUT, SPACING_MM, subjects_of
+from mri_models import CASES, HELD_OUT, SPACING_MM, liked, subjects_of
 from torch import Tensor
 
 from envoi.evaluation.anatomy import cohens_d, region_volumes
 from envoi.evaluation.arrays import Volumes
 from envoi.evaluation.extractors import random_conv
-from envoi.evaluation.frechet import frechet_reference, frechet_score
+from envoi.evaluation.frechet import FrechetReference, frechet_reference, frechet_score
 from envoi.evaluation.scores import PLANES
 from envoi.evaluation.similarity import pair_similarity
 from envoi.files import write_json
@@ -38,7 +38,6 @@ from envoi.mri.drawing import drawn_intensities
 from envoi.mri.model import VolumeModel
 from envoi.mri.modes import read_model
 from envoi.mri.solver import Parts
-from envoi.seeding import numpy_generator
 from envoi.volumes import Subject, stacked
 
 VOLUMES, BLOCK = 24, 4
@@ -56,9 +55,10 @@ def main() -> None:
     people, _ = subjects_of(options.brains, options.seed)
     model = read_model(options.run / "model.safetensors")
     real, found = stacked(people), {}
+    references = [frechet_reference(random_conv(), real, plane) for plane in PLANES]
     for name, changed in WAYS.items():
         with changed():
-            found[name] = scores(drawn(model, people, options.seed), real)
+            found[name] = scores(drawn(model, people, options.seed), real, references)
         print(name, found[name], flush=True)
     about = {"seed": options.seed, "volumes": VOLUMES, "environment": environment()}
     write_json(options.out, {**about, "ways": found})
@@ -83,7 +83,7 @@ def drawn(model: VolumeModel, people: tuple[Subject, ...], seed: int) -> Volumes
     """Of people as old and of the sex of those in training; equal ones in every way."""
     grid, faintest, made = people[0].volume.grid, faintest_of(people), []
     for number in range(1, VOLUMES + 1):
-        like = people[int(numpy_generator(seed, "like", number).integers(len(people)))]
+        like = liked(people, seed, number)
         steps = CASES["joint"].steps
         voxels = drawn_intensities(
             model, like.age_years, like.sex, steps=steps, seed=seed, number=number
@@ -92,16 +92,12 @@ def drawn(model: VolumeModel, people: tuple[Subject, ...], seed: int) -> Volumes
     return np.stack(made)
 
 
-def scores(volumes: Volumes, real: Volumes) -> dict[str, Any]:
-    """Of one set against people."""
+def scores(
+    volumes: Volumes, real: Volumes, references: Sequence[FrechetReference]
+) -> dict[str, Any]:
+    """Of one set against people, whose Frechet references are of each plane."""
     distances = [
-        frechet_score(
-            volumes,
-            frechet_reference(random_conv(), real, plane),
-            group_volumes=HELD_OUT,
-            seed=0,
-        ).distance
-        for plane in PLANES
+        frechet_score(volumes, one, group_volumes=HELD_OUT, seed=0).distance for one in references
     ]
     own, theirs = (region_volumes(one, (SPACING_MM,) * 3) for one in (volumes, real))
     return {

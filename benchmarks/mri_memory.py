@@ -2,8 +2,8 @@
 
     python benchmarks/mri_memory.py --out benchmarks/results/mri/memory.csv --limit-gib 11
 
-Training has one item a step. `-small` are baselines with about as many parameters as `joint`, the
-plans of `mri_models.py`; of `joint` there is bfloat16 too. Predictions are of tensors
+Training has one item a step. `-small` are baselines of 2.8 to 2.9 million parameters, the plans
+of `mri_models.py`; of `joint` there is bfloat16 too. Predictions are of tensors
 (`envoi.mri.memory`). Each case that is predicted to stay under the limit is measured in a process
 of its own: by how much its resident memory grows while it samples with four steps of the solver, or
 trains for two steps on one volume, after a small model of its kind has loaded the libraries' code.

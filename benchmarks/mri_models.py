@@ -139,7 +139,7 @@ def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, see
         file = work / f"volume-{number:04d}.npy"
         if file.exists():
             continue
-        like = training[int(numpy_generator(seed, "like", number).integers(len(training)))]
+        like = liked(training, seed, number)
         counter = flop_counter()
         began = process_time()
         with counter if number == 1 else nullcontext():
@@ -154,6 +154,11 @@ def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, see
         np.save(file.with_suffix(".part.npy"), voxels)
         file.with_suffix(".part.npy").rename(file)
         print(f"{mode}: {number} of {samples}, {process_time() - began:.1f} s", flush=True)
+
+
+def liked(people: tuple[Subject, ...], seed: int, number: int) -> Subject:
+    """Of whose age and sex a volume is drawn."""
+    return people[int(numpy_generator(seed, "like", number).integers(len(people)))]
 
 
 def drawn_in(work: Path, training: tuple[Subject, ...]) -> list[Voxels]:
