@@ -32,7 +32,7 @@ from envoi.meter import environment
 from envoi.mri import slab_denoiser
 from envoi.mri.agreement import Agreement
 from envoi.mri.angles import rotated, schedule
-from envoi.mri.brain import as_volume, faintest_of
+from envoi.mri.brain import as_volume
 from envoi.mri.coarse import coarse_of
 from envoi.mri.drawing import drawn_intensities
 from envoi.mri.model import VolumeModel
@@ -81,14 +81,14 @@ WAYS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 def drawn(model: VolumeModel, people: tuple[Subject, ...], seed: int) -> Volumes:
     """Of people as old and of the sex of those in training; equal ones in every way."""
-    grid, faintest, made = people[0].volume.grid, faintest_of(people), []
+    grid, made = people[0].volume.grid, []
     for number in range(1, VOLUMES + 1):
         like = liked(people, seed, number)
         steps = CASES["joint"].steps
         voxels = drawn_intensities(
             model, like.age_years, like.sex, steps=steps, seed=seed, number=number
         )
-        made.append(as_volume(voxels, grid, faintest).voxels)
+        made.append(as_volume(voxels, grid, None).voxels)
     return np.stack(made)
 
 

@@ -22,7 +22,6 @@ PLANS = {
         widths=(8, 16),
         blocks=1,
         target="flow",
-        atlas=False,
     ),
     "paper": PaperPlan(
         shape=SHAPE, network=SlicesPlan(width=32, multipliers=(1, 1), attention=(1,)), slots=6

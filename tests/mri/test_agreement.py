@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from envoi.mri import coarse as coarse_module
-from envoi.mri.agreement import Agreement
+from envoi.mri.agreement import Agreement, painted
 from envoi.mri.atlas import FARTHEST, Atlas
-from envoi.mri.coarse import coarse_of
+from envoi.mri.coarse import CoarseVolumes
 from envoi.mri.field import Field
 from envoi.mri.joint import JointModel
 from tests.mri.conftest import PLANS, strangers
@@ -34,36 +33,46 @@ def atlas(generator):
     return atlas
 
 
-def wrong(agreement, data, base, deviation, field):
+@pytest.fixture
+def agreed(field, atlas):
+    """With a coarse volume."""
+    return lambda coarse: Agreement.of(CoarseVolumes(PLAN), field, atlas, coarse)
+
+
+def blocks(agreement, data, base, deviation):
+    """What blocks are like."""
+    volume = agreement.field.around(painted(base, deviation, data))
+    return agreement.coarse.intensities(volume[None])[0]
+
+
+def wrong(agreement, data, base, deviation):
     """How far blocks within the field are from the coarse volume."""
-    means = coarse_of(field.around(base + deviation * data)[None], 4)[0]
-    return (means - agreement.coarse)[1:3, 1:5, 1:4].square().mean().sqrt()
+    apart = blocks(agreement, data, base, deviation) - agreement.drawn
+    return apart[1:3, 1:5, 1:4].square().mean().sqrt()
 
 
-def test_blocks_come_nearer_each_time(field, atlas, generator):
-    coarse = 0.3 * torch.randn(4, 6, 5, generator=generator)
-    agreement = Agreement.of(PLAN, field, atlas, coarse)
+def test_blocks_come_nearer_each_time(field, atlas, agreed, generator):
+    agreement = agreed(0.3 * torch.randn(4, 6, 5, generator=generator))
     base, deviation = torch.zeros(field.sides), field.of(atlas.deviation)
     data = torch.randn(field.sides, generator=generator)
-    errors = [wrong(agreement, data, base, deviation, field)]
+    errors = [wrong(agreement, data, base, deviation)]
     for _ in range(4):
         data = agreement.moved(data, base, deviation)
-        errors.append(wrong(agreement, data, base, deviation, field))
+        errors.append(wrong(agreement, data, base, deviation))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.6 * errors[0]  # trilinear: what is rough comes slowly
     assert data.abs().max() <= FARTHEST
 
 
-def test_data_that_agree_are_left_alone(field, atlas, generator):
+def test_data_that_agree_are_left_alone(field, atlas, agreed, generator):
     base, deviation = torch.zeros(field.sides), field.of(atlas.deviation)
     data = torch.randn(field.sides, generator=generator)
-    volume = field.around(base + deviation * data)
-    agreement = Agreement.of(PLAN, field, atlas, coarse_of(volume[None], 4)[0])
+    agreement = agreed(blocks(agreed(torch.zeros(4, 6, 5)), data, base, deviation))
     torch.testing.assert_close(agreement.moved(data, base, deviation), data, atol=1e-4, rtol=0)
 
 
-def test_voxels_that_differ_more_between_people_are_moved_more(field, atlas):
-    agreement = Agreement.of(PLAN, field, atlas, torch.full((4, 6, 5), 0.1))
+def test_voxels_that_differ_more_between_people_are_moved_more(field, atlas, agreed):
+    agreement = agreed(torch.full((4, 6, 5), 0.1))
     base, deviation = torch.zeros(field.sides), field.of(atlas.deviation)
     moved = deviation * agreement.moved(torch.zeros(field.sides), base, deviation)
     often, hardly = moved[deviation > 0.2].mean(), moved[deviation < 0.05].mean()
@@ -78,18 +87,18 @@ def test_a_network_that_changes_who_somebody_is_is_put_right(monkeypatch, genera
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     kept = []
-    drawn = coarse_module.CoarseVolumes.draw
+    drawn = CoarseVolumes.draw
 
     def noted(self, *given):
-        kept.append(drawn(self, *given)[0])
-        return kept[-1][None]
+        kept.append(drawn(self, *given))
+        return kept[-1]
 
-    monkeypatch.setattr(coarse_module.CoarseVolumes, "draw", noted)
+    monkeypatch.setattr(CoarseVolumes, "draw", noted)
 
     def wrong():
         draws = torch.Generator().manual_seed(5)
         volume = model.draw(people.persons[:1], steps=10, generator=draws)
-        apart = coarse_of(volume, 4)[0] - kept[-1].clamp(-1, 1)
+        apart = model.coarse.intensities(volume)[0] - kept[-1][0].clamp(-1, 1)
         return apart[1:-1, 1:-1].square().mean().sqrt()
 
     kept_together = wrong()

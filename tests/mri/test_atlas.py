@@ -48,8 +48,28 @@ def test_typical_is_of_voxels_that_vary(volumes):
     assert float(learned(volumes).typical) == pytest.approx(0.3, abs=0.04)
 
 
-def test_everywhere_has_one_deviation_about_nothing(volumes):
-    atlas = learned(volumes, everywhere=True)
-    assert not atlas.mean.any()
-    assert atlas.deviation.unique().numel() == 1
-    assert float(atlas.deviation[0, 0, 0]) == pytest.approx((0.5**2 + 0.3**2) ** 0.5, abs=0.02)
+def test_voxels_that_somebody_has_not_are_those_of_the_others(volumes):
+    volumes[:200, 2] = torch.nan
+    atlas = learned(volumes)
+    torch.testing.assert_close(atlas.mean, torch.full(SHAPE, 0.5), atol=0.1, rtol=0)
+    torch.testing.assert_close(atlas.deviation, torch.full(SHAPE, 0.3), atol=0.03, rtol=0)
+
+
+def test_voxels_that_nobody_has_differ_as_others_do(volumes):
+    volumes[:, :3] = torch.nan
+    atlas = learned(volumes)
+    assert not atlas.mean[:3].any()
+    torch.testing.assert_close(atlas.deviation, torch.full(SHAPE, 0.3), atol=0.03, rtol=0)
+    assert float(atlas.typical) == pytest.approx(0.3, abs=0.02)
+
+
+def test_kinds_of_volumes_do_not_mix():
+    draws = torch.Generator().manual_seed(2)
+    both = (
+        torch.randn(5, 2, *SHAPE, generator=draws) * torch.tensor([0.1, 3.0])[:, None, None, None]
+    )
+    atlas = Atlas((2, *SHAPE))
+    atlas.learn(both)
+    small, large = atlas.deviation.flatten(1).square().mean(dim=1).sqrt()
+    assert float(small) == pytest.approx(0.1, rel=0.25)
+    assert float(large) == pytest.approx(3.0, rel=0.25)

@@ -140,8 +140,9 @@ def test_strong_factors_are_hardly_shrunk(volumes):
     assert shrinkage(volumes.flatten(1)) < 0.1
 
 
-def test_one_volume_tells_no_covariance():
-    assert shrinkage(torch.ones(1, 5)) == 1
+@pytest.mark.parametrize("rows", [torch.ones(1, 5), torch.zeros(4, 5)])
+def test_one_volume_and_equal_ones_tell_no_covariance(rows):
+    assert shrinkage(rows) == 1
 
 
 def test_shrinkage_is_the_published_estimate(generator):

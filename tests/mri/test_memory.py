@@ -87,10 +87,10 @@ def test_the_largest_plane_of_a_flat_volume_counts():
     assert predicted_bytes(plan, Use("sample")) == pytest.approx(max(peaks), rel=0.01)
 
 
-def test_sampling_holds_nineteen_volumes_in_any_number_of_steps(tmp_path):
-    """In a single one none of the step before: eighteen.
+def test_sampling_holds_twenty_volumes_in_any_number_of_steps(tmp_path):
+    """In a single one none of the step before: nineteen.
 
-    Of slabs so thin that their maps are less than the three volumes that would count.
+    Of slabs so thin that their maps are less than the two volumes that would count.
 
     In a process without the tests' type checks, whose wrappers hold the arguments of calls.
     """
@@ -101,13 +101,13 @@ from envoi.mri.modes import plan_of
 size = 224
 small = {"thickness": 4, "overlap": 0, "widths": (8, 8)}
 plan = plan_of("joint", (size, size, size), small)
-for memory._STEPS in (1, 2, 4):
+for memory._STEPS in (1, 4, 6):
     tensors = memory.predicted_bytes(plan, memory.Use("sample")) - 4 * memory.parameters_of(plan)
     print(tensors / (4 * size**3))
 """
     done = python("-c", script, cwd=tmp_path)
     volumes = [float(line) for line in done.stdout.split()]
-    assert volumes == [pytest.approx(held + 0.1, abs=0.05) for held in (18, 19, 19)], done.stderr
+    assert volumes == [pytest.approx(held + 0.2, abs=0.1) for held in (19, 20, 20)], done.stderr
 
 
 @pytest.mark.parametrize("target", ["v", "flow"])

@@ -16,11 +16,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from envoi.mri.atlas import FARTHEST, Atlas
-from envoi.mri.coarse import coarse_of, refined
-from envoi.mri.field import Field
-from envoi.mri.joint_plan import JointPlan
+from envoi.mri.coarse import CoarseVolumes, coarse_of, refined
+from envoi.mri.field import BACKGROUND, Field
+from envoi.mri.outline import DARKEST, brain_of
 
 Part = Float[Tensor, "_ _ _"]
+CoarseVolume = Float[Tensor, "coarse_depth coarse_height coarse_width"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,29 +29,36 @@ class Agreement:
     """With one coarse volume.
 
     Attributes:
-        plan: Of the joint model.
+        coarse: How coarse volumes are taken.
         field: Where something is drawn.
-        coarse: The means of blocks that were drawn.
+        drawn: The intensities of blocks that were drawn.
         variance: Of the voxels of each block, its mean.
     """
 
-    plan: JointPlan
+    coarse: CoarseVolumes
     field: Field
-    coarse: Float[Tensor, "coarse_depth coarse_height coarse_width"]
-    variance: Float[Tensor, "coarse_depth coarse_height coarse_width"]
+    drawn: CoarseVolume
+    variance: CoarseVolume
 
     @classmethod
     def of(
-        cls, plan: JointPlan, field: Field, atlas: Atlas, coarse: Float[Tensor, "_ _ _"]
+        cls, coarse: CoarseVolumes, field: Field, atlas: Atlas, drawn: CoarseVolume
     ) -> "Agreement":
         """With a coarse volume whose voxels vary as an atlas has it; intensities stay in range."""
-        variance = coarse_of(atlas.deviation.square()[None], plan.coarse_factor)[0]
-        return cls(plan, field, coarse.clamp(-1, 1), variance)
+        variance = coarse_of(atlas.deviation.square()[None], coarse.plan.coarse_factor)[0]
+        return cls(coarse, field, drawn.clamp(-1, 1), variance)
 
     def moved(self, data: Part, base: Part, deviation: Part) -> Part:
         """Data of the field, in deviations from the base, nearer to what was drawn."""
-        volume = self.field.around((base + deviation * data).clamp_(-1, 1))
-        missing = self.coarse - coarse_of(volume[None], self.plan.coarse_factor)[0]
+        volume = self.field.around(painted(base, deviation, data))
+        missing = self.drawn - self.coarse.intensities(volume[None])[0]
+        missing *= coarse_of(brain_of(volume)[None], self.coarse.plan.coarse_factor)[0] > 0
         del volume
-        put = self.field.of(refined((missing / self.variance)[None], self.plan)[0])
+        put = self.field.of(refined((missing / self.variance)[None], self.coarse.plan)[0])
         return torch.addcmul(data, put, deviation).clamp_(-FARTHEST, FARTHEST)
+
+
+def painted(base: Part, deviation: Part, data: Part) -> Part:
+    """Intensities, from data in deviations from a base that is -1 where there is no brain."""
+    inside = torch.addcmul(base, deviation, data).clamp_(DARKEST, 1)
+    return inside.masked_fill_(base <= BACKGROUND, BACKGROUND)

@@ -45,20 +45,32 @@ def target_of(data: Tensor, noise: Tensor, angle: Tensor, target: Target) -> Ten
     return data - noise
 
 
-def parts(state: Tensor, said: Tensor, angle: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-    """Data and noise that z_t and a network's answer stand for.
+def data_of(state: Tensor, said: Tensor, angle: Tensor, target: Target) -> Tensor:
+    """Data that z_t and a network's answer stand for.
 
-    Memory: at most five volumes beside the three that are given, both results included.
+    Memory: two volumes beside the three that are given, three for flow matching.
     """
-    sine, cosine = angle.sin(), angle.cos()
+    data = angle.cos().mul_(said)
     if target == "v":
-        data = (sine * state).add_(cosine * said)
-        return data, (cosine * state).sub_(sine * said)
+        return data.add_(angle.sin().mul_(state))
     # x_t = alpha data + sigma noise of the straight path is z_t over the sum of sine and cosine.
-    total = sine + cosine
-    data = (cosine * said).add_(state).div_(total)
-    del cosine
-    return data, (state - sine * said).div_(total)
+    return data.add_(state).div_(angle.sin().add_(angle.cos()))
+
+
+def parts(state: Tensor, said: Tensor, angle: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    """Data and noise that z_t and a network's answer stand for."""
+    data = data_of(state, said, angle, target)
+    if target == "v":
+        return data, angle.cos().mul_(state).sub_(angle.sin().mul_(said))
+    return data, (state - angle.sin().mul_(said)).div_(angle.sin().add_(angle.cos()))
+
+
+def noise_of(state: Tensor, data: Tensor, angle: Tensor) -> Tensor:
+    """The noise that stands beside data in z_t.
+
+    Memory: two volumes beside the three that are given.
+    """
+    return angle.sin().mul_(data).neg_().add_(state).div_(angle.cos())
 
 
 def compared(

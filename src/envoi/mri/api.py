@@ -4,10 +4,11 @@ What `envoi mri train | sample | complete` do, with values in place of files.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from envoi.errors import DataError, Problem, SettingsError
 from envoi.mri.asked import check_asked, check_scan
 from envoi.mri.brain import as_volume, completed
 from envoi.mri.drawing import drawn_intensities
@@ -27,6 +28,7 @@ from envoi.mri.slabs import Plane
 from envoi.mri.training import MriTraining
 from envoi.progress import OnStep, ignore_step
 from envoi.volumes import Sex, Subject, Volume
+from envoi.wording import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,8 +133,14 @@ def train_brains(
 
     Raises:
         SettingsError: A setting is wrong, or the folder holds a run with other ones.
-        DataError: Subjects' grids differ.
+        DataError: Subjects' grids differ, or there is nobody.
     """
+    if not subjects:
+        raise DataError(Problem("brains to learn from", "none", "subjects", "Load some first."))
+    known = [field.name for field in fields(MriTraining)]
+    for name in training.keys() - set(known):
+        remedy = did_you_mean(name, known, otherwise=f"Choose among {', '.join(known)}.")
+        raise SettingsError(Problem("a field of MriTraining", repr(name)[:80], "training", remedy))
     shaped = plan_of(mode, subjects[0].volume.grid.shape, plan or {})
     settings = MriTraining.of_mode(mode, **training)
     return BrainModel(*train_in(folder, subjects, mode, shaped, settings, on_step=on_step))

@@ -13,7 +13,7 @@ from envoi.errors import DataError, EnvoiWarning, Problem, SettingsError
 from envoi.mri.modes import ModelCard
 from envoi.volumes import Sex, Subject, Volume
 
-# Ages on a card are rounded away from the people: nobody's exact age stands in a model's file.
+# Ages on a card are rounded away from the people, since the youngest and the oldest are persons.
 _STEP_YEARS = 5
 
 

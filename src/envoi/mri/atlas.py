@@ -1,7 +1,8 @@
 """Mean and deviation of every voxel over a population: what need not be learned.
 
 Scans that are aligned have most of their contrast in common. What a network has to draw is how
-one brain differs from the mean, in units of how much brains differ there.
+one brain differs from the mean, in units of how much brains differ there. Where somebody has no
+brain, voxels are NaN, and mean and deviation are those of the others.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-Volume = Float[Tensor, "depth height width"]
+Volume = Float[Tensor, "... depth height width"]
 
 # Voxels that are given beyond so many deviations tell no more.
 FARTHEST = 5.0
@@ -23,11 +24,12 @@ class Atlas(nn.Module):
     """Of volumes of one shape; symmetric left to right, as training mirrors volumes at random.
 
     Args:
-        shape: Of the volumes.
+        shape: Of the volumes; before their three axes, of one or several kinds of them.
 
     Attributes:
-        mean: Of each voxel.
-        deviation: Of each voxel, smoothed, at least 0.02.
+        mean: Of each voxel; 0 where nobody has one.
+        deviation: Of each voxel, smoothed, at least 0.02. As if there were one person more, who
+            differs as people do on average.
         typical: Deviation of voxels that vary: the root of the mean variance, each voxel counting
             as much as it varies.
     """
@@ -47,27 +49,29 @@ class Atlas(nn.Module):
         """Deviation of each voxel in units of the typical one."""
         return self.deviation / self.typical
 
-    def learn(self, volumes: Iterable[Volume], *, everywhere: bool = False) -> None:
+    def learn(self, volumes: Iterable[Volume]) -> None:
         """Take mean and deviation from volumes, one after the other.
 
         Args:
-            volumes: One at least.
-            everywhere: Take one mean, 0, and one deviation for all voxels.
+            volumes: One at least; NaN where somebody has no such voxel.
         """
-        count, total, squares = 0, torch.zeros_like(self.mean), torch.zeros_like(self.mean)
+        count, total, squares = (torch.zeros_like(self.mean) for _ in range(3))
         for volume in volumes:
-            count, total, squares = count + 1, total + volume, squares + volume.square()
-        mean, square = (_symmetric(values / count) for values in (total, squares))
-        if everywhere:
-            mean, variance = torch.zeros_like(mean), square.mean().expand_as(mean)
-        else:
-            variance = functional.avg_pool3d(
-                (square - mean.square()).clamp_min(0)[None], 3, 1, 1, count_include_pad=False
-            )[0].clamp_min(_LEAST**2)
+            there, known = (~volume.isnan()).to(volume), volume.nan_to_num()
+            count, total, squares = count + there, total + known, squares + known.square()
+        count, total, squares = (values + values.flip(-1) for values in (count, total, squares))
+        mean = total / count.clamp_min(1)
+        apart = (squares - count * mean.square()).clamp_min(0)
+        usual = _summed(apart) / _summed(count).clamp_min(1)
+        variance = functional.avg_pool3d(
+            ((apart + 2 * usual) / (count + 2))[None], 3, 1, 1, count_include_pad=False
+        )[0].clamp_min(_LEAST**2)
         self.mean.copy_(mean)
         self.deviation.copy_(variance.sqrt())
-        self.typical.copy_((variance.square().sum() / variance.sum()).sqrt())
+        weighed = count * variance
+        self.typical.copy_(((weighed * variance).sum() / weighed.sum()).sqrt())
 
 
-def _symmetric(volume: Volume) -> Volume:
-    return (volume + volume.flip(-1)) / 2
+def _summed(volume: Tensor) -> Tensor:
+    """Over the voxels of each kind of volume."""
+    return volume.sum(dim=(-3, -2, -1), keepdim=True)

@@ -35,10 +35,11 @@ def faintest_of(subjects: Sequence[Subject]) -> float:
 
 
 def brain_mask(
-    voxels: Float[NDArray[np.float32], "depth height width"], faintest: float
+    voxels: Float[NDArray[np.float32], "depth height width"], faintest: float | None
 ) -> Bool[NDArray[np.bool_], "depth height width"]:
     """The largest connected part that is not background, its holes filled."""
-    parts, count = ndimage.label(_smoothed(voxels) >= faintest)
+    bright = voxels > 0 if faintest is None else _smoothed(voxels) >= faintest
+    parts, count = ndimage.label(bright)
     if not count:
         return np.zeros(voxels.shape, dtype=bool)
     sizes = np.bincount(parts.ravel())[1:]
@@ -47,14 +48,15 @@ def brain_mask(
 
 
 def as_volume(
-    voxels: Float[NDArray[np.float32], "depth height width"], grid: Grid, faintest: float
+    voxels: Float[NDArray[np.float32], "depth height width"], grid: Grid, faintest: float | None
 ) -> Volume:
     """Intensities within 0..1, exactly 0 outside the brain and nowhere in it.
 
     Args:
         voxels: About 0..1, as a model drew them.
         grid: Where they lie.
-        faintest: What is fainter, smoothed, is background (`ModelCard.faintest`).
+        faintest: What is fainter, smoothed, is background; None where a model draws outlines and
+            0 alone is background (`ModelCard.faintest`).
 
     Raises:
         DataError: There is no brain in them: a model that diverged, or has hardly learned.
@@ -71,7 +73,7 @@ def completed(
     voxels: Float[NDArray[np.float32], "depth height width"],
     scan: Volume,
     known: Bool[NDArray[np.bool_], "depth height width"],
-    faintest: float,
+    faintest: float | None,
 ) -> Volume:
     """A drawn volume in the place of its scan, whose known voxels are kept as they are.
 

@@ -4,6 +4,8 @@ They are Python numbers. They are drawn for real even where tensors are not (`en
 this room's code on tensors without content, which could not be asked for their value).
 """
 
+from collections.abc import Iterable
+
 import torch
 
 # No public name: suspends whatever watches or replaces tensor operations.
@@ -22,6 +24,19 @@ def uniform(generator: torch.Generator) -> float:
     """A number from 0 to below 1."""
     with _disable_current_modes():
         return float(torch.rand((), generator=generator))
+
+
+def check_multiples(name: str, values: Iterable[int], of: int) -> None:
+    """Refuse values that are no positive multiples of a number, or none at all.
+
+    Raises:
+        SettingsError: One is not, or there is none.
+    """
+    values = tuple(values)
+    if not values or any(value < 1 or value % of for value in values):
+        expected = "positive" if of == 1 else f"positive multiples of {of}"
+        found, remedy = ", ".join(map(str, values)) or "none", f"Correct {name}."
+        raise SettingsError(Problem(expected, found[:80], name, remedy))
 
 
 def check_share(name: str, value: float) -> None:

@@ -6,13 +6,12 @@ from torch.nn import functional
 from envoi.mri.conditions import ConditionEmbedding
 from envoi.mri.padding import ends_to_multiples
 from envoi.mri.slab_network import SlabNetwork
-from envoi.mri.unet import UNet
 
 
 class Conditioned(nn.Module):
     """A network and the embedding of its conditions; inputs are padded to sizes that it takes."""
 
-    def __init__(self, network: SlabNetwork | UNet, *, conditions: int) -> None:
+    def __init__(self, network: SlabNetwork, *, conditions: int) -> None:
         super().__init__()
         self.embedding = ConditionEmbedding(conditions, network.plan.embedding)
         self.network = network
@@ -26,8 +25,3 @@ class Conditioned(nn.Module):
         found: Tensor = self.network(maps, self.embedding(values))
         whole = (slice(None),) * (found.ndim - len(sizes))
         return found[(*whole, *(slice(size) for size in sizes))]
-
-
-def signed(times: Tensor) -> Tensor:
-    """Times from 0 to 1 as a network is told them, from -1 to 1."""
-    return 2 * times - 1

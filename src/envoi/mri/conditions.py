@@ -1,7 +1,7 @@
 """What a network is told beside voxels: time, place, age, sex, how sure its context is.
 
-Each condition is one number, or NaN where it is not known; a network learns both, since every
-condition but time is hidden now and then in training.
+Each condition is one number, or NaN where it is not known; a network learns both, since age and sex
+are hidden now and then in training.
 """
 
 import math

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from envoi.mri.choices import check_multiples
 from envoi.mri.given import Given
 from envoi.mri.model import VolumeModel
 from envoi.mri.modes import ModelCard
@@ -42,7 +43,9 @@ def drawn_intensities(  # noqa: PLR0913  (all that decides a volume)
 
     Raises:
         MethodError: The model cannot complete volumes.
+        SettingsError: There is no step.
     """
+    check_multiples("steps", [steps], 1)
     with computing(precision, model.device):
         drawn = model.draw(
             person(age_years, sex)[None],

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from envoi.mri.population import PERSON_VALUES, Persons
 from envoi.precision import exactly
 
-Volume = Float[Tensor, "depth height width"]
+Volume = Float[Tensor, "... depth height width"]
 
 # As if each slope had been measured once more, as zero: ridge regression, so that of two people
 # no slope is taken at its word.

@@ -7,7 +7,8 @@ variance D that they leave. Age and sex p are two factors more, with slopes B by
 are drawn exactly, without steps; where voxels are known, by Matheron's rule: a stranger is drawn,
 and moved by what the known voxels tell of how somebody differs from them.
 
-Memory: `factors` volumes and two, and twice as many more while drawing.
+Memory: `factors` volumes and three, and twice as many more while drawing; while learning, four
+times the volumes learnt from.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from envoi.mri.effects import Effects
 from envoi.mri.population import Persons
 from envoi.precision import exactly
 
-Rows = Float[Tensor, "batch voxel"]
+Rows = Float[Tensor, "_ voxel"]
 Row = Float[Tensor, " voxel"]
 
 # Of a variance of one: what a voxel that never differed may still differ by.
@@ -41,8 +42,8 @@ class Known:
         share: Of each block that is known.
     """
 
-    mean: Float[Tensor, "_ _ _"]
-    share: Float[Tensor, "_ _ _"]
+    mean: Float[Tensor, "... _ _ _"]
+    share: Float[Tensor, "... _ _ _"]
 
 
 class Gaussian(nn.Module):
@@ -68,7 +69,7 @@ class Gaussian(nn.Module):
         self.register_buffer("weights", torch.zeros(factors, voxels))
         self.register_buffer("left", torch.ones(voxels))
 
-    def learn(self, volumes: Float[Tensor, "subject _ _ _"], persons: Persons) -> None:
+    def learn(self, volumes: Float[Tensor, "subject ... _ _ _"], persons: Persons) -> None:
         """Take effects and covariance of volumes whose mean is zero; they count mirrored too.
 
         Args:
@@ -77,18 +78,24 @@ class Gaussian(nn.Module):
         """
         self.effects.learn(volumes, persons)
         volumes = volumes - self.effects.usual(persons).reshape(volumes.shape)
-        rows = torch.cat([volumes, volumes.flip(-1)]).flatten(1) / (2 * len(volumes)) ** 0.5
-        _, roots, axes = torch.linalg.svd(rows, full_matrices=False)
-        kept = min(len(self.weights), len(roots))
         shared = 1 - shrinkage(volumes.flatten(1))
+        # Alike left and right, and opposite: with mirrored people these are independent.
+        parts = [((volumes + sign * volumes.flip(-1)) / 2).flatten(1) for sign in (1, -1)]
+        del volumes
+        strengths, factors = zip(
+            *(_factors_of(part / len(part) ** 0.5, len(self.weights)) for part in parts),
+            strict=True,
+        )
+        strongest = torch.cat(strengths).argsort(descending=True)[: len(self.weights)]
         self.weights.zero_()
-        self.weights[:kept] = shared**0.5 * roots[:kept, None] * axes[:kept]
-        variance = rows.square().sum(dim=0) + _LEAST
-        self.left.copy_((variance - self.weights.square().sum(dim=0)).clamp_min(_LEAST))
+        self.weights[: len(strongest)] = shared**0.5 * torch.cat(factors)[strongest]
+        variance = sum((part.square().mean(dim=0) for part in parts), torch.zeros_like(self.left))
+        left = variance + _LEAST - self.weights.square().sum(dim=0)
+        self.left.copy_(left.clamp_min(_LEAST))
 
     def draw(
         self, person: Float[Tensor, " value"], known: Known, generator: torch.Generator
-    ) -> Float[Tensor, "_ _ _"]:
+    ) -> Float[Tensor, "... _ _ _"]:
         """One volume of such a person.
 
         Args:
@@ -128,6 +135,15 @@ class Gaussian(nn.Module):
         return torch.randn(count, generator=generator).to(self.left)
 
 
+def _factors_of(rows: Rows, most: int) -> tuple[Float[Tensor, " factor"], Rows]:
+    """Variances and factors of a covariance that is the sum of the rows' squares, at most so many.
+
+    From the rows' products with one another, which are far fewer than the voxels'.
+    """
+    strengths, mixes = torch.linalg.eigh(rows @ rows.T)
+    return strengths[-most:], mixes[:, -most:].T @ rows
+
+
 def shrinkage(rows: Rows) -> float:
     """Share of a covariance, off its diagonal, that chance explains; rows are independent."""
     count = len(rows)
@@ -136,4 +152,4 @@ def shrinkage(rows: Rows) -> float:
     products = (rows @ rows.T / count).square().sum()  # squares of the whole covariance
     apart = products - rows.square().mean(dim=0).square().sum()
     fourth = rows.square().sum(dim=1).square().mean() - rows.pow(4).sum(dim=1).mean()
-    return float(((fourth - apart) / (count - 1) / apart).clamp(0, 1))
+    return float(((fourth - apart) / (count - 1) / apart).clamp(0, 1)) if apart > 0 else 1.0

@@ -1,20 +1,21 @@
 """The `joint` model: all voxels of a volume are denoised together, by a network that is 2D.
 
-The population's covariance draws the anatomy at a quarter of the size along each axis (`coarse`).
-A 2D network, whose channels are the slices of a slab, then denoises the whole volume at every step
-around it (`slab_denoiser`). The seed (cDPM, doi 10.1007/978-3-031-43993-3_2) draws slices window
-after window.
+The population's covariance draws the anatomy at a quarter of the size along each axis (`coarse`),
+and with it where the brain ends (`outline`). A 2D network, whose channels are the slices of a slab,
+then denoises the whole brain at every step around it (`slab_denoiser`). The seed (cDPM, doi
+10.1007/978-3-031-43993-3_2) draws slices window after window.
 
 The network does not learn what is the same in everybody: it sees what differs from an atlas, in
-units of how much it differs there (`atlas`), and predicts the v target of that (`angles`).
+units of how much it differs there (`atlas`), and predicts the v target of that (`angles`). What is
+no brain is given to it, as slices are.
 
 Memory, beside the networks' weights, in fp32 volumes: for sampling, in any number of steps,
-sixteen and one slab's maps, or nineteen where that is more. The sixteen are mean and deviation of
-the atlas, what age and what sex do, the coarse covariance's 64 factors at a quarter of each length,
-given voxels and their mask, what is expected, what is known, each voxel's share, z_t, its angle,
-the data of the step before, z_t with what is known put in, the intensity that it amounts to, and
-the blended answer. The two before the last are gone when the answer is turned into data and noise,
-which takes five. 2D maps are a `1/thickness` of a 3D network's.
+eighteen and one slab's maps, or twenty where that is more. The eighteen are mean and deviation of
+the atlas, what age and what sex do, the mean of what coarse distances miss, 64 factors of coarse
+intensities and distances at a quarter of each length (two), given voxels and their mask, what is
+expected, what is known, each voxel's share, z_t, its angle, the data of the step before, z_t with
+what is known put in, the intensity that it amounts to, and the blended answer. 2D maps are a
+`1/thickness` of a 3D network's.
 """
 
 from collections.abc import Iterator
@@ -23,13 +24,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from envoi.mri.coarse import Coarse, CoarseVolumes, coarse_of, refined
+from envoi.mri.agreement import Agreement
+from envoi.mri.coarse import Coarse, CoarseVolumes, Pair, coarse_of, refined
 from envoi.mri.conditions import hidden
+from envoi.mri.field import BACKGROUND
+from envoi.mri.gaussian import Known
 from envoi.mri.given import Given
 from envoi.mri.joint_plan import JointPlan
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
+from envoi.mri.outline import DARKEST, Outline, brain_of, outline_of, signed_distance
 from envoi.mri.population import Persons, Population, Voxels
 from envoi.mri.slab_denoiser import Context, SlabDenoiser
+
+Volume = Float[Tensor, "depth height width"]
 
 # Noise on the coarse volume, in units of its deviation, drawn up to this in training, so that the
 # network does not take it at its word (arXiv:2106.15282, section 4). Sampling adds none.
@@ -45,6 +52,8 @@ class JointModel(VolumeModel):
         slabs_at_once: Slabs of one step that are denoised together when sampling.
     """
 
+    outlines = True
+
     def __init__(
         self, plan: JointPlan, *, checkpointed: bool = False, slabs_at_once: int = 1
     ) -> None:
@@ -52,19 +61,36 @@ class JointModel(VolumeModel):
         self.plan = plan
         self.slab = SlabDenoiser(plan, checkpointed=checkpointed, slabs_at_once=slabs_at_once)
         self.coarse = CoarseVolumes(plan)
+        self.outline = Outline(plan.shape)
 
     def prepare(self, population: Population) -> None:
-        """See `VolumeModel.prepare`: atlases of coarse volumes, and of what they miss."""
-        factor = self.plan.coarse_factor
-        coarse = torch.cat([coarse_of(one[None], factor) for one in self._each(population)])
+        """See `VolumeModel.prepare`: atlases of coarse volumes, and of what they miss.
 
-        def missed() -> Iterator[Float[Tensor, "depth height width"]]:
-            for one, known in zip(self._each(population), coarse, strict=True):
-                yield one - refined(known[None], self.plan)[0]
+        On the CPU, where the volumes are: memory of a GPU is left to the steps.
+        """
+        device = self.device
+        self.to("cpu")
+        self._learn(population)
+        self.to(device)
 
-        self.coarse.learn(coarse, population.persons)
-        self.slab.atlas.learn(missed(), everywhere=not self.plan.atlas)
-        self.slab.effects.learn(missed(), population.persons)
+    def _learn(self, population: Population) -> None:
+        plan, persons = self.plan, population.persons
+        self.coarse.learn_usual(self._each(population))
+        pairs = torch.stack([self._pair(one) for one in self._each(population)])
+        self.coarse.learn(pairs, persons)
+
+        def missed() -> Iterator[Volume]:
+            for one, pair in zip(self._each(population), pairs, strict=True):
+                apart = one - refined(pair[:1], plan)[0]
+                yield apart.masked_fill(brain_of(one) == 0, torch.nan)
+
+        atlas = self.slab.atlas
+        atlas.learn(missed())
+        self.slab.effects.learn(((one - atlas.mean).nan_to_num() for one in missed()), persons)
+        self.outline.learn(
+            (signed_distance(one), refined(pair[1:], plan)[0])
+            for one, pair in zip(self._each(population), pairs, strict=True)
+        )
         self.slab.field.learn(self._each(population))
 
     def losses(
@@ -73,11 +99,13 @@ class JointModel(VolumeModel):
         """See `VolumeModel.losses`: of slabs around coarse volumes that are more or less noisy."""
         volumes, persons = population.drawn(batch, generator)
         doubt = torch.rand(len(volumes), generator=generator)
-        coarse = coarse_of(volumes, self.plan.coarse_factor).to(self.device)
+        volumes = volumes.to(self.device)
+        coarse = self.coarse.intensities(volumes)
         noise = torch.randn(coarse.shape, generator=generator).to(coarse)
         noise *= (_CONTEXT_NOISE * doubt)[:, None, None, None].to(coarse)
         persons = hidden(persons, generator)
-        context = self._context(coarse + self.coarse.atlas.deviation * noise, persons, doubt)
+        noisy = coarse + self.coarse.atlas.deviation[0] * noise
+        context = self._context(noisy, brain_of(volumes), persons, doubt)
         return {"slab": self.slab.loss(volumes, context, generator)}
 
     @torch.no_grad()
@@ -91,25 +119,56 @@ class JointModel(VolumeModel):
         on_sample: OnSample = ignore_sample,
     ) -> Voxels:
         """See `VolumeModel.draw`; one volume after the other."""
-        given = given or Given(torch.zeros(self.plan.shape), torch.zeros(self.plan.shape))
-        given = Given(given.voxels.to(self.device), given.mask.to(self.device))
+        if given:
+            given = Given(given.voxels.to(self.device), given.mask.to(self.device))
         drawn = []
         for row in persons.to(self.device):
-            coarse = self.coarse.draw(row, self._apart(given), generator)
-            context = self._context(coarse, row[None], doubt=torch.zeros(1))
-            drawn.append(self.slab.draw(context, given, steps, generator, on_sample))
+            pair, around = self._surveyed(row, given, generator)
+            brain = brain_of(around.voxels)[None]
+            context = self._context(pair[:1], brain, row[None], doubt=torch.zeros(1))
+            del brain
+            agreement = Agreement.of(self.coarse, self.slab.field, self.slab.atlas, pair[0])
+            drawn.append(self.slab.draw(context, agreement, around, steps, generator, on_sample))
         return torch.stack(drawn)
 
-    def _each(self, population: Population) -> Iterator[Float[Tensor, "depth height width"]]:
-        return (one.float().to(self.device) for one in population.voxels)
+    def _each(self, population: Population) -> Iterator[Volume]:
+        return (one.float() for one in population.voxels)
 
-    def _apart(self, given: Given) -> Given:
-        """Given voxels less the mean of each over people."""
-        mean = refined(self.coarse.atlas.mean[None], self.plan)[0] + self.slab.atlas.mean
-        return Given(given.voxels - mean, given.mask)
+    def _pair(self, volume: Volume) -> Pair:
+        """Coarse intensities and distances of somebody."""
+        distance = coarse_of(signed_distance(volume)[None], self.plan.coarse_factor)
+        return torch.cat([self.coarse.intensities(volume[None]), distance])
 
-    def _context(self, coarse: Coarse, persons: Persons, doubt: Float[Tensor, " batch"]) -> Context:
-        """Around coarse volumes, and the mean of what they miss."""
+    def _surveyed(
+        self, person: Float[Tensor, " value"], given: Given | None, generator: torch.Generator
+    ) -> tuple[Pair, Given]:
+        """Who somebody is, and all that is then given: slices, and what is no brain.
+
+        Voxels that are not given are brain; they are 1.
+        """
+        known = self._known(given) if given else self.coarse.nothing
+        pair = self.coarse.draw(person, known, generator)
+        brain = self.outline.draw(refined(pair[1:], self.plan)[0], generator)
+        voxels, mask = 2 * brain - 1, 1 - brain
+        if given:
+            voxels = torch.where(given.mask > 0, given.voxels, voxels)
+            mask = torch.maximum(given.mask, mask)
+        return pair, Given(voxels, mask)
+
+    def _known(self, given: Given) -> Known:
+        """Of coarse volumes, from given voxels: by how much they differ from everybody's."""
+        intensity, distance = self.coarse.atlas.mean[:, None]
+        usual = refined(intensity, self.plan)[0].add_(self.slab.atlas.mean)
+        inside = Given(given.voxels - usual, given.mask * brain_of(given.voxels))
+        usual = refined(distance, self.plan)[0].add_(self.outline.missed)
+        outline = Given(-usual, outline_of(given.voxels, given.mask))  # there distances are 0
+        return self.coarse.known(inside, outline)
+
+    def _context(
+        self, coarse: Coarse, brain: Voxels, persons: Persons, doubt: Float[Tensor, " batch"]
+    ) -> Context:
+        """Around coarse intensities, and the mean of what they miss; within brains."""
         missed = self.slab.effects.usual(persons).reshape(-1, *self.plan.shape)
         base = missed.add_(self.slab.atlas.mean).add_(refined(coarse, self.plan))
+        base = torch.where(brain > 0, base.clamp_(min=DARKEST), BACKGROUND)
         return Context(coarse, base, persons, doubt)

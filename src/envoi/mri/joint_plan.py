@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from envoi.errors import Problem, SettingsError
 from envoi.mri.angles import Target
-from envoi.mri.choices import check_share
+from envoi.mri.choices import check_multiples, check_share
 from envoi.mri.given import NOTHING_GIVEN
 
 
@@ -23,10 +23,10 @@ class JointPlan:
         factors: Of the covariance of coarse volumes.
         nothing_given: Share of training's examples that are shown no clean slice.
         target: What the network predicts.
-        atlas: Whether mean and deviation are of each voxel; else they are of all together.
 
     Raises:
-        SettingsError: Slabs do not fit the volume, or a share is none.
+        SettingsError: Slabs do not fit the volume, a share is none, or widths are no multiples of
+            eight.
     """
 
     shape: tuple[int, int, int]
@@ -39,10 +39,13 @@ class JointPlan:
     factors: int = 64
     nothing_given: float = NOTHING_GIVEN
     target: Target = "v"
-    atlas: bool = True
 
     def __post_init__(self) -> None:
         check_share("nothing_given", self.nothing_given)
+        check_multiples("fine", [self.fine], 8)
+        check_multiples("widths", self.widths, 8)
+        for name in ("blocks", "coarse_factor", "factors"):
+            check_multiples(name, [getattr(self, name)], 1)
         if not 0 <= self.overlap < self.thickness:
             expected, found = f"0 to {self.thickness - 1}, below thickness", f"{self.overlap}"
             raise SettingsError(Problem(expected, found, "overlap", "Choose a smaller one."))

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,13 @@ def ignore_sample(done: int, steps: int) -> None:
 
 
 class VolumeModel(nn.Module, ABC):
-    """A generator of volumes `(depth, height, width)` from -1 to 1."""
+    """A generator of volumes `(depth, height, width)` from -1 to 1.
+
+    Attributes:
+        outlines: Whether what it draws is exactly -1 outside a brain, and nowhere within.
+    """
+
+    outlines: ClassVar[bool] = False
 
     def prepare(self, population: Population) -> None:
         """What is measured of the training volumes before the first step; nothing by default."""

@@ -48,7 +48,8 @@ class ModelCard:
         grid: Of the volumes that it draws.
         subjects: How many it learned from.
         steps: Of its training.
-        faintest: Intensity, smoothed, below which what it draws is background.
+        faintest: Intensity, smoothed, below which what it draws is background; None where it draws
+            outlines itself.
         ages_years: Youngest and oldest that it learnt from, rounded outwards; empty where no age
             was known, None in files that do not tell.
         sexes: Of those it learnt from, where they were known; None in files that do not tell.
@@ -59,7 +60,7 @@ class ModelCard:
     grid: Grid
     subjects: int
     steps: int
-    faintest: float = FAINTEST
+    faintest: float | None = FAINTEST
     ages_years: tuple[float, ...] | None = None
     sexes: tuple[Sex, ...] | None = None
 

@@ -100,7 +100,7 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         subjects[0].volume.grid,
         len(subjects),
         steps,
-        faintest_of(subjects),
+        None if model.outlines else faintest_of(subjects),
         ages_of(subjects),
         sexes_of(subjects),
     )

@@ -12,17 +12,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from envoi.mri.agreement import Agreement
-from envoi.mri.angles import compared, parts, random_times, rotated, schedule
+from envoi.mri.agreement import Agreement, painted
+from envoi.mri.angles import compared, data_of, noise_of, random_times, rotated, schedule
 from envoi.mri.atlas import FARTHEST, Atlas
 from envoi.mri.choices import below
 from envoi.mri.coarse import Coarse
-from envoi.mri.conditioned import Conditioned, signed
+from envoi.mri.conditioned import Conditioned
 from envoi.mri.effects import Effects
 from envoi.mri.field import Field
 from envoi.mri.given import Given, random_mask
 from envoi.mri.joint_plan import JointPlan
 from envoi.mri.model import OnSample
+from envoi.mri.outline import brain_of
 from envoi.mri.population import Persons, Voxels
 from envoi.mri.slab_network import SlabNetwork, SlabPlan
 from envoi.mri.slabs import Plane, cuts, facing, turned_back
@@ -37,7 +38,7 @@ class Context:
 
     Attributes:
         coarse: The coarse volumes; they lie on the model's device, as the base does.
-        base: What coarse volumes, atlas, age and sex expect.
+        base: What coarse volumes, atlas, age and sex expect; -1 where there is no brain.
         persons: Of each volume, as far as the network is told.
         doubt: How noisy the coarse volumes are, 0 to 1.
     """
@@ -105,6 +106,7 @@ class SlabDenoiser(nn.Module):
             ).to(context.base.device)
             for maps in (volumes, masks, context.base, atlas.deviation.expand(batch, -1, -1, -1))
         )
+        known = torch.maximum(known, 1 - brain_of(around))  # background is given
         times = random_times(batch, generator)
         angle = schedule(times[:, None, None, None].to(deviation), deviation / atlas.typical)
         data = ((clean - around) / deviation).clamp(-FARTHEST, FARTHEST)
@@ -121,19 +123,21 @@ class SlabDenoiser(nn.Module):
     def draw(
         self,
         context: Context,
+        agreement: Agreement,
         given: Given,
         steps: int,
         generator: torch.Generator,
         on_sample: OnSample,
     ) -> Volume:
-        """One volume around its context, which is of one; given voxels and coarse ones are kept.
+        """One volume around its context, which is of one; what is given is kept.
+
+        Background is given.
 
         Memory: `envoi.mri.joint`.
         """
         field, calls = self.field, 0
         base, deviation, mask = map(field.of, (context.base[0], self.atlas.deviation, given.mask))
-        known = ((field.of(given.voxels) - base) / deviation).clamp(-FARTHEST, FARTHEST)
-        agreement = Agreement.of(self.plan, field, self.atlas, context.coarse[0])
+        known = ((field.of(given.voxels) - base) / deviation).clamp_(-FARTHEST, FARTHEST)
 
         def split(state: Tensor, angle: Tensor, time: float) -> tuple[Tensor, Tensor]:
             nonlocal calls
@@ -145,16 +149,17 @@ class SlabDenoiser(nn.Module):
             volumes = [facing(volume, plane) for volume in maps]
             said = turned_back(self._blended(volumes, plane, time, context, generator), plane)
             del shown, maps, volumes
-            data, _ = parts(state, said, angle, self.plan.target)
-            data = agreement.moved(torch.where(mask > 0, known, data), base, deviation)
-            return data, (state - angle.sin() * data).div_(angle.cos())
+            data = data_of(state, said, angle, self.plan.target)
+            data = torch.where(mask > 0, known, data)
+            data = agreement.moved(data, base, deviation)
+            return data, noise_of(state, data, angle)
 
         share = field.of(self.atlas.share)
         # The noise has no name here, so that it goes once the first step has used it.
         drawn = walk(
             split, torch.randn(field.sides, generator=generator).to(base.device), share, steps
         )
-        volume = field.around((base + deviation * drawn).clamp(-1, 1))
+        volume = field.around(painted(base, deviation, drawn))
         return torch.where(given.mask > 0, given.voxels, volume)
 
     def _blended(
@@ -219,5 +224,5 @@ def _conditions(
     times: Tensor, persons: Persons, doubt: Tensor, places: Tensor, plane: Plane
 ) -> Float[Tensor, "batch condition"]:
     planes = torch.eye(len(Plane))[plane.axis].expand(len(times), -1)
-    numbers = torch.stack([signed(times), doubt, places], dim=1)
+    numbers = torch.stack([2 * times - 1, doubt, places], dim=1)
     return torch.cat([numbers, persons.cpu(), planes], dim=1)

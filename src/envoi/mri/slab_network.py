@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from envoi.mri.convolution import Conv3d
 from envoi.mri.smoothing import Smoothing
-from envoi.mri.unet import ResidualBlock, UNet, UNetPlan
+from envoi.mri.unet import ResidualBlock, UNet, UNetPlan, run_block
 
 Slab = Float[Tensor, "batch _ slice row column"]
 # How often noisy voxels are smoothed: over 7 voxels along an axis in all.
@@ -74,6 +74,7 @@ class SlabNetwork(nn.Module):
     def __init__(self, plan: SlabPlan, *, checkpointed: bool = False) -> None:
         super().__init__()
         self.plan, fine = plan, plan.fine
+        self._run = partial(run_block, checkpointed=checkpointed)
         block = partial(ResidualBlock, dimensions=3, embedding=plan.embedding)
         self.smoothing = Smoothing(plan.embedding, _SMOOTHED)
         self.enter = Conv3d(plan.inputs, fine, 3, padding=1)
@@ -89,11 +90,11 @@ class SlabNetwork(nn.Module):
     ) -> Float[Tensor, "batch slice row column"]:
         """One value for each voxel of the slab; the first channel is smoothed."""
         smooth: Tensor = self.smoothing(maps[:, :1], conditions)
-        maps = self.before(self.enter(maps), conditions)
+        maps = self._run(self.before, self.enter(maps), conditions)
         # Channels stay last in memory, by one copy each way; another order costs more of them.
         slices = maps.permute(0, 3, 4, 1, 2).flatten(3).permute(0, 3, 1, 2)
         whole = self.below(slices, conditions).reshape(maps.shape)
         whole = whole.contiguous(memory_format=torch.channels_last_3d)
-        maps = self.after(maps + whole, conditions)
+        maps = self._run(self.after, maps + whole, conditions)
         left: Tensor = self.leave(functional.silu(maps))[:, 0]
         return left + smooth

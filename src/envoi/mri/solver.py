@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from envoi.mri.angles import rotated, schedule
+from envoi.mri.angles import noise_of, rotated, schedule
 
 # Of a step: z_t, its angle, its time; to data and noise.
 Parts = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
@@ -42,7 +42,7 @@ def walk(split: Parts, state: Tensor, share: Tensor, steps: int) -> Tensor:
         if ahead := _ahead(times, number):
             del noise
             data = torch.lerp(before, seen, 1 + ahead)
-            noise = (state - angle.sin() * data).div_(angle.cos())
+            noise = noise_of(state, data, angle)
         before = seen
         angle = schedule(times[number + 1], share)
         state = rotated(data, noise, angle)

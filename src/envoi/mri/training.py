@@ -7,6 +7,7 @@ The average (EMA) is what samples are drawn with. Its decay grows with the steps
 forgets the start (arXiv:2312.02696 discusses why the length matters).
 """
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -90,8 +91,8 @@ class MriTraining:
     def __post_init__(self) -> None:
         leasts = {"steps": 1, "batch": 1, "warm_up": 0, "matrix_rate": 0, "seconds": 0}
         for name, least in leasts.items():
-            if not getattr(self, name) >= least:
-                raise _wrong(name, f"{least} or more", getattr(self, name))
+            if not least <= getattr(self, name) < math.inf:
+                raise _wrong(name, f"a number from {least} on", getattr(self, name))
         if self.parts < 1 or self.batch % self.parts:
             raise _wrong("parts", f"a divisor of the batch, {self.batch}", self.parts)
         if not 0 <= self.cool_down <= 1:

@@ -35,7 +35,6 @@ class UNetPlan:
         widths: Channels of each level, the finest first; multiples of 8.
         blocks: Residual blocks of a level on the way down (and on the way up).
         embedding: Width of the vector of conditions.
-        attention: Whether the coarsest level attends over all its places.
     """
 
     inputs: int
@@ -43,7 +42,6 @@ class UNetPlan:
     widths: tuple[int, ...]
     blocks: int = 1
     embedding: int = 128
-    attention: bool = True
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -73,7 +71,7 @@ class UNet(nn.Module):
             if level + 1 < levels:
                 self.shrink.append(nn.Conv2d(width, widths[level + 1], 3, stride=2, padding=1))
         self.middle = nn.ModuleList([block(widths[-1], widths[-1])])
-        self.attend = Attention(widths[-1]) if plan.attention else nn.Identity()
+        self.attend = Attention(widths[-1])
         self.middle.append(block(widths[-1], widths[-1]))
         for level in reversed(range(levels)):
             width = widths[level]
@@ -107,11 +105,7 @@ class UNet(nn.Module):
         return left
 
     def _run(self, block: nn.Module, maps: Maps, conditions: Vector) -> Maps:
-        if self.checkpointed and torch.is_grad_enabled():
-            again: Tensor = checkpoint(block, maps, conditions, use_reentrant=False)
-            return again
-        once: Tensor = block(maps, conditions)
-        return once
+        return run_block(block, maps, conditions, checkpointed=self.checkpointed)
 
 
 class ResidualBlock(nn.Module):
@@ -161,3 +155,12 @@ class Attention(nn.Module):
         told = self.answer(mixed.transpose(1, 2).flatten(2))
         heard: Tensor = told.transpose(1, 2).reshape(maps.shape)
         return maps + heard
+
+
+def run_block(block: nn.Module, maps: Maps, conditions: Vector, *, checkpointed: bool) -> Maps:
+    """What a block makes of maps; `checkpointed`, its own are computed again when gradients are."""
+    if checkpointed and torch.is_grad_enabled():
+        again: Tensor = checkpoint(block, maps, conditions, use_reentrant=False)
+        return again
+    once: Tensor = block(maps, conditions)
+    return once
