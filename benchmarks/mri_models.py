@@ -31,9 +31,9 @@ from envoi.data.nifti import VolumePermissions
 from envoi.errors import DataError
 from envoi.files import write_json
 from envoi.meter import environment, flop_counter
-from envoi.mri.brain import as_volume
+from envoi.mri.brain import as_volume, faintest_of
 from envoi.mri.drawing import drawn_intensities
-from envoi.mri.modes import Mode, plan_of, read_card, read_model
+from envoi.mri.modes import Mode, plan_of, read_model
 from envoi.mri.run import train_in
 from envoi.mri.training import MriTraining
 from envoi.seeding import numpy_generator
@@ -164,10 +164,10 @@ def liked(people: tuple[Subject, ...], seed: int, number: int) -> Subject:
 def drawn_in(work: Path, training: tuple[Subject, ...]) -> list[Voxels]:
     """The volumes of one model, as `envoi mri sample` writes them; zeros where there is no brain.
 
-    The outline depends on those who were learnt from alone.
+    Where a model draws no outline, it depends on those who were learnt from alone.
     """
     grid, made = training[0].volume.grid, []
-    faintest = read_card(work / "run" / "model.safetensors").faintest
+    faintest = None if work.name == "joint" else faintest_of(training)
     for file in sorted(work.glob("volume-*[0-9].npy")):
         try:
             made.append(as_volume(np.load(file), grid, faintest).voxels)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from envoi.errors import DataError, EnvoiWarning, SettingsError
-from envoi.mri.api import BrainModel
+from envoi.mri.api import BrainModel, train_brains
 from envoi.mri.modes import ModelCard, model_of
 from envoi.volumes import Grid, Volume
 from tests.mri.conftest import PLANS, SHAPE, subjects
@@ -60,3 +60,19 @@ def test_a_person_that_was_never_learnt_from_is_refused(trained, scan, monkeypat
     paper = replace(trained, card=replace(trained.card, mode="paper"))
     with pytest.raises(SettingsError, match="mode paper: expected no --age and no --sex"):
         paper.complete(scan, every=2, age_years=40)
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_no_steps_are_refused(trained, scan, steps):
+    with pytest.raises(SettingsError, match=f"steps: expected positive, found {steps}"):
+        trained.draw(steps=steps)
+    with pytest.raises(SettingsError, match=f"steps: expected positive, found {steps}"):
+        trained.complete(scan, every=2, steps=steps)
+
+
+def test_nobody_and_unknown_settings_are_refused_before_a_folder_is_made(tmp_path):
+    with pytest.raises(DataError, match="brains to learn from, found none"):
+        train_brains([], tmp_path / "run")
+    with pytest.raises(SettingsError, match="'stepz'.*steps"):
+        train_brains(subjects(), tmp_path / "run", stepz=3)
+    assert not (tmp_path / "run").exists()

@@ -50,3 +50,11 @@ def test_known_voxels_are_kept_however_faint():
     whole = completed(brain_of(0.8), scan, known, 0.4)
     assert np.array_equal(whole.voxels[1:7], scan.voxels[1:7])
     assert np.array_equal(whole.voxels[7:], brain_of(0.8)[7:])
+
+
+def test_a_model_that_draws_outlines_is_taken_at_its_word():
+    drawn = brain_of(1 / 255)
+    drawn[6, 6, 6] = 0  # a hole
+    drawn[0, 0, 0] = 1  # apart from the brain
+    kept = as_volume(drawn, GRID, None).voxels
+    assert np.array_equal(kept > 0, BALL)

@@ -21,7 +21,7 @@ def pair(generator):
 @pytest.mark.parametrize("steps", [1, 13])
 def test_true_answers_lead_to_the_data(target, steps, pair):
     data, noise = pair
-    share = torch.tensor([[0.1], [0.5], [1.0], [2.0], [1.5]], dtype=torch.float64)
+    share = torch.tensor([[0.1], [0.5], [1.0], [2.0], [1.5]], dtype=torch.float64).expand(5, 3)
 
     def split(state, angle, time):
         torch.testing.assert_close(state, angle.sin() * data + angle.cos() * noise)

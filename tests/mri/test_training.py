@@ -1,6 +1,7 @@
 """Training of volume models: resumed to the same bits, averaged, bounded in time."""
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from tests.launched import TORCHRUN, python
 from tests.mri.conftest import PLANS, SHAPE, strangers, subjects
 
 FEW = MriTraining(steps=6, batch=2, warm_up=2, matrix_rate=1e-3, cool_down=0.5)
+_THIN = {"thickness": 4, "overlap": 1}
 every_plan = pytest.mark.parametrize("name", list(PLANS))
 
 
@@ -117,6 +119,7 @@ def test_seeds_decide_weights_and_leave_the_global_generator_alone():
         ({"rate": 0.0}, "rate"),
         ({"rate": float("nan")}, "rate"),
         ({"average": 1.0}, "average"),
+        ({"seconds": float("inf")}, "seconds: expected a number from 0 on, found inf"),
     ],
 )
 def test_wrong_settings_are_refused(changes, message):
@@ -191,6 +194,30 @@ def test_plans_of_unknown_modes_or_fields_are_refused():
         plan_of("joint", SHAPE, {"thickness": 11})
     with pytest.raises(SettingsError, match="known settings, found thicknes"):
         plan_of("joint", SHAPE, {"thicknes": 4})
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes", "message"),
+    [
+        ("joint", {**_THIN, "fine": 4}, "fine: expected positive multiples of 8, found 4"),
+        (
+            "joint",
+            {**_THIN, "widths": (10, 20)},
+            "widths: expected positive multiples of 8, found 10",
+        ),
+        ("joint", {**_THIN, "widths": ()}, "widths: expected positive multiples of 8, found none"),
+        ("joint", {**_THIN, "coarse_factor": 0}, "coarse_factor: expected positive, found 0"),
+        ("joint", {**_THIN, "factors": -1}, "factors: expected positive, found -1"),
+        ("full3d", {"widths": (24, 32)}, "widths: expected positive multiples of 16"),
+        ("wavelet3d", {"widths": (32, 48)}, "widths: expected positive multiples of 32, found 48"),
+        ("paper", {"network": {"width": 20}}, "width: expected positive multiples of 16"),
+    ],
+)
+def test_shapes_that_no_network_has_are_refused(mode, changes, message):
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        plan_of(
+            mode, SHAPE, {"thickness": 4, "overlap": 1, **changes} if mode == "joint" else changes
+        )
 
 
 def test_two_processes_learn_what_one_does(tmp_path):

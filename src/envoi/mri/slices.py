@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from envoi.mri.choices import check_multiples
+
 # Channels and sizes change on the way.
 Maps = Float[Tensor, "image _ _ _"]
 Numbers = Int[Tensor, "window slot"]
@@ -23,11 +25,14 @@ class SlicesPlan:
     """Shape of the network; the defaults are the paper's, for 128 pixels.
 
     Attributes:
-        width: Channels of the finest level; a multiple of 32.
+        width: Channels of the finest level; a multiple of 16.
         multipliers: Of the width at each level.
         blocks: Residual blocks of a level on the way down; one more on the way up.
         attention: Levels that attend, beside the middle.
         heads: Of every attention.
+
+    Raises:
+        SettingsError: A width or a number of blocks is none.
     """
 
     width: int = 128
@@ -35,6 +40,11 @@ class SlicesPlan:
     blocks: int = 2
     attention: tuple[int, ...] = (3, 4)
     heads: int = 4
+
+    def __post_init__(self) -> None:
+        check_multiples("width", [self.width], 16)
+        check_multiples("multipliers", self.multipliers, 1)
+        check_multiples("blocks", [self.blocks], 1)
 
     @property
     def told(self) -> int:

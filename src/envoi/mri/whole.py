@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from envoi.mri.angles import random_times
+from envoi.mri.choices import check_multiples
 from envoi.mri.given import Given
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
 from envoi.mri.padding import ends_to_multiples
@@ -27,6 +28,7 @@ from envoi.mri.population import Persons, Population, Voxels
 Bands = Float[Tensor, "batch _ band_depth band_height band_width"]
 # MONAI embeds discrete times.
 _TIMES = 1000
+_GROUPS, _HEAD_WIDTH = 16, 32
 _DETAIL = math.sqrt(8)
 
 
@@ -37,14 +39,22 @@ class WholePlan:
     Attributes:
         shape: Depth, height and width of its volumes.
         wavelets: Whether it denoises wavelet bands.
-        widths: Channels of the network's levels.
+        widths: Channels of the network's levels; multiples of 16, of the coarsest of 32.
         blocks: Residual blocks of a level.
+
+    Raises:
+        SettingsError: A width is none.
     """
 
     shape: tuple[int, int, int]
     wavelets: bool = False
     widths: tuple[int, ...] = (64, 128, 192)
     blocks: int = 1
+
+    def __post_init__(self) -> None:
+        check_multiples("widths", self.widths, _GROUPS)
+        check_multiples("widths", self.widths[-1:], _HEAD_WIDTH)
+        check_multiples("blocks", [self.blocks], 1)
 
     @property
     def factor(self) -> int:
@@ -66,8 +76,8 @@ class WholeModel(VolumeModel):
             channels=plan.widths,
             attention_levels=[False] * len(plan.widths),
             num_res_blocks=plan.blocks,
-            norm_num_groups=16,
-            num_head_channels=32,
+            norm_num_groups=_GROUPS,
+            num_head_channels=_HEAD_WIDTH,
             use_flash_attention=True,
         )
 
