@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from envoi.errors import SettingsError
-from envoi.mri.angles import parts
+from envoi.mri.angles import data_of, noise_of
 from envoi.mri.fitting import GIB, fitted
 from envoi.mri.joint import JointModel
 from envoi.mri.memory import Ledger, Use, predicted_bytes
@@ -110,12 +110,15 @@ for memory._STEPS in (1, 4, 6):
     assert volumes == [pytest.approx(held + 0.2, abs=0.1) for held in (19, 20, 20)], done.stderr
 
 
-@pytest.mark.parametrize("target", ["v", "flow"])
-def test_an_answer_becomes_data_and_noise_with_five_volumes(target):
+@pytest.mark.parametrize(("target", "volumes"), [("v", 2), ("flow", 3)])
+def test_an_answer_becomes_data_and_data_noise_with_few_volumes(target, volumes):
     state, said, angle = torch.rand(3, 1000).unbind()
     with Ledger() as ledger:
-        parts(state, said, angle, target)
-    assert ledger.peak_bytes == 5 * 4000
+        data = data_of(state, said, angle, target)
+    assert ledger.peak_bytes == volumes * 4000
+    with Ledger() as ledger:
+        noise_of(state, data, angle)
+    assert ledger.peak_bytes == 2 * 4000
 
 
 def test_a_prediction_allocates_nothing_that_it_counts():
