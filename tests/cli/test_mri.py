@@ -116,7 +116,9 @@ def test_what_is_not_permitted_is_refused_and_what_is_permitted_is_done(tmp_path
     assert found.exit_code == 0
     assert "scan 1: brain " in found.output
     assert "sub-" not in found.output
-    assert found.output.endswith("2 brains, each a Volume(20 x 28 x 24, 6 x 6 x 6 mm).\n")
+    assert found.output.endswith(
+        "2 brains, each a Volume(20 x 28 x 24, 6 x 6 x 6 mm), 2 without age, 2 without sex.\n"
+    )
 
 
 def test_an_interrupted_phantom_leaves_whole_brains_and_goes_on(folder, tmp_path, monkeypatch):
@@ -215,12 +217,21 @@ class TestModels:
         out = tmp_path / "whole.nii.gz"
         found = run("complete", trained, "--given", scan, "--every", 4, "--out", out, "--steps", 2)
         assert found.exit_code == 0, found.output
-        assert "around axial slices every 4" in found.output
+        assert "around axial slices every 4 of a volume that is marked as made" in found.output
+        assert json.loads((tmp_path / "whole.json").read_text())["PartlyReal"] is False
         real = load_brains(folder)[0].volume.voxels
         made = nibabel.load(out).get_fdata().T
         inside = made[::4] > 0
         np.testing.assert_allclose(made[::4][inside], real[::4][inside], atol=1e-3)
         assert inside.mean() > 0.5 * (real[::4] > 0).mean()
+
+    def test_what_is_completed_around_a_real_scan_says_so(self, folder, trained, tmp_path):
+        scan, out = tmp_path / "scan.nii.gz", tmp_path / "whole.nii.gz"
+        scan.write_bytes((folder / "sub-01_T1w.nii.gz").read_bytes())  # without a mark
+        found = run("complete", trained, "--given", scan, "--every", 4, "--out", out, "--steps", 2)
+        assert found.exit_code == 0, found.output
+        assert json.loads((tmp_path / "whole.json").read_text())["RealSlices"] == "every 4"
+        assert b"Partly synthetic" in bytes(nibabel.load(out).header["descrip"])
 
     @pytest.mark.parametrize(
         ("arguments", "code", "line"),

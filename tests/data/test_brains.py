@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import envoi.data.brains
-from envoi.data.brains import load_brains, split_subjects
+from envoi.data.brains import count_marked, load_brains, split_subjects
 from envoi.data.nifti import VolumePermissions, read_nifti
 from envoi.errors import DataError, EnvoiWarning, SettingsError, StorageError
 from envoi.volumes import Grid, Subject, Volume
@@ -64,6 +64,28 @@ def test_masks_and_other_contrasts_are_passed_over_and_counted(folder):
         subjects = load_brains(folder)
     assert [s.name for s in subjects] == [s.name for s in wanted]
     assert len(told) == 1
+
+
+def test_made_scans_among_real_ones_are_told(folder):
+    mark = '{"Synthetic": true}'
+    (folder / "sub-02_T1w.json").write_text(mark)
+    (folder / "sub-01_ses-1_T1w.json").write_text("damaged")
+    with pytest.warns(EnvoiWarning, match="^1 of 3 scans are marked as made, not real"):
+        load_brains(folder)
+    for name in ("sub-01_ses-1", "sub-01_ses-2"):
+        (folder / f"{name}_T1w.json").write_text(mark)
+    load_brains(folder)  # phantoms alone
+    assert count_marked(folder) == 3
+
+
+def test_what_is_larger_than_a_brain_is_told(folder, monkeypatch):
+    monkeypatch.setattr("envoi.data.brains._LARGE_BRAIN_ML", 0.0)
+    with pytest.warns(EnvoiWarning) as told:
+        load_brains(folder)
+    words = [str(one.message) for one in told]
+    assert len(words) == 3
+    assert words[1].startswith("file 2 in name order: ")
+    assert words[1].endswith("ml, more than brains have. Is its skull off?")
 
 
 def nested(folder, name, *parts):

@@ -10,7 +10,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
 import envoi
-from envoi.data.nifti import VolumePermissions, nifti_bytes, read_nifti, write_nifti
+from envoi.data.nifti import VolumePermissions, mark_of, nifti_bytes, read_nifti, write_nifti
 from envoi.errors import DataError, EnvoiWarning, SettingsError, StorageError
 from envoi.volumes import Grid, Volume
 from tests.data.heads import affine, brain, head, save
@@ -299,11 +299,21 @@ def test_only_a_nifti_name_is_written(tmp_path, made):
 def test_bytes_are_those_of_the_file_and_tell_made_volumes_apart(tmp_path):
     grid = Grid((3, 4, 5), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
     volume = Volume(np.linspace(0, 1, 60, dtype=np.float32).reshape(grid.shape), grid)
-    for sidecar in (None, {}):
+    partly = {"PartlyReal": True}
+    for sidecar, mark in ((None, ""), ({}, "Synthetic"), (partly, "Partly synthetic")):
         write_nifti(volume, tmp_path / "a.nii", sidecar, stored_as="uint8")
-        made = nifti_bytes(volume, stored_as="uint8", synthetic=sidecar is not None)
+        made = nifti_bytes(volume, stored_as="uint8", mark=mark)
         assert made == (tmp_path / "a.nii").read_bytes()
-        assert (b"Synthetic, made by Envoi" in made) == (sidecar is not None)
+        told = bytes(nibabel.load(tmp_path / "a.nii").header["descrip"]).rstrip(b"\0").decode()
+        assert told == (f"{mark}, made by Envoi {envoi.__version__}" if mark else "")
+
+
+def test_a_mark_is_read_from_the_sidecar(tmp_path, made):
+    assert mark_of(tmp_path / "a.nii") == {}
+    write_nifti(made, tmp_path / "a.nii", {"Seed": 3})
+    assert mark_of(tmp_path / "a.nii")["Seed"] == 3
+    (tmp_path / "a.json").write_text('{"Manufacturer": "of a real scan"}')
+    assert mark_of(tmp_path / "a.nii") == {}
 
 
 def test_a_file_that_nobody_may_read_is_not_called_damaged(tmp_path, monkeypatch):

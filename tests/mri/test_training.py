@@ -171,6 +171,16 @@ def test_a_model_is_read_as_it_was_written(name, tmp_path):
     assert told.mode == name.partition(",")[0]
 
 
+def test_a_single_changed_bit_of_a_model_is_found(tmp_path):
+    train_in(tmp_path, subjects(), "joint", PLANS["joint"], FEW)
+    file = tmp_path / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-len(content) // 3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(StorageError, match="found a damaged model.safetensors"):
+        read_model(file)
+
+
 def test_another_file_is_no_model(tmp_path):
     file = tmp_path / "model.safetensors"
     for content in (b"", b"no model", b"\x02\x00\x00\x00\x00\x00\x00\x00{}"):

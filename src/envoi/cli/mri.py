@@ -56,6 +56,11 @@ def prepare(
         subjects = load_brains(folder, permissions, cache=cache, on_subject=say)
     known = [subject.age_years for subject in subjects if subject.age_years is not None]
     ages = f", ages {min(known):g} to {max(known):g}" if known else ""
+    unknown = {
+        "age": len(subjects) - len(known),
+        "sex": sum(subject.sex is None for subject in subjects),
+    }
+    ages += "".join(f", {count} without {what}" for what, count in unknown.items() if count)
     typer.echo(f"{counted(len(subjects), 'brain')}, each a {subjects[0].volume!r}{ages}.")
     if cache is not None:
         typer.echo(f"Kept in {cache}; the same command reads them from there.")

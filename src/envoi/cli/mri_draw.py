@@ -48,6 +48,8 @@ def sample(
     _check_own(out)
     check_writable(out)
     drawing = Drawing(run, Person.called(age, sex), memory_gib, steps, precision, device)
+    if drawing.fit_words:
+        typer.echo(drawing.fit_words)
     files = [out / f"synthetic-{number:04d}_T1w.nii.gz" for number in range(1, count + 1)]
     drawn = [drawing.has_drawn(file, seed, number) for number, file in enumerate(files, start=1)]
     for number, file in enumerate(files, start=1):
@@ -55,7 +57,8 @@ def sample(
             voxels, cost = drawing.one(seed=seed, number=number)
             volume = as_volume(voxels, drawing.card.grid, drawing.card.faintest)
             drawing.write(volume, file, seed, number, {"Cost": cost})
-        typer.echo(f"{number} of {count}: {file.name}")
+        before = ", drawn before" if drawn[number - 1] else ""
+        typer.echo(f"{number} of {count}: {file.name}{before}")
 
 
 @nothing_kept()
@@ -86,7 +89,7 @@ def complete(
 ) -> None:
     """Keep some slices of a scan and generate the others."""
     from envoi.cli.mri_drawing import Drawing, Person
-    from envoi.data.nifti import read_nifti
+    from envoi.data.nifti import mark_of, read_nifti
     from envoi.mri.asked import check_scan
     from envoi.mri.brain import completed
     from envoi.mri.given import given_slices
@@ -97,13 +100,17 @@ def complete(
     permissions = permitted(reorient, spacing_mm, shape, allow_skull)
     scan = read_nifti(given, permissions, where="--given")
     check_scan(drawing.card, scan, where="--given")
+    if drawing.fit_words:
+        typer.echo(drawing.fit_words)
     known = given_slices(scan.voxels, facing, slices=slices, every=every)
     voxels, cost = drawing.one(seed=seed, number=1, given=known)
     volume = completed(voxels, scan, known.mask.numpy() > 0, drawing.card.faintest)
     kept = slices if every is None else f"every {every}"
-    real = {"PartlyReal": True, "RealSlices": kept, "Plane": plane}
-    drawing.write(volume, out, seed, 1, {**real, "Cost": cost})
-    typer.echo(f"Completed around {plane} slices {kept} of the scan: {out.name}")
+    made = bool(mark_of(given))  # slices of a made volume are not real
+    about = {"PartlyReal": not made, "GivenSlices" if made else "RealSlices": kept, "Plane": plane}
+    drawing.write(volume, out, seed, 1, {**about, "Cost": cost})
+    scan_words = "a volume that is marked as made" if made else "the scan"
+    typer.echo(f"Completed around {plane} slices {kept} of {scan_words}: {out.name}")
 
 
 def _check_own(out: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envoi.cli.device import device_called
-from envoi.cli.mri_options import fitted_to, precision_called, sex_called
+from envoi.cli.mri_options import GIB, fitted_to, precision_called, sex_called
 
 if TYPE_CHECKING:
     from envoi.mri.given import Given
@@ -33,6 +33,11 @@ class Person:
 class Drawing:
     """A trained model, ready to draw on a device.
 
+    Attributes:
+        card: Of the model.
+        steps: Of the solver.
+        fit_words: What `--memory-gib` chose; empty without it.
+
     Raises:
         SettingsError: The model cannot draw such a person, or does not fit the memory.
         StorageError: There is no model.
@@ -52,13 +57,14 @@ class Drawing:
         from envoi.mri.modes import model_file, plan_of, read_card, read_model, usual_steps
 
         self._device, self._precision = device_called(device), precision_called(precision)
-        file, slabs = model_file(run), 1
+        file, slabs, self.fit_words = model_file(run), 1, ""
         self.card, self._person = read_card(file), person
         check_asked(self.card, person.age_years, person.sex)
         if memory_gib is not None:
             plan = plan_of(self.card.mode, self.card.grid.shape, self.card.plan)
             fit = fitted_to(plan, "sample", memory_gib, precision, self._device.type)
             slabs, self._precision = fit.use.slabs_at_once, fit.use.precision
+            self.fit_words = f"Tensors take {fit.bytes / GIB:.3f} GiB with {fit.words}."
         self._digest = file_digest(file)
         self._model = read_model(file, slabs_at_once=slabs).to(self._device)
         self.steps = steps or usual_steps(self.card.mode)

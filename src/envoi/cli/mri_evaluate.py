@@ -87,7 +87,7 @@ def evaluate(
 
     from envoi.cli.mri_made import made_files, made_voxels
     from envoi.cli.progress import following
-    from envoi.data.brains import load_brains
+    from envoi.data.brains import count_marked, load_brains
     from envoi.evaluation.volumes import EvaluationSettings, compare_volumes
     from envoi.files import write_json
     from envoi.report.volumes import VolumeSets, write_volume_report
@@ -100,7 +100,13 @@ def evaluate(
     training, unseen = split.part(people)
     grid = training[0].volume.grid
     told = _told_by(run, training)
-    sets = VolumeSets(stacked(training), stacked(unseen), made_voxels(files, grid), grid)
+    sets = VolumeSets(
+        stacked(training),
+        stacked(unseen),
+        made_voxels(files, grid),
+        grid,
+        of_phantoms=count_marked(real) == len(people),
+    )
     settings = EvaluationSettings(spacing_mm=grid.spacing_mm, borders=told.borders, seed=seed)
     with following() as on_step:
         scores = compare_volumes(
@@ -113,7 +119,8 @@ def evaluate(
         typer.echo(line)
     typer.echo(_LEGEND)
     typer.echo(f"Frechet distances on {scores.synthetic.extractors[0]}; all scores: {out}")
-    typer.echo(f"Report, with pictures of real scans: {page}")
+    shown = "made" if sets.of_phantoms else "real"
+    typer.echo(f"Report, with pictures of {shown} scans: {page}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ def made_files(
         DataError: There are too few, or real ones, or those of another model.
         StorageError: There is no such folder, or a sidecar is damaged.
     """
+    from envoi.data.nifti import mark_of
     from envoi.errors import DataError, Problem, StorageError
     from envoi.files import file_digest
     from envoi.mri.modes import model_file
@@ -43,7 +44,7 @@ def made_files(
     if folder.resolve() == real.resolve():
         remedy = "Name the folder that `envoi mri sample` wrote."
         raise DataError(Problem("made volumes", "the folder of real ones", _WHERE, remedy))
-    marks = [_mark(file) for file in files]
+    marks = [mark_of(file) for file in files]
     digest = file_digest(model_file(run)) if run else None
     if problem := _unlike(marks, digest, allow_unmarked=allow_unmarked):
         raise DataError(problem)
@@ -72,19 +73,6 @@ def made_voxels(files: "Sequence[Path]", grid: "Grid") -> "np.ndarray":
             where = f"{_WHERE}, file {number}"
             raise DataError(Problem(f"{grid}", f"{volume.grid}", where, remedy))
     return np.stack([volume.voxels for volume in volumes])
-
-
-def _mark(file: Path) -> Mapping[str, Any]:
-    """What the sidecar of a volume says; nothing where it has none or is not marked as made."""
-    from envoi.data.nifti import sidecar_beside
-    from envoi.files import read_json
-
-    sidecar = sidecar_beside(file)
-    if not sidecar.exists():
-        return {}
-    remedy = "Remove it with its volume, and draw that again."
-    told = read_json(sidecar, what="the sidecar of a volume", remedy=remedy)
-    return told if told.get("Synthetic") is True else {}
 
 
 def _unlike(

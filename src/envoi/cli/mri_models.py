@@ -25,6 +25,7 @@ from envoi.cli.mri_options import (
     PrecisionOption,
     SeedOption,
     fitted_to,
+    one_of,
     precision_called,
 )
 
@@ -84,6 +85,8 @@ def train(
     from envoi.wording import counted
 
     permissions = permitted(reorient, spacing_mm, shape, allow_skull)
+    _check_typed(mode, minutes, precision)
+    place = device_called(device)
     check_run_folder(out)
     people = load_brains(folder, permissions, cache=cache)
     split = HeldOut(persons=held_out, seed=seed, permissions=permissions)
@@ -98,9 +101,22 @@ def train(
         say(f"{whom}, {counted(held_out, 'person')} held out.")
         if processes.first:
             _warn_of_scores(len(training), held_out)
-        trained = wanted.train(training, out, device_called(device), say, dry_run=dry_run)
+        trained = wanted.train(training, out, place, say, dry_run=dry_run)
         if trained and processes.first:
             write_held_out(out, split)
+
+
+def _check_typed(mode: str, minutes: float, precision: str) -> None:
+    """Refuse before scans are read what would be refused afterwards."""
+    import math
+
+    from envoi.errors import Problem, SettingsError
+
+    one_of(("joint", "paper", "full3d", "wavelet3d"), mode, "--mode")
+    precision_called(precision)
+    if not math.isfinite(minutes):
+        remedy = "Say how many; 0 sets no limit."
+        raise SettingsError(Problem("a finite number", f"{minutes}", "--minutes", remedy))
 
 
 def _warn_of_scores(training: int, held_out: int) -> None:

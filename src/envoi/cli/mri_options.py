@@ -19,7 +19,8 @@ MemoryOption = Annotated[
         "--memory-gib",
         min=0.01,
         metavar="N",
-        help="Stay within this much memory, on CPUs with the volumes that are learnt from.",
+        help="Tensors within this much memory, on CPUs with the volumes that are learnt from; "
+        "libraries come on top.",
     ),
 ]
 PrecisionOption = Annotated[

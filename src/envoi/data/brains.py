@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from envoi.data.findings import refuse
-from envoi.data.nifti import ENDINGS, VolumePermissions, read_nifti, stem_of
+from envoi.data.nifti import ENDINGS, VolumePermissions, mark_of, read_nifti, stem_of
 from envoi.data.participants import TABLE, Participant, read_participants
 from envoi.errors import DataError, EnvoiError, EnvoiWarning, Problem, SettingsError, StorageError
 from envoi.files import canonical_json, digest, file_digest, write_bytes
@@ -30,6 +30,8 @@ from envoi.wording import counted
 # Counts up when the same file and permissions give other voxels than before.
 _PREPARATION = 1
 _BIDS = ("sub-*/anat/*_T1w.nii*", "sub-*/ses-*/anat/*_T1w.nii*")
+# With all their fluid hardly any has as much.
+_LARGE_BRAIN_ML = 2000
 _SCAN = tuple(f"_T1w{ending}" for ending in ENDINGS)
 
 OnSubject = Callable[[Subject], None]
@@ -56,7 +58,10 @@ def load_brains(
             person, or scans are wrong or of unlike shapes; all problems of a kind at once.
     """
     permissions = permissions or VolumePermissions()
-    files = _files(folder)
+    files, others = _files(folder)
+    if others:
+        told = f"{counted(others, 'NIfTI file')} passed over: only sub-*_T1w.nii[.gz] are read."
+        warnings.warn(told, EnvoiWarning, stacklevel=2)
     rows = read_participants(folder)
     refuse(_problems_of_names(files, rows))
     problems: list[Problem] = []
@@ -74,7 +79,26 @@ def load_brains(
             on_subject(subjects[-1])
     refuse(problems)
     refuse(_problems_of_grids(subjects))
+    _warn_of(subjects, count_marked(folder))
     return tuple(subjects)
+
+
+def count_marked(folder: Path) -> int:
+    """How many of a folder's scans are marked as made (`envoi.data.nifti.mark_of`).
+
+    Raises:
+        StorageError: The folder cannot be read.
+        DataError: There is no scan.
+    """
+    files, _ = _files(folder)
+    return sum(_is_marked(file) for file in files)
+
+
+def _is_marked(file: Path) -> bool:
+    try:
+        return bool(mark_of(file))
+    except StorageError:  # a scan is read without its sidecar
+        return False
 
 
 def split_subjects(
@@ -104,7 +128,20 @@ def split_subjects(
     return train, tuple(subject for subject in subjects if subject.person in chosen)
 
 
-def _files(folder: Path) -> list[Path]:
+def _warn_of(subjects: list[Subject], marked: int) -> None:
+    """Of what is read, but hardly meant."""
+    if 0 < marked < len(subjects):
+        told = f"{marked} of {counted(len(subjects), 'scan')} are marked as made, not real."
+        warnings.warn(told, EnvoiWarning, stacklevel=3)
+    for number, subject in enumerate(subjects, start=1):
+        filled_ml = np.count_nonzero(subject.volume.voxels) * subject.volume.grid.voxel_ml
+        if filled_ml > _LARGE_BRAIN_ML:
+            told = f"{_where(number)}: {filled_ml:.0f} ml, more than brains have. Is its skull off?"
+            warnings.warn(told, EnvoiWarning, stacklevel=3)
+
+
+def _files(folder: Path) -> tuple[list[Path], int]:
+    """The scans of a folder, and how many NIfTI files are none."""
     try:
         names = sorted(folder.iterdir())
     except OSError as err:
@@ -124,10 +161,7 @@ def _files(folder: Path) -> list[Path]:
         found = f"{counted(others, 'NIfTI file')} of other names" if others else "no scans"
         expected, remedy = "scans called as sub-01_T1w.nii.gz", "Name scans so, or check the path."
         raise DataError(Problem(expected, found, "folder", remedy))
-    if others:
-        told = f"{counted(others, 'NIfTI file')} passed over: only sub-*_T1w.nii[.gz] are read."
-        warnings.warn(told, EnvoiWarning, stacklevel=3)
-    return flat or nested
+    return flat or nested, others
 
 
 def _is_scan(file: Path) -> bool:

@@ -29,7 +29,7 @@ from envoi.data.headers import is_canonical, is_tilted, problems_of_header
 from envoi.data.regrid import Placed, Shape, fitted, resampled, straightened
 from envoi.data.skulls import problems_of_voxels
 from envoi.errors import DataError, EnvoiWarning, Problem, SettingsError, StorageError
-from envoi.files import write_bytes, write_json
+from envoi.files import read_json, write_bytes, write_json
 from envoi.volumes import Grid, Volume, normalised
 
 ENDINGS = (".nii", ".nii.gz")
@@ -126,7 +126,8 @@ def write_nifti(
         volume: Intensities from 0 to 1.
         path: Ends in .nii or .nii.gz.
         sidecar: What made the volume: model, seed, settings. `Synthetic` and `GeneratedBy` are
-            added. None writes no mark: the volume is a real one.
+            added. None writes no mark: the volume is a real one. `PartlyReal` is told by the
+            header, too.
         stored_as: `uint8` keeps 256 levels, with the scale that leads back to 0..1.
 
     Raises:
@@ -139,7 +140,9 @@ def write_nifti(
         # Before the volume, so that none is ever seen without its mark.
         marks = {**sidecar, "Synthetic": True, "GeneratedBy": [maker]}
         write_json(sidecar_beside(path), marks)
-    content = nifti_bytes(volume, stored_as=stored_as, synthetic=sidecar is not None)
+    partly = sidecar is not None and sidecar.get("PartlyReal") is True
+    mark = "" if sidecar is None else "Partly synthetic" if partly else "Synthetic"
+    content = nifti_bytes(volume, stored_as=stored_as, mark=mark)
     packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
     write_bytes(path, packed)
 
@@ -153,17 +156,31 @@ def sidecar_beside(path: Path) -> Path:
     return path.with_name(f"{stem_of(path)}.json")
 
 
-def nifti_bytes(volume: Volume, *, stored_as: Stored = "float32", synthetic: bool) -> bytes:
+def mark_of(path: Path) -> Mapping[str, Any]:
+    """What the sidecar of a volume says that is marked as made; nothing of any other volume.
+
+    Raises:
+        StorageError: The sidecar is damaged.
+    """
+    sidecar = sidecar_beside(path)
+    if not sidecar.exists():
+        return {}
+    remedy = "Remove it with its volume, and make that again."
+    told = read_json(sidecar, what="the sidecar of a volume", remedy=remedy)
+    return told if told.get("Synthetic") is True else {}
+
+
+def nifti_bytes(volume: Volume, *, stored_as: Stored = "float32", mark: str = "") -> bytes:
     """The file that holds a volume, not packed; equal volumes give equal bytes.
 
     Args:
         volume: Intensities from 0 to 1.
         stored_as: As `write_nifti` takes it.
-        synthetic: Whether the header says that the volume was made.
+        mark: How the header says that the volume was made; empty of a real one.
     """
     image = _image(volume, stored_as)
-    if synthetic:
-        image.header["descrip"] = f"Synthetic, made by Envoi {__version__}".encode()
+    if mark:
+        image.header["descrip"] = f"{mark}, made by Envoi {__version__}".encode()
     content: bytes = image.to_bytes()
     return content
 

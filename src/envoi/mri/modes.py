@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from envoi.errors import Problem, SettingsError, StorageError
+from envoi.files import digest_of_parts
 from envoi.mri.brain import FAINTEST
 from envoi.mri.diffusion import TIMES
 from envoi.mri.joint import JointModel
@@ -53,6 +54,7 @@ class ModelCard:
         ages_years: Youngest and oldest that it learnt from, rounded outwards; empty where no age
             was known, None in files that do not tell.
         sexes: Of those it learnt from, where they were known; None in files that do not tell.
+        weights: Digest of the model's tensors (`weights_digest`); None in files that do not tell.
     """
 
     mode: Mode
@@ -63,6 +65,7 @@ class ModelCard:
     faintest: float | None = FAINTEST
     ages_years: tuple[float, ...] | None = None
     sexes: tuple[Sex, ...] | None = None
+    weights: str | None = None
 
 
 def usual_steps(mode: str) -> int:
@@ -112,6 +115,16 @@ def write_model(path: Path, model: VolumeModel, card: ModelCard) -> None:
     write_carded(path, model, key="model", card=card)
 
 
+def weights_digest(model: VolumeModel) -> str:
+    """SHA-256 of a model's tensors and their names, in the order of these."""
+    tensors = sorted(model.state_dict().items())
+    return digest_of_parts(
+        part
+        for name, tensor in tensors
+        for part in (name.encode(), tensor.detach().cpu().contiguous().numpy().tobytes())
+    )
+
+
 def model_file(run: Path) -> Path:
     """The file of a run's model; a path to the file itself stays as it is."""
     return run if run.name == _FILE and not run.is_dir() else run / _FILE
@@ -133,7 +146,7 @@ def read_model(path: Path, *, slabs_at_once: int = 1) -> VolumeModel:
     """The model of a file, in evaluation mode on the CPU.
 
     Raises:
-        StorageError: The file cannot be read, or holds no model.
+        StorageError: The file cannot be read, holds no model, or is damaged.
     """
     card = read_card(path)
     try:
@@ -143,6 +156,8 @@ def read_model(path: Path, *, slabs_at_once: int = 1) -> VolumeModel:
             model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, SettingsError, RuntimeError) as err:
         raise _no_model(path, err) from err
+    if card.weights not in (None, weights_digest(model)):
+        raise _no_model(path, SafetensorError())
     return model.eval()
 
 

@@ -27,6 +27,7 @@ from envoi.mri.modes import (
     model_of,
     read_card,
     read_model,
+    weights_digest,
     write_model,
 )
 from envoi.mri.population import Population
@@ -103,6 +104,7 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         None if model.outlines else faintest_of(subjects),
         ages_of(subjects),
         sexes_of(subjects),
+        weights_digest(model),
     )
     if first:
         write_model(file, model, card)

@@ -30,8 +30,11 @@ def test_shifts_of_a_coarser_search_are_larger():
 def test_the_six_of_the_smallest_ratio_come_first(scores, sets):
     pairs = nearest_pairs(scores, sets)
     assert [pair.title for pair in pairs] == [
-        "Synthetic 1, training 1",
-        *(f"Synthetic {number}, training {(number - 1) % 5 + 1}" for number in (7, 6, 5, 4, 3)),
+        "Synthetic 1, training 1, by voxels",
+        *(
+            f"Synthetic {number}, training {(number - 1) % 5 + 1}, by voxels"
+            for number in (7, 6, 5, 4, 3)
+        ),
     ]
     assert [pair.copied for pair in pairs] == [True, *[False] * 5]
     assert pairs[0].words == (
@@ -57,6 +60,14 @@ def test_fewer_than_six_are_all_shown(scores, sets):
     few = replace(found, neighbours=found.neighbours[:2])
     ours = replace(scores.synthetic, copies=(few, scores.synthetic.copies[1]))
     assert len(nearest_pairs(replace(scores, synthetic=ours), sets)) == 2
+
+
+def test_pairs_are_of_the_space_that_finds_copies(scores, sets):
+    voxels, features = scores.synthetic.copies
+    voxels, features = replace(voxels, copied=0), replace(features, copied=2)
+    ours = replace(scores.synthetic, copies=(voxels, features))
+    pairs = nearest_pairs(replace(scores, synthetic=ours), sets)
+    assert all(pair.title.endswith(", by features") for pair in pairs)
 
 
 def test_each_space_tells_its_thresholds(scores):

@@ -57,7 +57,7 @@ def test_every_part_is_there(page):
         "<dt>Seams looked for at</dt><dd>8, 16, 24, and anywhere</dd>",
         "1 of 7 measures is within what held-out real brains score.",
         "This page shows real scans",
-        "Synthetic 1, training 1: a copy",
+        "Synthetic 1, training 1, by voxels: a copy",
     ):
         assert words in page
 
@@ -140,7 +140,7 @@ def test_a_page_of_phantoms_says_so_and_not_that_it_shows_scans(scores, sets, tm
     path = tmp_path / "phantoms.html"
     write_volume_report(path, scores, replace(sets, of_phantoms=True))
     page = bare(path.read_text(encoding="utf-8"))
-    assert "what is called real here are phantoms" in page
+    assert "what is called real here was made" in page
     assert "real scans" not in page
 
 

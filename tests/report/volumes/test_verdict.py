@@ -11,10 +11,10 @@ from tests.report.volumes.conftest import HELD_OUT, scored
 def test_a_set_that_falls_short(scores):
     assert verdict(scores) == (
         "7 synthetic brains against 5 real ones that the model learnt from and 4 that it never "
-        "saw. 1 of 7 measures is within what held-out real brains score. 1 of 7 (14%) is a copy "
-        "of a brain that the model learnt from."
+        "saw. 1 of 7 measures is within what held-out real brains score. 1 of 7 (14%) counts as "
+        "a copy of a brain that the model learnt from (1 in voxels and 0 in features)."
     )
-    beyond, within, near, *others = notes(scores)
+    beyond, within, few, near, *others = notes(scores)
     assert beyond == (
         "Not within: MMD; Frechet distances on random_conv (all, up to 3.0 times the held-out "
         "value); Frechet distances on self_trained (all, up to 3.0 times the held-out value); "
@@ -22,6 +22,7 @@ def test_a_set_that_falls_short(scores):
         "(anywhere, up to 3.0 times the held-out value); volumes of regions (all)."
     )
     assert within == "Within: MS-SSIM."
+    assert few.startswith("What counts as near or as a copy rests on 4 held-out brains alone")
     assert "than 19 in 20 held-out brains are: 2 of 7 in voxels and 2 of 7 in features." in near
     assert len(others) == 2
     assert "no proof of privacy" in others[0]
@@ -43,7 +44,8 @@ def test_a_set_that_is_nothing_like_real(synthetic):
     scores = synthetic(times=30.0, copied=7)
     assert "None of 7 measures are within" in verdict(scores)
     assert verdict(scores).endswith(
-        "7 of 7 (100%) are copies of a brain that the model learnt from."
+        "7 of 7 (100%) count as copies of a brain that the model learnt from "
+        "(7 in voxels and 0 in features)."
     )
     assert "(all, up to 30 times the held-out value)" in notes(scores)[0]
 
@@ -73,7 +75,7 @@ def test_key_figures(scores, synthetic):
     assert told == [
         ("1 of 7", "measures as held-out brains"),
         ("3.0 times", "the held-out Frechet distance, at worst"),
-        ("1 of 7", "synthetic brains are copies"),
+        ("1 of 7", "synthetic brains count as copies"),
         ("0.90", "MS-SSIM of pairs (real: 0.88)"),
     ]
     nothing = replace(scores, held_out=scored("held-out", HELD_OUT, times=0.0))

@@ -32,8 +32,11 @@ class Pair:
 
 
 def nearest_pairs(scores: VolumeScores, sets: VolumeSets) -> tuple[Pair, ...]:
-    """The six whose distance is smallest beside that of the next training volumes, in voxels."""
-    found = next(one for one in scores.synthetic.copies if one.space == "voxels")
+    """The six whose distance is smallest beside that of the next training volumes.
+
+    In the space that finds most copies; of equal ones in voxels, which eyes can follow.
+    """
+    found = max(scores.synthetic.copies, key=lambda one: (one.copied, one.space == "voxels"))
     closest = sorted(found.neighbours, key=lambda one: (one.ratio, one.volume))[:SHOWN]
     return tuple(_pair(one, found, sets) for one in closest)
 
@@ -64,7 +67,7 @@ def _pair(neighbour: Neighbour, found: Copies, sets: VolumeSets) -> Pair:
     block = coarse_block(sets.grid.shape)
     ours = laid_over(sets.synthetic[neighbour.volume], neighbour, block)
     theirs = sets.training[neighbour.training]
-    title = f"Synthetic {neighbour.volume + 1}, training {neighbour.training + 1}"
+    title = f"Synthetic {neighbour.volume + 1}, training {neighbour.training + 1}, by {found.space}"
     drawn = sheet([middles(ours, sets.grid), middles(theirs, sets.grid)])
     words = _words(neighbour, found, block)
     return Pair(picture(drawn, title), title, words, found.is_copy(neighbour))

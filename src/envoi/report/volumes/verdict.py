@@ -8,9 +8,10 @@ from envoi.report.names import percent
 from envoi.report.volumes.measures import Measure, measures
 
 BLIND_SHARE = 0.5
+_ENOUGH = 20  # held-out brains, so that one in twenty is one
 _OF_PEOPLE = "This page shows real scans, and holds one of them whole: keep it where scans may be."
 _OF_PHANTOMS = (
-    "No person's scan is shown: what is called real here are phantoms, brains made by formulas."
+    "No person's scan is shown: what is called real here was made, by formulas or by a model."
 )
 
 
@@ -44,6 +45,7 @@ def notes(scores: VolumeScores, *, of_phantoms: bool = False) -> tuple[str, ...]
     found = [
         f"Not within: {_listed(beyond)}." if beyond else "",
         f"Within: {_listed(within)}." if within else "",
+        _few(scores.held_out),
         _near(scores.synthetic.copies),
         _blind(scores),
         "Finding no copies is no proof of privacy: whole brains are compared, not parts of them.",
@@ -62,7 +64,7 @@ def figures(scores: VolumeScores) -> tuple[Figure, ...]:
     return (
         Figure(f"{within} of {len(groups)}", "measures as held-out brains"),
         *worst,
-        Figure(f"{ours.copied} of {ours.volumes}", "synthetic brains are copies"),
+        Figure(f"{ours.copied} of {ours.volumes}", "synthetic brains count as copies"),
         Figure(
             f"{ours.similarity.mean:.2f}", f"MS-SSIM of pairs (real: {real.similarity.mean:.2f})"
         ),
@@ -96,9 +98,23 @@ def _copies(scores: SetScores) -> str:
     copied = scores.copied
     if not copied:
         return "No synthetic brain was found to be a copy of one that the model learnt from."
-    verb = "is a copy" if copied == 1 else "are copies"
+    verb = "counts as a copy" if copied == 1 else "count as copies"
     share = percent(copied / scores.volumes, 0)
-    return f"{copied} of {scores.volumes} ({share}) {verb} of a brain that the model learnt from."
+    told = _listed([f"{one.copied} in {one.space}" for one in scores.copies])
+    return (
+        f"{copied} of {scores.volumes} ({share}) {verb} of a brain that the model learnt from "
+        f"({told})."
+    )
+
+
+def _few(held_out: SetScores) -> str:
+    """Says so where hardly anybody tells what is near."""
+    if held_out.volumes >= _ENOUGH:
+        return ""
+    return (
+        f"What counts as near or as a copy rests on {held_out.volumes} held-out brains alone: the "
+        f"5th percentile of so few is about the nearest of them. Hold out {_ENOUGH} or more."
+    )
 
 
 def _near(found: Iterable[Copies]) -> str:

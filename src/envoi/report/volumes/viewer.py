@@ -124,7 +124,9 @@ def shown(sets: VolumeSets) -> tuple[tuple[str, Voxels], ...]:
 def _choices(sets: VolumeSets) -> Iterable[Choice]:
     for number, (title, voxels) in enumerate(shown(sets)):
         content = nifti_bytes(
-            Volume(np.ascontiguousarray(voxels), sets.grid), stored_as="uint8", synthetic=number > 0
+            Volume(np.ascontiguousarray(voxels), sets.grid),
+            stored_as="uint8",
+            mark="Synthetic" if number else "",
         )
         packed = base64.b64encode(gzip.compress(content, mtime=0)).decode()
         yield Choice(f"volume-{number}", title, Markup(packed))  # noqa: S704
