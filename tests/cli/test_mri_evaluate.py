@@ -116,7 +116,7 @@ def test_a_run_tells_who_was_held_out_and_how_scans_were_prepared(brains, tmp_pa
     for name in ("Arithmetic of one volume", "Drawing one took", "Device"):
         assert f"<dt>{name}</dt><dd>" in text
     assert not (tmp_path / "scores.html").exists()
-    assert f"Report, with pictures of real scans: {page}" in found.output
+    assert f"Report, with pictures of made scans: {page}" in found.output
     table = brains / "participants.tsv"
     others = shutil.copytree(brains, tmp_path / "others")
     (others / "sub-09_T1w.nii.gz").write_bytes((brains / "sub-01_T1w.nii.gz").read_bytes())

@@ -23,6 +23,7 @@ def angles():
 @both
 def test_the_true_answer_stands_for_data_and_noise(target, pair, angles):
     data, noise = pair
+    angles = angles.expand_as(data)
     state = angles.sin() * data + angles.cos() * noise
     found = parts(state, target_of(data, noise, angles, target), angles, target)
     torch.testing.assert_close(torch.stack(found), pair)
@@ -70,6 +71,7 @@ def test_times_lie_on_the_path_and_mostly_in_its_middle(generator):
 def test_in_evaluation_targets_are_compared_as_v(target, pair, angles):
     """Answers that stand for the same data and noise have the same error."""
     data, noise = pair
+    angles = angles.expand_as(data)
     state = rotated(data, noise, angles)
     guess = 0.9 * data  # and the noise that z_t has with it
     rest = (state - angles.sin() * guess) / angles.cos().clamp_min(1e-3)

@@ -21,7 +21,7 @@ from envoi.cli.mri_options import SeedOption
 if TYPE_CHECKING:
     from envoi.data.held_out import HeldOut
     from envoi.data.nifti import VolumePermissions
-    from envoi.evaluation.scores import SetScores
+    from envoi.evaluation.scores import SetScores, VolumeScores
     from envoi.volumes import Subject
 
 _COLUMNS = (
@@ -108,19 +108,23 @@ def evaluate(
         of_phantoms=count_marked(real) == len(people),
     )
     settings = EvaluationSettings(spacing_mm=grid.spacing_mm, borders=told.borders, seed=seed)
+    compared = (sets.training, sets.held_out, sets.synthetic)
     with following() as on_step:
-        scores = compare_volumes(
-            sets.training, sets.held_out, sets.synthetic, settings, on_step=on_step
-        )
+        scores = compare_volumes(*compared, settings, on_step=on_step)
     words = {**told.words, **_cost_words(run, synthetic)}
     write_volume_report(page, scores, sets, model=words)
     write_json(out, asdict(scores))
+    _say(scores, out)
+    shown = "made" if sets.of_phantoms else "real"
+    typer.echo(f"Report, with pictures of {shown} scans: {page}")
+
+
+def _say(scores: "VolumeScores", out: Path) -> None:
+    """The scores as a table."""
     for line in _table([_COLUMNS, *(_row(row) for row in scores.rows)]):
         typer.echo(line)
     typer.echo(_LEGEND)
     typer.echo(f"Frechet distances on {scores.synthetic.extractors[0]}; all scores: {out}")
-    shown = "made" if sets.of_phantoms else "real"
-    typer.echo(f"Report, with pictures of {shown} scans: {page}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,18 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         on_step=logged(run, on_step) if first else ignore_step,
         name=mode,
     )
-    card = ModelCard(
+    card = _card(model, mode, plan, subjects, steps)
+    if first:
+        write_model(file, model, card)
+        checkpoint.clear()
+    return model, card
+
+
+def _card(
+    model: VolumeModel, mode: Mode, plan: Plan, subjects: Sequence[Subject], steps: int
+) -> ModelCard:
+    """What a trained model is."""
+    return ModelCard(
         mode,
         asdict(plan),
         subjects[0].volume.grid,
@@ -106,10 +117,6 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         sexes_of(subjects),
         weights_digest(model),
     )
-    if first:
-        write_model(file, model, card)
-        checkpoint.clear()
-    return model, card
 
 
 def check_run_folder(folder: Path) -> None:
