@@ -212,6 +212,21 @@ def test_what_ways_of_drawing_bring_is_that_of_the_file(first, way):
     assert is_rounded(*spread, found["spread"])
 
 
+def test_outlines_are_those_of_the_file():
+    found = json.loads((RESULTS / "outline.json").read_text())
+    drawn, people = found["drawn"], found["people"]
+    told = " ".join(section("How `joint` works").split())
+    for words in (
+        f"a Dice coefficient of {found['dice_of_coarse_distances']:.3f}.",
+        f"{drawn['millilitres']:.0f} ml (deviation {drawn['deviation']:.0f})",
+        f"{people['millilitres']:.0f} ({people['deviation']:.0f})",
+        f"{drawn['faces']:.3f} and {people['faces']:.3f})",
+        "{:.3f} and {:.3f}".format(*found["dice_between_given_slices"].values()),
+        f"strangers to {found['dice_of_strangers']:.3f}",
+    ):
+        assert words in told
+
+
 def test_what_parts_of_joint_bring_is_that_of_the_file():
     found = json.loads((RESULTS / "ablation.json").read_text())
     told = " ".join(

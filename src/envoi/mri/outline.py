@@ -2,8 +2,8 @@
 
 At the rim of a brain means of blocks of voxels are nothing like Gaussian: a block is full, empty or
 cut. The signed distance to the outline is: outlines differ in it about as Gaussians do, and its
-means over blocks of 4 x 4 x 4 voxels keep 98 % of where it is 0 (Dice; ds002748 at 4 mm). What
-blocks miss is a mean, which is learned, and a little unrest, of one strength along all outlines.
+means over blocks of 4 x 4 x 4 voxels keep them (`benchmarks/mri_outline.py`). What blocks miss is a
+mean, which is learned, and a little unrest, of one strength along all outlines.
 """
 
 from collections.abc import Iterable, Sequence
