@@ -64,9 +64,8 @@ def outline(
     model: JointModel, person: Persons, given: Given | None, draws: torch.Generator
 ) -> Tensor:
     """A brain as it is drawn, 1 in it and 0 outside."""
-    known = model._known(given) if given else model.coarse.nothing  # noqa: SLF001
-    pair = model.coarse.draw(person, known, draws)
-    return model.outline.draw(refined(pair[1:], model.plan)[0], draws)
+    _, around = model._surveyed(person, given, draws)  # noqa: SLF001
+    return brain_of(around.voxels)
 
 
 def again(model: JointModel, scan: Tensor) -> Tensor:

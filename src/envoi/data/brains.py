@@ -79,7 +79,7 @@ def load_brains(
             on_subject(subjects[-1])
     refuse(problems)
     refuse(_problems_of_grids(subjects))
-    _warn_of(subjects, count_marked(folder))
+    _warn_of(subjects, sum(map(_is_marked, files)))
     return tuple(subjects)
 
 
@@ -91,7 +91,7 @@ def count_marked(folder: Path) -> int:
         DataError: There is no scan.
     """
     files, _ = _files(folder)
-    return sum(_is_marked(file) for file in files)
+    return sum(map(_is_marked, files))
 
 
 def _is_marked(file: Path) -> bool:

@@ -76,7 +76,16 @@ class JointModel(VolumeModel):
     def _learn(self, population: Population) -> None:
         plan, persons = self.plan, population.persons
         self.coarse.learn_usual(self._each(population))
-        pairs = torch.stack([self._pair(one) for one in self._each(population)])
+        each: list[Pair] = []
+
+        def distances() -> Iterator[tuple[Volume, Volume]]:
+            for one in self._each(population):
+                distance = signed_distance(one)
+                each.append(self._pair(one, distance))
+                yield distance, refined(each[-1][1:], plan)[0]
+
+        self.outline.learn(distances())
+        pairs = torch.stack(each)
         self.coarse.learn(pairs, persons)
 
         def missed() -> Iterator[Volume]:
@@ -87,10 +96,6 @@ class JointModel(VolumeModel):
         atlas = self.slab.atlas
         atlas.learn(missed())
         self.slab.effects.learn(((one - atlas.mean).nan_to_num() for one in missed()), persons)
-        self.outline.learn(
-            (signed_distance(one), refined(pair[1:], plan)[0])
-            for one, pair in zip(self._each(population), pairs, strict=True)
-        )
         self.slab.field.learn(self._each(population))
 
     def losses(
@@ -134,10 +139,10 @@ class JointModel(VolumeModel):
     def _each(self, population: Population) -> Iterator[Volume]:
         return (one.float() for one in population.voxels)
 
-    def _pair(self, volume: Volume) -> Pair:
+    def _pair(self, volume: Volume, distance: Volume) -> Pair:
         """Coarse intensities and distances of somebody."""
-        distance = coarse_of(signed_distance(volume)[None], self.plan.coarse_factor)
-        return torch.cat([self.coarse.intensities(volume[None]), distance])
+        coarse = coarse_of(distance[None], self.plan.coarse_factor)
+        return torch.cat([self.coarse.intensities(volume[None]), coarse])
 
     def _surveyed(
         self, person: Float[Tensor, " value"], given: Given | None, generator: torch.Generator

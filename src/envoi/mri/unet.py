@@ -59,7 +59,8 @@ class UNet(nn.Module):
 
     def __init__(self, plan: UNetPlan, *, checkpointed: bool = False) -> None:
         super().__init__()
-        self.plan, self.checkpointed = plan, checkpointed
+        self.plan = plan
+        self._run = partial(run_block, checkpointed=checkpointed)
         widths = plan.widths
         levels = len(widths)
         block = partial(ResidualBlock, dimensions=2, embedding=plan.embedding)
@@ -103,9 +104,6 @@ class UNet(nn.Module):
                 maps = self.grow[number // self.plan.blocks - 1](larger)
         left: Tensor = self.leave(maps)
         return left
-
-    def _run(self, block: nn.Module, maps: Maps, conditions: Vector) -> Maps:
-        return run_block(block, maps, conditions, checkpointed=self.checkpointed)
 
 
 class ResidualBlock(nn.Module):
