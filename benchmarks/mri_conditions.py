@@ -120,7 +120,7 @@ def of_models(brains: Path, work: Path, modes: Sequence[str], seed: int) -> dict
     people, _ = subjects_of(brains, seed)
     sets = {"real": Known.of(stacked(people), people)}
     for mode in modes:
-        drawn = drawn_in(work / mode, people)
+        drawn = drawn_in(work / mode, people[0].volume.grid)
         likes = [liked(people, seed, number) for number in range(1, len(drawn) + 1)]
         sets[mode] = Known.of(np.stack(drawn), likes)
     return sets

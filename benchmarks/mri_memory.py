@@ -2,8 +2,9 @@
 
     python benchmarks/mri_memory.py --out benchmarks/results/mri/memory.csv --limit-gib 11
 
-Training has one item a step. `-small` are baselines of 2.8 to 2.9 million parameters, the plans
-of `mri_models.py`; of `joint` there is bfloat16 too. Predictions are of tensors
+Training has one item a step. `-small` are baselines of about as many parameters as `joint`, the
+plans of `mri_models.py`; of `joint` there is bfloat16 too, and `joint-least`: slabs of four slices
+whose maps are computed again, the last resort of `--memory-gib`. Predictions are of tensors
 (`envoi.mri.memory`). Each case that is predicted to stay under the limit is measured in a process
 of its own: by how much its resident memory grows while it samples with four steps of the solver, or
 trains for two steps on one volume, after a small model of its kind has loaded the libraries' code.
@@ -39,6 +40,7 @@ from envoi.settings import Precision
 
 MODELS = (
     "joint",
+    "joint-least",
     *(name for mode in ("paper", "full3d", "wavelet3d") for name in (mode, f"{mode}-small")),
 )
 WARM_UP_SIZE = 32
@@ -75,15 +77,23 @@ class Case(NamedTuple):
     @property
     def plan(self) -> Plan:
         """Of its model."""
-        mode, small = self.model.removesuffix("-small"), self.model.endswith("-small")
-        return plan_of(mode, (self.size,) * 3, CASES[mode].changes if small else {})
+        mode, _, kind = self.model.partition("-")
+        changes = {"": {}, "small": CASES[mode].changes, "least": {"thickness": 4, "overlap": 2}}
+        return plan_of(mode, (self.size,) * 3, changes[kind])
+
+    @property
+    def use(self) -> Use:
+        """Of its model."""
+        return Use(
+            cast("Phase", self.phase),
+            checkpointed=self.model.endswith("-least"),
+            precision=cast("Precision", self.precision),
+        )
 
     @property
     def predicted_bytes(self) -> int:
         """By the formula."""
-        return predicted_bytes(
-            self.plan, Use(cast("Phase", self.phase), precision=cast("Precision", self.precision))
-        )
+        return predicted_bytes(self.plan, self.use)
 
 
 def main() -> None:
@@ -121,6 +131,10 @@ def main() -> None:
 def cases(models: Iterable[str], sizes: Iterable[int]) -> Iterator[Case]:
     """All of them."""
     for model, size, phase in product(models, sizes, ("sample", "train")):
+        if model == "joint-least":
+            if phase == "train":
+                yield Case(model, size, phase, "bf16")
+            continue
         for precision in ("fp32", "bf16") if model == "joint" else ("fp32",):
             yield Case(model, size, phase, precision)
 
@@ -146,17 +160,20 @@ def grown_bytes(case: Case) -> int:
 
 def use_model(case: Case) -> None:
     """What a prediction is about, with the code that users run."""
-    plan, precision = case.plan, cast("Precision", case.precision)
-    model, generator = model_of(plan), torch.Generator().manual_seed(0)
+    plan, precision = case.plan, case.use.precision
+    model = model_of(plan, checkpointed=case.use.checkpointed)
+    generator = torch.Generator().manual_seed(0)
     if case.phase == "sample":
         with computing(precision, model.device):
             model.eval().draw(torch.zeros(1, 2), steps=4, generator=generator)
         return
-    population = Population(torch.zeros(1, *plan.shape, dtype=torch.half), torch.zeros(1, 2))
+    voxels = torch.full((1, *plan.shape), -1, dtype=torch.half)
+    voxels[:, 1:-1, 1:-1, 1:-1] = 0  # as large a brain as has an outline
+    population = Population(voxels, torch.zeros(1, 2))
     if type(model).heaviest_losses is not VolumeModel.heaviest_losses:
         model.losses = model.heaviest_losses  # type: ignore[method-assign]
     settings = MriTraining.of_mode(
-        case.model.removesuffix("-small"), steps=2, batch=1, precision=precision
+        case.model.partition("-")[0], steps=2, batch=1, precision=precision
     )
     train(model, population, settings)
 

@@ -14,7 +14,7 @@ from mri_models import CASES, drawn_in, subjects_of
 from PIL import Image
 
 from envoi.report.volumes.atlas import Sheet, middles, sheet
-from envoi.volumes import Subject
+from envoi.volumes import Grid
 
 _SHOWN, _ENLARGED = 4, 2
 
@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     training, _ = subjects_of(options.brains, options.seed)
     folders = [options.work / mode for mode in CASES if _has(options.work / mode)]
-    drawn = sheet([_row(folder, training) for folder in folders])
+    drawn = sheet([_row(folder, training[0].volume.grid) for folder in folders])
     enlarged = np.kron(drawn, np.ones((_ENLARGED, _ENLARGED), np.uint8))
     Image.fromarray(enlarged).save(options.out, optimize=True)
 
@@ -38,10 +38,10 @@ def _has(folder: Path) -> bool:
     return (folder / f"volume-{_SHOWN:04d}.npy").exists()
 
 
-def _row(folder: Path, training: tuple[Subject, ...]) -> list[Sheet]:
+def _row(folder: Path, grid: Grid) -> list[Sheet]:
     """The three middle sections of each volume."""
-    grid, volumes = training[0].volume.grid, drawn_in(folder, training)[:_SHOWN]
-    return [section for volume in volumes for section in middles(volume, grid)]
+    drawn = drawn_in(folder, grid)[:_SHOWN]
+    return [section for volume in drawn for section in middles(volume, grid)]
 
 
 if __name__ == "__main__":

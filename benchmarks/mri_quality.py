@@ -7,7 +7,8 @@ number of held-out volumes. Cohen's d of tissue volumes is against held-out peop
 against those in training. Writes `table.csv` and `scores.json`, in which models without volumes
 in `--work` stay as they were, and, with `--controls`, `controls.json`: the same scores of held-out
 volumes made wrong on purpose, and what chance alone makes of the jumps and seams of 12 real people
-beside 48 others. `through_plane_ks` is that of the worst axis, beside those between axial, coronal
+beside 48 others, and how many people in training the thresholds of copies blame, each sought
+among the others. `through_plane_ks` is that of the worst axis, beside those between axial, coronal
 and sagittal slices; `seam_index` looks at fixed slices, where windows of `paper` meet;
 `seam_anywhere` at all (`envoi.evaluation.seams`). `near` counts volumes nearer to somebody in
 training than the 5th percentile of people held out, `copies` those of them that are near to one
@@ -31,6 +32,7 @@ from mri_models import CASES, HELD_OUT, SHAPE, SPACING_MM, drawn_in, recall, sub
 
 from envoi.evaluation.anatomy import effect_interval
 from envoi.evaluation.arrays import Volumes
+from envoi.evaluation.copies import CopySearch, Move, Squares
 from envoi.evaluation.scores import AXES, PLANES, SetScores
 from envoi.evaluation.seams import real_steps, seam_scores, step_readings
 from envoi.evaluation.through_plane import distance_of_counts, jump_counts, seam_index
@@ -45,7 +47,7 @@ from envoi.mri.memory import Use, predicted_bytes
 from envoi.mri.modes import plan_of
 from envoi.mri.windows import sampling_borders
 from envoi.seeding import numpy_generator
-from envoi.volumes import Subject, Voxels, stacked
+from envoi.volumes import Grid, Voxels, stacked
 
 REGIONS = ("grey", "white", "csf", "ventricles")
 _CHANCES = 200
@@ -67,9 +69,9 @@ class Drawn:
     empty: int
 
     @classmethod
-    def of(cls, folder: Path, training: tuple[Subject, ...]) -> "Drawn":
+    def of(cls, folder: Path, grid: Grid) -> "Drawn":
         """The volumes that `mri_models.py` wrote into a folder."""
-        every = drawn_in(folder, training)
+        every = drawn_in(folder, grid)
         brains = [volume for volume in every if volume.any()]
         return cls(brains, len(every) - len(brains))
 
@@ -96,7 +98,7 @@ def main() -> None:
     settings = EvaluationSettings(spacing_mm=(SPACING_MM,) * 3, seed=options.seed)
     reference = prepare_reference(training, held_out, settings)
     real = reference.score("real", held_out, group_volumes=HELD_OUT)
-    found, about = score_models(reference, options.work, subjects[0])
+    found, about = score_models(reference, options.work, subjects[0][0].volume.grid)
     found, about = {"real": real, **found}, {"real": {"samples": HELD_OUT, "empty": 0}, **about}
     before, told = _before(options.out)
     for name in about.keys() - found.keys():
@@ -116,12 +118,12 @@ def main() -> None:
 
 
 def score_models(
-    reference: Reference, folder: Path, training: tuple[Subject, ...]
+    reference: Reference, folder: Path, grid: Grid
 ) -> tuple[dict[str, SetScores], dict[str, dict[str, Any]]]:
     """Scores of each model that drew enough brains, and costs and counts of each that drew."""
     found, about = {}, {}
     for mode in CASES:
-        drawn = Drawn.of(folder / mode, training)
+        drawn = Drawn.of(folder / mode, grid)
         if len(drawn.volumes) + drawn.empty < HELD_OUT:
             continue
         about[mode] = _about(mode, folder / mode, drawn)
@@ -175,7 +177,25 @@ def _controls(reference: Reference, training: Volumes, held_out: Volumes) -> dic
     }
     draws = numpy_generator(reference.settings.seed, "chance")
     chance = real_against_real(training, reference.borders, draws)
-    return {"real_against_real": chance, "draws": _CHANCES, "controls": scored}
+    apart = {one.space: near_one_another(one, training) for one in reference.copies}
+    return {
+        "real_against_real": chance,
+        "draws": _CHANCES,
+        "people_among_the_others": apart,
+        "controls": scored,
+    }
+
+
+def near_one_another(search: CopySearch, training: Volumes) -> dict[str, int]:
+    """How many people in training count as near to, and as copies of, one of the others."""
+
+    def among_others(volumes: Volumes) -> Iterator[tuple[Move, Squares]]:
+        for move, squares in search.search(volumes):
+            np.fill_diagonal(squares, np.inf)
+            yield move, squares
+
+    found = replace(search, search=among_others).find(training)
+    return {"people": len(training), "near": found.near, "copies": found.copied}
 
 
 def real_against_real(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from envoi.evaluation.copies import voxel_copies
 from envoi.evaluation.scores import AXES, PLANES
 from envoi.evaluation.through_plane import jump_distance
 from envoi.files import write_json
@@ -31,24 +32,23 @@ def benchmark(monkeypatch):
 
 def drawn(folder, brains, empty):
     folder.mkdir(parents=True)
+    write_json(folder / "cost.json", {"faintest": None})
     for number in range(1, brains + empty + 1):
         value = 0.5 if number <= brains else 0.0
         np.save(folder / f"volume-{number:04d}.npy", np.full((4, 4, 4), value, np.float32))
 
 
-LEARNT_FROM = (
-    Subject("sub-1", Volume(np.full((4, 4, 4), 0.5, np.float32), Grid((4, 4, 4), (4.0, 4.0, 4.0)))),
-)
+GRID = Grid((4, 4, 4), (4.0, 4.0, 4.0))
 
 
 def test_volumes_without_a_brain_are_counted_and_told(benchmark, tmp_path):
     quality = benchmark("mri_quality")
     drawn(tmp_path / "joint", 12, 2)
-    found = quality.Drawn.of(tmp_path / "joint", LEARNT_FROM)
+    found = quality.Drawn.of(tmp_path / "joint", GRID)
     assert (len(found.volumes), found.empty) == (12, 2)
     assert found.words == "12 volumes scored, 2 WITHOUT A BRAIN left out"
     drawn(tmp_path / "paper", 3, 20)
-    few = quality.Drawn.of(tmp_path / "paper", LEARNT_FROM)
+    few = quality.Drawn.of(tmp_path / "paper", GRID)
     assert few.words == "3 volumes are too few to score, 20 WITHOUT A BRAIN left out"
 
 
@@ -59,9 +59,10 @@ def test_a_model_that_draws_hardly_any_brain_keeps_a_row(benchmark, tmp_path, mo
     cost = {"parameters": 1, "train_seconds": 2.0, "steps": 3, "sample_seconds": 4.0}
     environment = {"device": "a machine"}
     write_json(
-        tmp_path / "joint" / "cost.json", {**cost, "sample_flop": 5, "environment": environment}
+        tmp_path / "joint" / "cost.json",
+        {**cost, "sample_flop": 5, "environment": environment, "faintest": None},
     )
-    found, about = quality.score_models(None, tmp_path, LEARNT_FROM)
+    found, about = quality.score_models(None, tmp_path, GRID)
     assert not found
     (row,) = quality._rows("joint", found, about, [{"model": "joint", "samples": 64}], {})
     assert (row["samples"], row["empty"], row["steps"]) == (3, 20, 3)
@@ -92,6 +93,17 @@ def test_chance_is_told_of_each_axis_and_of_seams(benchmark, monkeypatch):
     assert min(abs(wanted - low), abs(wanted - high)) < 0.06 * wanted
     assert low <= high <= found["through_plane_ks"][1]
     assert found["seam_anywhere"][0] > 0
+
+
+def test_people_are_sought_among_the_others_and_twins_are_found(benchmark):
+    quality = benchmark("mri_quality")
+    people = heads(16)
+    search = voxel_copies(people[:8], people[8:])
+    alone = quality.near_one_another(search, people[:8])
+    assert alone["people"] == 8
+    twins = np.concatenate([people[:7], people[:1]])
+    found = quality.near_one_another(voxel_copies(twins, people[8:]), twins)
+    assert found["copies"] >= 2 > alone["copies"]
 
 
 def test_committed_tables_have_the_columns_that_are_written(benchmark):

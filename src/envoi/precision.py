@@ -19,6 +19,11 @@ def is_lowered(precision: Precision, device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def settled(precision: Precision, device: torch.device) -> Precision:
+    """What is computed in on a device, where it was left open too."""
+    return "bf16" if is_lowered(precision, device) else "fp32"
+
+
 @contextmanager
 def computing(precision: Precision, device: torch.device) -> Iterator[None]:
     """Run networks in this precision; fp32 means it: GPUs do not round it to TF32."""

@@ -79,6 +79,11 @@ class Volume:
         spacing = " x ".join(f"{value:g}" for value in self.grid.spacing_mm)
         return f"Volume({depth} x {height} x {width}, {spacing} mm)"
 
+    @property
+    def filled_ml(self) -> float:
+        """Millilitres that are above 0."""
+        return int(np.count_nonzero(self.voxels)) * self.grid.voxel_ml
+
     def with_voxels(self, voxels: Voxels) -> "Volume":
         """Other voxels on the same grid."""
         return replace(self, voxels=voxels)

@@ -13,7 +13,7 @@ from envoi.cli import app
 from envoi.cli.mri_options import fitted_to
 from envoi.data.brains import load_brains
 from envoi.data.held_out import read_held_out
-from envoi.data.nifti import VolumePermissions
+from envoi.data.nifti import VolumePermissions, read_nifti, write_nifti
 from envoi.errors import SettingsError
 from envoi.mri.modes import plan_of
 from envoi.mri.phantoms import draw_phantom, draw_phantoms
@@ -165,10 +165,10 @@ def trained(folder, tmp_path_factory):
         "train", folder, "--out", out, "--steps", 2, "--batch", 1, "--held-out", 1
     )  # fmt: skip
     assert found.exit_code == 0, found.output
-    assert "2 brains of 3 to learn from, 1 person held out." in found.output
+    assert "2 brains of 3 to learn from, ages 48.2 to 54.9; 1 person held out." in found.output
     assert "it needs 2 persons held out or more: give --held-out." in found.stderr
     assert "Mode joint, 32 x 32 x 32 voxels of 6 x 6 x 6 mm, slabs of 16 slices.\n" in found.output
-    assert "At most 2 steps, batches of 1, seed 0, precision auto, on " in found.output
+    assert "At most 2 steps, batches of 1, seed 0, precision fp32, on " in found.output
     assert (out / "model.safetensors").exists()
     split = read_held_out(out)
     assert (split.persons, split.seed, split.permissions) == (1, 0, VolumePermissions())
@@ -191,6 +191,7 @@ class TestModels:
             assert told["Cost"]["Seconds"] > 0
             assert told["Cost"]["PeakMemoryBytes"] > 2**20
             assert told["Settings"]["Steps"] == 2
+            assert told["Settings"]["Precision"] == "fp32"  # what `auto` is on a CPU
 
     def test_sampling_goes_on_where_it_was_stopped(self, trained, tmp_path):
         out = tmp_path / "drawn"
@@ -217,7 +218,7 @@ class TestModels:
         out = tmp_path / "whole.nii.gz"
         found = run("complete", trained, "--given", scan, "--every", 4, "--out", out, "--steps", 2)
         assert found.exit_code == 0, found.output
-        assert "around axial slices every 4 of a volume that is marked as made" in found.output
+        assert "around one in 4 axial slices of a volume that is marked as made" in found.output
         assert json.loads((tmp_path / "whole.json").read_text())["PartlyReal"] is False
         real = load_brains(folder)[0].volume.voxels
         made = nibabel.load(out).get_fdata().T
@@ -227,11 +228,17 @@ class TestModels:
 
     def test_what_is_completed_around_a_real_scan_says_so(self, folder, trained, tmp_path):
         scan, out = tmp_path / "scan.nii.gz", tmp_path / "whole.nii.gz"
-        scan.write_bytes((folder / "sub-01_T1w.nii.gz").read_bytes())  # without a mark
+        write_nifti(read_nifti(folder / "sub-01_T1w.nii.gz"), scan)  # without a mark
         found = run("complete", trained, "--given", scan, "--every", 4, "--out", out, "--steps", 2)
         assert found.exit_code == 0, found.output
         assert json.loads((tmp_path / "whole.json").read_text())["RealSlices"] == "every 4"
         assert b"Partly synthetic" in bytes(nibabel.load(out).header["descrip"])
+        (tmp_path / "whole.json").unlink()  # its header still tells
+        again, more = tmp_path / "again.nii.gz", ("--slices", "0:31", "--steps", 2)
+        found = run("complete", trained, "--given", out, "--out", again, *more)
+        assert found.exit_code == 0, found.output
+        told = json.loads((tmp_path / "again.json").read_text())
+        assert (told["PartlyReal"], told["GivenSlices"]) == (True, "0:31")
 
     @pytest.mark.parametrize(
         ("arguments", "code", "line"),

@@ -197,6 +197,16 @@ def test_volumes_of_another_model_than_the_runs_are_refused(tmp_path):
     assert len(made_files(made, tmp_path, trained, allow_unmarked=True)) == 3
 
 
+@pytest.mark.parametrize("mark", [{"PartlyReal": True}, {"GivenSlices": "every 4"}])
+def test_volumes_that_were_completed_are_not_scored_as_drawn(tmp_path, mark):
+    made = tmp_path / "made"
+    for name, sidecar in (("1.nii", {}), ("2.nii", mark)):
+        write_nifti(subjects(1)[0].volume, made / name, sidecar)
+    for allowed in (False, True):
+        with pytest.raises(DataError, match="drawn as a whole, found 1 of 2 completed around give"):
+            made_files(made, tmp_path, None, allow_unmarked=allowed)
+
+
 def dimmed(brightest):
     """A ball that is brighter towards the right."""
     ball = subjects(1)[0].volume

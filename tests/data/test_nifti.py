@@ -313,7 +313,25 @@ def test_a_mark_is_read_from_the_sidecar(tmp_path, made):
     write_nifti(made, tmp_path / "a.nii", {"Seed": 3})
     assert mark_of(tmp_path / "a.nii")["Seed"] == 3
     (tmp_path / "a.json").write_text('{"Manufacturer": "of a real scan"}')
+    save(tmp_path / "a.nii")
     assert mark_of(tmp_path / "a.nii") == {}
+
+
+@pytest.mark.parametrize("partly", [False, True])
+def test_a_mark_is_read_from_the_header_where_the_sidecar_is_lost(tmp_path, made, partly):
+    write_nifti(made, tmp_path / "a.nii.gz", {"Seed": 3, "PartlyReal": partly})
+    (tmp_path / "a.json").unlink()
+    assert mark_of(tmp_path / "a.nii.gz") == {"Synthetic": True, "PartlyReal": partly}
+    (tmp_path / "a.nii.gz").write_bytes(b"no volume")
+    assert mark_of(tmp_path / "a.nii.gz") == {}
+
+
+def test_a_voxel_that_was_damaged_on_its_way_is_told(path):
+    voxels = np.random.default_rng(0).integers(1, 4000, brain().shape) * (brain() > 0)
+    content = bytearray(save(path, voxels.astype(np.int16), dtype=np.int16).read_bytes())
+    content[-8] ^= 1  # the checksum itself: all that is before it is whole
+    path.write_bytes(content)
+    assert "expected a whole NIfTI file" in refusal(path)
 
 
 def test_a_file_that_nobody_may_read_is_not_called_damaged(tmp_path, monkeypatch):

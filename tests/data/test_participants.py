@@ -48,6 +48,28 @@ def test_sex_counts_where_gender_is_there_too(read):
     assert rows["sub-01"].sex == "female"
 
 
+def test_columns_are_found_in_any_case(read):
+    rows = read("30	F	sub-01", first="Age	Sex	Participant_ID")
+    assert (rows["sub-01"].age_years, rows["sub-01"].sex) == (30, "female")
+
+
+@pytest.mark.parametrize("column", ["age", "sex", "participant_id"])
+def test_a_column_that_is_there_twice_is_refused(refusal, column):
+    first = f"participant_id	age	sex	{column.upper()}"
+    told = refusal(f"{SECRET}	30	f	40", first=first)
+    assert f"expected one column {column}, found 2." in told
+
+
+def test_a_row_of_more_cells_than_columns_is_refused(refusal):
+    told = refusal("sub-01	30	f", f"sub-02	30	{SECRET}	f")
+    assert "participants.tsv, line 3: expected a cell for each column, found more of them" in told
+
+
+def test_commas_in_place_of_tabs_are_told(refusal):
+    told = refusal(f"{SECRET},30,f", first="participant_id,age,sex")
+    assert "expected columns called participant_id and age, found commas in place of tabs." in told
+
+
 def test_neither_age_nor_sex_need_be_known(read):
     assert read("sub-01\tn/a", first="participant_id\tage")["sub-01"].age_years is None
     assert read("sub-01\t", first="participant_id\tage")["sub-01"].sex is None
@@ -91,9 +113,9 @@ def test_all_rows_that_are_wrong_are_told_at_once(refusal):
 
 
 def test_a_table_without_its_columns_is_refused(refusal):
-    told = refusal("sub-01,30", first="participant_id,age")
-    assert "expected columns called participant_id and age, found 1 others" in told
-    assert "expected columns called age, found 2 others" in refusal(first="participant_id\tAge")
+    told = refusal("sub-01\t30", first="name\tyears")
+    assert "expected columns called participant_id and age, found 2 others" in told
+    assert "columns called age, found 1 other." in refusal(first="participant_id\tyears")
 
 
 def test_a_table_that_is_none_is_refused(refusal):

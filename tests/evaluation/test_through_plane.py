@@ -80,7 +80,14 @@ def test_volumes_of_one_value_have_no_seam():
     flat = np.full((2, 16, 16, 16), 0.5, np.float32)
     assert seam_index(flat, (8,)) == 1
     flat[:, 8:] = 0.25
-    assert seam_index(flat, (8,)) == np.inf
+    assert seam_index(flat, (8,)) == 1000  # a number, for files
+
+
+def test_where_there_is_no_brain_there_is_no_seam():
+    volumes = smooth(0, volumes=16)
+    volumes[:, 20:] = 0
+    assert seam_index(volumes, (24,)) == 1
+    assert seam_index(volumes, (8, 24)) == seam_index(volumes, (8,))
 
 
 def test_the_spectrum_of_noise_is_even_and_of_smoothed_noise_is_not():

@@ -22,7 +22,7 @@ def scan():
 def trained(scan):
     plan = PLANS["joint"]
     card = ModelCard(
-        "joint", asdict(plan), scan.grid, 3, 6, ages_years=(30.0, 65.0), sexes=("female",)
+        "joint", asdict(plan), scan.grid, 3, 6, None, (30.0, 65.0), ("female",), weights=""
     )
     return BrainModel(model_of(plan), card)
 

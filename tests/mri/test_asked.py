@@ -14,7 +14,8 @@ from tests.mri.conftest import PLANS, subjects
 
 def card(**changes):
     grid = subjects()[0].volume.grid
-    return ModelCard("joint", asdict(PLANS["joint"]), grid, 3, 6, **changes)
+    told = {"ages_years": (30.0, 65.0), "sexes": ("female", "male"), **changes}
+    return ModelCard("joint", asdict(PLANS["joint"]), grid, 3, 6, None, **told, weights="")
 
 
 def test_ages_are_rounded_outwards_and_unknown_ones_left_out():
@@ -61,7 +62,3 @@ def test_an_age_that_was_never_met_is_warned_of():
         EnvoiWarning, match="people of 30 to 65 years; what it draws for 66 is a gue"
     ):
         check_asked(told, 66, None)
-
-
-def test_a_model_of_before_it_told_is_believed():
-    check_asked(card(), 119, "male")

@@ -66,6 +66,14 @@ def test_a_models_file_keeps_it():
     assert other.box == field.box
 
 
+@pytest.mark.parametrize(
+    "box", [[1, 2, 3], [[0, 4], [0, 4]], [[0, 99], [0, 4], [0, 4]], [[-5, 3], [0, 4], [0, 4]]]
+)
+def test_what_is_no_box_is_refused(box):
+    with pytest.raises(ValueError, match="no box"):
+        Field((20, 24, 16), least=4, multiple=4).set_extra_state(torch.tensor(box))
+
+
 def test_joint_models_draw_background_outside_of_it(joint, generator):
     inside = torch.full(joint.plan.shape, BACKGROUND)
     inside[2:8, 3:11, 2:8] = 0.5

@@ -1,7 +1,9 @@
 """Where brains end: distances, what slices tell of them, and outlines that are drawn."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from envoi.mri.agreement import painted
 from envoi.mri.coarse import coarse_of, refined
@@ -52,6 +54,14 @@ def test_distances_are_those_to_the_surface():
     torch.testing.assert_close(distance, wanted, atol=1.0, rtol=0)
     assert (distance - wanted).mean().abs() < 0.2
     assert distance.abs().min() == 0.5
+
+
+def test_distances_are_scipys_of_the_voxels_themselves(generator):
+    rough = torch.where(torch.rand(SHAPE, generator=generator) < 0.02, -1.0, 0.4)
+    brain = (rough > -1).numpy()
+    within, beyond = (distance_transform_edt(part) for part in (brain, ~brain))
+    wanted = np.where(brain, within - 0.5, 0.5 - beyond).clip(-8, 8).astype(np.float32)
+    assert torch.equal(signed_distance(rough), torch.from_numpy(wanted))
 
 
 @pytest.mark.parametrize(("intensity", "sign"), [(0.3, 1), (-1.0, -1)])

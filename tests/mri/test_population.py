@@ -8,6 +8,7 @@ import torch
 
 from envoi.files import digest
 from envoi.mri.memory import Ledger
+from envoi.mri.outline import DARKEST
 from envoi.mri.population import Population, volume_bytes
 from envoi.mri.run import _digest_of
 from envoi.volumes import Grid, Subject, Volume, stacked
@@ -46,10 +47,18 @@ def test_one_volume_at_a_time_becomes_half_of_its_bytes():
     of_numpy, of_torch = peaks
     assert of_torch <= COUNT * ONE / 2 + ONE
     assert of_numpy < 3.5 * ONE
-    wanted = (2 * torch.from_numpy(stacked(subjects)) - 1).half()
+    wanted = (2 * torch.from_numpy(stacked(subjects)) - 1).clamp_min(DARKEST).half()
     assert torch.equal(population.voxels, wanted)
     held = sum(one.volume.voxels.nbytes for one in subjects) + population.voxels.nbytes
     assert held == COUNT * volume_bytes(SHAPE)
+
+
+def test_the_faintest_voxel_of_a_brain_is_no_background():
+    grid = Grid((1, 1, 4), (1.0, 1.0, 1.0))
+    volume = Volume(np.array([[[0, 1e-5, 2e-3, 0.5]]], np.float32), grid)
+    assert (Population.of([Subject("sub-1", volume)]).voxels > -1).flatten().tolist() == [
+        *(False, True, True, True)
+    ]
 
 
 def test_what_was_learnt_from_is_told_apart_without_a_copy():

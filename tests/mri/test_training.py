@@ -9,7 +9,7 @@ import torch
 from envoi.checkpoint import Checkpoint
 from envoi.errors import MethodError, SettingsError, StorageError
 from envoi.mri import training
-from envoi.mri.modes import ModelCard, plan_of, read_card, read_model, write_model
+from envoi.mri.modes import ModelCard, plan_of, read_card, read_model, weights_digest, write_model
 from envoi.mri.run import check_learnt_from, fresh_model, train_in
 from envoi.mri.training import MriTraining, train
 from tests.launched import TORCHRUN, python
@@ -161,7 +161,8 @@ def test_a_model_is_read_as_it_was_written(name, tmp_path):
     from dataclasses import asdict
 
     model, grid = fresh_model(PLANS[name], 0), subjects()[0].volume.grid
-    card = ModelCard(name.partition(",")[0], asdict(PLANS[name]), grid, 3, 6)
+    about = (name.partition(",")[0], asdict(PLANS[name]), grid, 3, 6, None, (30.0, 65.0), ())
+    card = ModelCard(*about, weights_digest(model))
     write_model(tmp_path / "a", model, card)
     write_model(tmp_path / "b", model, card)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -221,6 +222,11 @@ def test_plans_of_unknown_modes_or_fields_are_refused():
         ("full3d", {"widths": (24, 32)}, "widths: expected positive multiples of 16"),
         ("wavelet3d", {"widths": (32, 48)}, "widths: expected positive multiples of 32, found 48"),
         ("paper", {"network": {"width": 20}}, "width: expected positive multiples of 16"),
+        ("paper", {"network": {"heads": 0}}, "heads: expected positive, found 0"),
+        ("paper", {"network": {"heads": 3}}, "width: expected positive multiples of 3"),
+        ("paper", {"network": {"attention": (5,)}}, "expected levels below 5, found [5]"),
+        ("paper", {"slots": 1}, "slots: expected positive multiples of 2, found 1"),
+        ("paper", {"slots": 0}, "slots: expected positive multiples of 2, found 0"),
     ],
 )
 def test_shapes_that_no_network_has_are_refused(mode, changes, message):

@@ -10,8 +10,10 @@ import typer
 from envoi.cli.guard import nothing_kept
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from envoi.data.nifti import VolumePermissions
-    from envoi.volumes import Subject, Volume
+    from envoi.volumes import Subject
 
 app = typer.Typer(no_args_is_help=True, help="Make and prepare 3D images of the brain.")
 
@@ -50,25 +52,25 @@ def prepare(
     numbers = itertools.count(1)
 
     def say(subject: "Subject") -> None:
-        typer.echo(f"scan {next(numbers)}: brain {filled_ml(subject.volume):.0f} ml")
+        typer.echo(f"scan {next(numbers)}: brain {subject.volume.filled_ml:.0f} ml")
 
     with nothing_kept() if cache is None else nullcontext():
         subjects = load_brains(folder, permissions, cache=cache, on_subject=say)
+    told = f"each a {subjects[0].volume!r}{known_words(subjects)}"
+    typer.echo(f"{counted(len(subjects), 'brain')}, {told}.")
+    if cache is not None:
+        typer.echo(f"Kept in {cache}; the same command reads them from there.")
+
+
+def known_words(subjects: "Sequence[Subject]") -> str:
+    """Ages, and how many are without age or sex; begins with a comma."""
     known = [subject.age_years for subject in subjects if subject.age_years is not None]
     ages = f", ages {min(known):g} to {max(known):g}" if known else ""
     unknown = {
         "age": len(subjects) - len(known),
         "sex": sum(subject.sex is None for subject in subjects),
     }
-    ages += "".join(f", {count} without {what}" for what, count in unknown.items() if count)
-    typer.echo(f"{counted(len(subjects), 'brain')}, each a {subjects[0].volume!r}{ages}.")
-    if cache is not None:
-        typer.echo(f"Kept in {cache}; the same command reads them from there.")
-
-
-def filled_ml(volume: "Volume") -> float:
-    """Millilitres of a volume that are above 0."""
-    return float((volume.voxels > 0).sum()) * volume.grid.voxel_ml
+    return ages + "".join(f", {count} without {what}" for what, count in unknown.items() if count)
 
 
 def permitted(

@@ -21,7 +21,7 @@ SexOption = Annotated[
     str | None, typer.Option("--sex", help="female or male (f, m); left out: any.")
 ]
 StepsOption = Annotated[
-    int | None, typer.Option("--steps", min=1, help="Of the solver; 40, or the paper's 1000.")
+    int | None, typer.Option("--steps", min=1, help="Of the solver; 20, or the paper's 1000.")
 ]
 
 
@@ -106,11 +106,16 @@ def complete(
     voxels, cost = drawing.one(seed=seed, number=1, given=known)
     volume = completed(voxels, scan, known.mask.numpy() > 0, drawing.card.faintest)
     kept = slices if every is None else f"every {every}"
-    made = bool(mark_of(given))  # slices of a made volume are not real
-    about = {"PartlyReal": not made, "GivenSlices" if made else "RealSlices": kept, "Plane": plane}
+    mark = mark_of(given)  # slices of a made volume are not real, or not all of them
+    about = {
+        "PartlyReal": not mark or mark.get("PartlyReal") is True,
+        "GivenSlices" if mark else "RealSlices": kept,
+        "Plane": plane,
+    }
     drawing.write(volume, out, seed, 1, {**about, "Cost": cost})
-    scan_words = "a volume that is marked as made" if made else "the scan"
-    typer.echo(f"Completed around {plane} slices {kept} of {scan_words}: {out.name}")
+    kept_words = f"{plane} slices {slices}" if every is None else f"one in {every} {plane} slices"
+    scan_words = "a volume that is marked as made" if mark else "the scan"
+    typer.echo(f"Completed around {kept_words} of {scan_words}: {out.name}")
 
 
 def _check_own(out: Path) -> None:

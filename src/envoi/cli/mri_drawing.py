@@ -55,8 +55,10 @@ class Drawing:
         from envoi.files import file_digest
         from envoi.mri.asked import check_asked
         from envoi.mri.modes import model_file, plan_of, read_card, read_model, usual_steps
+        from envoi.precision import settled
 
-        self._device, self._precision = device_called(device), precision_called(precision)
+        self._device = device_called(device)
+        self._precision = settled(precision_called(precision), self._device)
         file, slabs, self.fit_words = model_file(run), 1, ""
         self.card, self._person = read_card(file), person
         check_asked(self.card, person.age_years, person.sex)

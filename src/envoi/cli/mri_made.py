@@ -81,14 +81,19 @@ def _unlike(
     """Why these are not the volumes that are meant."""
     from envoi.errors import Problem
 
-    unmarked = sum(not mark for mark in marks)
+    unmarked = sum("GeneratedBy" not in mark for mark in marks)  # the header alone tells little
     if unmarked and not allow_unmarked:
         remedy = (
             "Name the folder that `envoi mri sample` wrote; --allow-unmarked takes any volumes."
         )
         found = f"{unmarked} of {len(marks)} without it"
         return Problem("a sidecar that marks each volume as made", found, _WHERE, remedy)
-    others = sum(bool(mark) and mark.get("ModelDigest") != digest for mark in marks)
+    completed = sum(mark.get("PartlyReal") is True or "GivenSlices" in mark for mark in marks)
+    if completed:
+        remedy = "Name the folder that `envoi mri sample` wrote; given slices are not the model's."
+        found = f"{completed} of {len(marks)} completed around given slices"
+        return Problem("volumes that are drawn as a whole", found, _WHERE, remedy)
+    others = sum("GeneratedBy" in mark and mark.get("ModelDigest") != digest for mark in marks)
     if digest is not None and others:
         remedy = "Name the run that drew them, or volumes that this run drew."
         found = f"{others} of {len(marks)} by another"

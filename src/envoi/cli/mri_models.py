@@ -3,8 +3,9 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -15,11 +16,13 @@ from envoi.cli.mri import (
     ShapeOption,
     SkullOption,
     SpacingOption,
+    known_words,
     permitted,
     sizes,
 )
 from envoi.cli.mri_options import (
     GIB,
+    MIB,
     MemoryOption,
     ModeOption,
     PrecisionOption,
@@ -98,7 +101,7 @@ def train(
         wanted = _Wanted(mode, steps, minutes, batch, parts, seed, precision, memory_gib)
         say = typer.echo if processes.first else _say_nothing
         whom = f"{counted(len(training), 'brain')} of {count} to learn from"
-        say(f"{whom}, {counted(held_out, 'person')} held out.")
+        say(f"{whom}{known_words(training)}; {counted(held_out, 'person')} held out.")
         if processes.first:
             _warn_of_scores(len(training), held_out)
         trained = wanted.train(training, out, place, say, dry_run=dry_run)
@@ -111,8 +114,9 @@ def _check_typed(mode: str, minutes: float, precision: str) -> None:
     import math
 
     from envoi.errors import Problem, SettingsError
+    from envoi.mri.modes import Mode
 
-    one_of(("joint", "paper", "full3d", "wavelet3d"), mode, "--mode")
+    one_of(get_args(Mode), mode, "--mode")
     precision_called(precision)
     if not math.isfinite(minutes):
         remedy = "Say how many; 0 sets no limit."
@@ -172,7 +176,7 @@ class _Wanted:
         plan, settings, checkpointed = self.for_grid(grid, device, held)
         for line in _words_of(grid, self.mode, plan, settings, device.type):
             say(line)
-        say(f"The volumes take {held / GIB:.3f} GiB of the CPU's memory all the while.")
+        say(f"The volumes take {held / MIB:,.0f} MiB of the CPU's memory all the while.")
         if dry_run:
             say(_resolved(plan, settings))
             return False
@@ -203,6 +207,7 @@ class _Wanted:
         """
         from envoi.mri.modes import plan_of
         from envoi.mri.training import MriTraining
+        from envoi.precision import settled
 
         plan, batch, checkpointed = plan_of(self.mode, grid.shape, {}), self.batch, False
         precision = precision_called(self.precision)
@@ -225,7 +230,7 @@ class _Wanted:
             parts=self.parts,
             seed=self.seed,
             seconds=60 * self.minutes,
-            precision=precision,
+            precision=settled(precision, device),
         )
         return plan, settings, checkpointed
 
@@ -263,11 +268,16 @@ def memory(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Predict peak memory (sampling one volume, training with one item a step) and arithmetic."""
+    from envoi.data.regrid import MOST_VOXELS
+    from envoi.errors import Problem, SettingsError
     from envoi.mri.memory import Use, predicted_bytes, predicted_flop
     from envoi.mri.modes import plan_of, usual_steps
     from envoi.mri.population import volume_bytes
 
     shape = sizes("x".join([size] * 3) if size.isdecimal() else size, where="--size")
+    if prod(shape) > MOST_VOXELS:
+        remedy = "Scans of more are not read either: choose a smaller size."
+        raise SettingsError(Problem(f"at most {MOST_VOXELS} voxels", size[:80], "--size", remedy))
     plan = plan_of(mode, shape, {})
     for phase in ("sample", "train"):
         if memory_gib is not None:
@@ -278,6 +288,6 @@ def memory(
             typer.echo(f"{phase}: {predicted_bytes(plan, use) / GIB:.3f} GiB")
     steps = usual_steps(mode)
     typer.echo(f"arithmetic: {predicted_flop(plan, steps) / 1e12:.3g} TFLOP in {steps} steps")
-    each = f"{volume_bytes(shape) / 2**20:.3g} MiB for each brain learnt from"
+    each = f"{volume_bytes(shape) / MIB:.3g} MiB for each brain learnt from"
     typer.echo(f"Training keeps volumes in the CPU's memory on top: {each}.")
     typer.echo("Of tensors: libraries and the scratch space of kernels come on top.")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from envoi.settings import Precision
     from envoi.volumes import Sex
 
-GIB = 2**30
+GIB, MIB = 2**30, 2**20
 
 ModeOption = Annotated[str, typer.Option(help="joint, paper, full3d or wavelet3d.")]
 MemoryOption = Annotated[

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from envoi.cli.mri import filled_ml, sizes
+from envoi.cli.mri import sizes
 
 if TYPE_CHECKING:
     from envoi.mri.phantoms import Phantom
@@ -19,7 +19,7 @@ def phantom(
         str, typer.Option(metavar="DxHxW", help="Voxels along depth, height and width.")
     ] = "48x56x48",
     spacing_mm: Annotated[float, typer.Option(metavar="MM", help="Size of a voxel.")] = 4.0,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal brains.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal brains.")] = 0,
 ) -> None:
     """Draw made brains, with a table of ages and true ventricle volumes.
 
@@ -29,6 +29,7 @@ def phantom(
     from envoi.data.participants import TABLE, write_participants
     from envoi.files import check_writable
     from envoi.mri.phantoms import draw_phantom, phantom_name
+    from envoi.wording import counted
 
     voxels = sizes(shape)
     common = {
@@ -50,7 +51,7 @@ def phantom(
         {name: (sidecar["Age"], sidecar["Sex"]) for name, sidecar in told.items()},
         {"ventricles_ml": [f"{sidecar['VentriclesML']:.3f}" for sidecar in told.values()]},
     )
-    typer.echo(f"Wrote {subjects} made brains and {TABLE} to {out}.")
+    typer.echo(f"Wrote {counted(subjects, 'made brain')} and {TABLE} to {out}.")
 
 
 def _paths(out: Path, subjects: int) -> list[Path]:
@@ -66,7 +67,7 @@ def _sidecar(made: "Phantom", number: int, common: "Mapping[str, Any]") -> dict[
         "Number": number,
         "Age": made.subject.age_years,
         "Sex": made.subject.sex,
-        "BrainML": round(filled_ml(made.subject.volume), 3),
+        "BrainML": round(made.subject.volume.filled_ml, 3),
         "VentriclesML": round(made.ventricles_ml, 3),
     }
 

@@ -22,7 +22,7 @@ from envoi.data.findings import refuse
 from envoi.data.nifti import ENDINGS, VolumePermissions, mark_of, read_nifti, stem_of
 from envoi.data.participants import TABLE, Participant, read_participants
 from envoi.errors import DataError, EnvoiError, EnvoiWarning, Problem, SettingsError, StorageError
-from envoi.files import canonical_json, digest, file_digest, write_bytes
+from envoi.files import canonical_json, check_writable, digest, file_digest, write_bytes
 from envoi.seeding import numpy_generator
 from envoi.volumes import Grid, Subject, Volume
 from envoi.wording import counted
@@ -53,11 +53,13 @@ def load_brains(
         on_subject: Called as each subject is read.
 
     Raises:
-        StorageError: The folder or its table cannot be read.
+        StorageError: The folder or its table cannot be read, or the cache not be written.
         DataError: There is no scan, files and rows do not fit one another, there is only one
             person, or scans are wrong or of unlike shapes; all problems of a kind at once.
     """
     permissions = permissions or VolumePermissions()
+    if cache is not None:
+        check_writable(cache)
     files, others = _files(folder)
     if others:
         told = f"{counted(others, 'NIfTI file')} passed over: only sub-*_T1w.nii[.gz] are read."
@@ -97,7 +99,7 @@ def count_marked(folder: Path) -> int:
 def _is_marked(file: Path) -> bool:
     try:
         return bool(mark_of(file))
-    except StorageError:  # a scan is read without its sidecar
+    except StorageError:  # a scan is read without a sidecar that is damaged
         return False
 
 
@@ -134,7 +136,7 @@ def _warn_of(subjects: list[Subject], marked: int) -> None:
         told = f"{marked} of {counted(len(subjects), 'scan')} are marked as made, not real."
         warnings.warn(told, EnvoiWarning, stacklevel=3)
     for number, subject in enumerate(subjects, start=1):
-        filled_ml = np.count_nonzero(subject.volume.voxels) * subject.volume.grid.voxel_ml
+        filled_ml = subject.volume.filled_ml
         if filled_ml > _LARGE_BRAIN_ML:
             told = f"{_where(number)}: {filled_ml:.0f} ml, more than brains have. Is its skull off?"
             warnings.warn(told, EnvoiWarning, stacklevel=3)

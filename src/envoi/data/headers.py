@@ -67,6 +67,8 @@ def _problems_of_array(image: Nifti1Image, where: str) -> Iterator[Problem]:
             "It is one volume: save it with 3 dimensions (nibabel.squeeze_image does)."
             if alone
             else "Save one volume of it as a file of its own."
+            if len(shape) > 3
+            else "Give the whole volume; this is a slice of one."
         )
         yield Problem("3 dimensions", f"{len(shape)}", where, remedy)
     elif not 0 < np.prod([float(size) for size in shape]) <= MOST_VOXELS:

@@ -36,8 +36,12 @@ ENDINGS = (".nii", ".nii.gz")
 
 Stored = Literal["float32", "uint8"]
 
+_MARKS = _WHOLLY, _PARTLY = "Synthetic", "Partly synthetic"
+_BY = ", made by Envoi "
+
 _BROKEN = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
 _ALIGNED = 2  # the format's code of coordinates that are aligned to something else
+_MIB = 2**20
 _ROUNDING = 1e-6  # what scales, which files hold in fp32, may add to an intensity of 1
 
 
@@ -101,7 +105,10 @@ def read_nifti(
         _check_range(voxels, where)
     placed = _placed(np.maximum(voxels, 0), image.affine, permissions)
     if not placed.voxels.any():
-        remedy = "Choose a smaller --spacing-mm (in Python, spacing_mm)."
+        remedy = (
+            "Choose a smaller --spacing-mm (in Python, spacing_mm), or correct the header if its "
+            "millimetres are wrong."
+        )
         found = "voxels so large that none is half filled"
         raise DataError(Problem("a brain of several voxels", found, where, remedy))
     if permissions.shape is not None:
@@ -141,7 +148,7 @@ def write_nifti(
         marks = {**sidecar, "Synthetic": True, "GeneratedBy": [maker]}
         write_json(sidecar_beside(path), marks)
     partly = sidecar is not None and sidecar.get("PartlyReal") is True
-    mark = "" if sidecar is None else "Partly synthetic" if partly else "Synthetic"
+    mark = "" if sidecar is None else _PARTLY if partly else _WHOLLY
     content = nifti_bytes(volume, stored_as=stored_as, mark=mark)
     packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
     write_bytes(path, packed)
@@ -157,17 +164,33 @@ def sidecar_beside(path: Path) -> Path:
 
 
 def mark_of(path: Path) -> Mapping[str, Any]:
-    """What the sidecar of a volume says that is marked as made; nothing of any other volume.
+    """What is told of a volume that is marked as made; nothing of any other volume.
+
+    The sidecar tells most. Without it the header still tells that, and whether the volume is
+    partly real.
 
     Raises:
         StorageError: The sidecar is damaged.
     """
-    sidecar = sidecar_beside(path)
-    if not sidecar.exists():
+    sidecar, told = sidecar_beside(path), _header_mark(path)
+    if sidecar.exists():
+        remedy = "Remove it with its volume, and make that again."
+        more = read_json(sidecar, what="the sidecar of a volume", remedy=remedy)
+        told |= more if more.get("Synthetic") is True else {}
+    return told
+
+
+def _header_mark(path: Path) -> dict[str, Any]:
+    """What the header tells; nothing of a file that cannot be read."""
+    try:
+        image = nibabel.load(path)
+    except _BROKEN:
         return {}
-    remedy = "Remove it with its volume, and make that again."
-    told = read_json(sidecar, what="the sidecar of a volume", remedy=remedy)
-    return told if told.get("Synthetic") is True else {}
+    if not isinstance(image, Nifti1Image):
+        return {}
+    words = bytes(image.header["descrip"].item())
+    mark = next((mark for mark in _MARKS if words.startswith(f"{mark}{_BY}".encode())), None)
+    return {} if mark is None else {"Synthetic": True, "PartlyReal": mark == _PARTLY}
 
 
 def nifti_bytes(volume: Volume, *, stored_as: Stored = "float32", mark: str = "") -> bytes:
@@ -180,7 +203,7 @@ def nifti_bytes(volume: Volume, *, stored_as: Stored = "float32", mark: str = ""
     """
     image = _image(volume, stored_as)
     if mark:
-        image.header["descrip"] = f"{mark}, made by Envoi {__version__}".encode()
+        image.header["descrip"] = f"{mark}{_BY}{__version__}".encode()
     content: bytes = image.to_bytes()
     return content
 
@@ -218,7 +241,10 @@ def _loaded(
                     image, reorient=permissions.reorient, straighten=straighten, where=where
                 )
             )
-            return image, image.get_fdata(dtype=np.float32, caching="unchanged")
+            voxels = image.get_fdata(dtype=np.float32, caching="unchanged")
+            if path.suffix == ".gz":
+                _read_to_the_end(path)
+            return image, voxels
     except DataError:
         raise
     except PermissionError:
@@ -229,6 +255,13 @@ def _loaded(
     except _BROKEN:
         # The cause is dropped: it names the file.
         raise _broken(where) from None
+
+
+def _read_to_the_end(path: Path) -> None:
+    """Where the checksum is, which nibabel does not reach."""
+    with gzip.open(path) as file:
+        while file.read(_MIB):
+            pass
 
 
 @contextmanager

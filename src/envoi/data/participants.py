@@ -10,6 +10,7 @@ from envoi.data.findings import refuse
 from envoi.errors import DataError, Problem
 from envoi.files import read_text, write_text
 from envoi.volumes import Sex
+from envoi.wording import counted
 
 TABLE = "participants.tsv"
 
@@ -43,18 +44,23 @@ class Participant:
 def read_participants(folder: Path) -> dict[str, Participant]:
     """Rows of the folder's `participants.tsv` by `participant_id`.
 
-    Columns are `participant_id` and `age` (years, or n/a), and perhaps `sex` or `gender` (f, m,
-    female, male, other, n/a, in any case; `sex` counts where both are there).
+    Columns, in any case, are `participant_id` and `age` (years, or n/a), and perhaps `sex` or
+    `gender` (f, m, female, male, other, n/a, in any case; `sex` counts where both are there).
 
     Raises:
         StorageError: There is no table, or it is no text.
-        DataError: Columns are missing, or rows are wrong; all of them at once.
+        DataError: Columns are missing or there twice, or rows are wrong; all of them at once.
     """
     rows: dict[str, Participant] = {}
     problems: list[Problem] = []
     for line, cells in _lines(folder / TABLE):
         name = (cells["participant_id"] or "").strip()
         problems += _problems_of_name(name, line, rows)
+        if None in cells:
+            found, remedy = "more of them", "Take out what is too much: names may have moved."
+            problems.append(
+                Problem("a cell for each column", found, f"{TABLE}, line {line}", remedy)
+            )
         age, sex = _age(cells), _sex(cells)
         problems += [
             Problem(value.expected, "another value", f"{TABLE}, line {line}", value.remedy)
@@ -101,18 +107,29 @@ def _lines(file: Path) -> list[tuple[int, dict[str, str | None]]]:
     text = read_text(file, what="a table of participants", remedy=remedy, is_written=True)
     reader = csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
     try:
-        columns = [name.strip() for name in reader.fieldnames or []]
+        columns = [name.strip().lower() for name in reader.fieldnames or []]
         reader.fieldnames = columns
         cells = [(reader.line_num, row) for row in reader]
     except csv.Error:
         remedy = "Save the table as plain text with tabs between its columns."
         raise DataError(Problem("a table", "broken lines", file.name, remedy)) from None
-    missing = [name for name in ("participant_id", "age") if name not in columns]
+    _check_columns(columns, file.name)
+    return cells
+
+
+def _check_columns(columns: list[str], where: str) -> None:
+    needed = ("participant_id", "age")
+    missing = [name for name in needed if name not in columns]
     if missing:
         remedy = "Name the columns so in the first line, with tabs between them."
         expected = f"columns called {' and '.join(missing)}"
-        raise DataError(Problem(expected, f"{len(columns)} others", file.name, remedy))
-    return cells
+        others = f"{counted(len(set(columns) - set(needed)), 'other')}"
+        found = "commas in place of tabs" if len(columns) == 1 and "," in columns[0] else others
+        raise DataError(Problem(expected, found, where, remedy))
+    for name in (*needed, "sex", "gender"):
+        if columns.count(name) > 1:
+            remedy = "Take out or rename what is not meant."
+            raise DataError(Problem(f"one column {name}", f"{columns.count(name)}", where, remedy))
 
 
 def _age(cells: dict[str, str | None]) -> float | _Wrong | None:

@@ -24,6 +24,7 @@ JUMP_BINS = 4096
 NEAR_SLICES = 3
 BAND_EDGES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2)  # cycles per voxel
 _PART = 8
+_MOST_SEAMS = 1000.0  # where nothing else differs: a number, for files
 
 Histogram = Float[NDArray[np.float64], " _bin"]
 Counts = Int64[NDArray[np.int64], " _bin"]
@@ -112,16 +113,19 @@ def seam_index(volumes: Volumes, borders: tuple[int, ...]) -> float:
                 "Give the slices at which the model's windows meet.",
             )
         )
+    sums, counts = _step_sums(volumes)
+    within = {border for border in borders if counts[border - 1]}
     near = {
         step
-        for border in borders
+        for border in within
         for step in range(max(1, border - NEAR_SLICES), min(depth, border + NEAR_SLICES + 1))
+        if counts[step - 1]
     } - set(borders)
-    sums, counts = _step_sums(volumes)
-    at, off = (np.array(sorted(steps), dtype=int) - 1 for steps in (set(borders), near))
-    return _ratio(
-        _ratio(sums[at].sum(), counts[at].sum()), _ratio(sums[off].sum(), counts[off].sum())
-    )
+    if not near:
+        return 1.0
+    at, off = (np.array(sorted(steps), dtype=int) - 1 for steps in (within, near))
+    means = (float(sums[part].sum() / counts[part].sum()) for part in (at, off))
+    return min(_ratio(*means), _MOST_SEAMS)
 
 
 def mean_jumps(volumes: Volumes) -> Histogram:

@@ -4,9 +4,11 @@ What `envoi mri train | sample | complete` do, with values in place of files.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from envoi.errors import DataError, Problem, SettingsError
 from envoi.mri.asked import check_asked, check_scan
@@ -40,7 +42,7 @@ class BrainModel:
         card: What it is.
     """
 
-    model: VolumeModel
+    model: VolumeModel = field(repr=False)
     card: ModelCard
 
     def draw(
@@ -58,7 +60,7 @@ class BrainModel:
             number: Which one of a seed; equal seeds and numbers draw equal volumes.
             age_years: None is any.
             sex: None is any.
-            steps: Of the solver; None is 40, and the paper's own 1000 for a model of its mode.
+            steps: Of the solver; None is 20, and the paper's own 1000 for a model of its mode.
             seed: Of all volumes.
 
         Raises:
@@ -93,7 +95,7 @@ class BrainModel:
             plane: Which slices are meant.
             age_years: Of the person; None is any.
             sex: Of the person; None is any.
-            steps: Of the solver; None is 40.
+            steps: Of the solver; None is 20.
             seed: Equal seeds complete alike.
 
         Raises:
@@ -118,6 +120,7 @@ def train_brains(
     *,
     mode: Mode = "joint",
     plan: Mapping[str, Any] | None = None,
+    device: str = "cpu",
     on_step: OnStep = ignore_step,
     **training: Any,  # noqa: ANN401  (fields of MriTraining)
 ) -> BrainModel:
@@ -128,6 +131,7 @@ def train_brains(
         folder: Of the run; the trained model stays in it.
         mode: Of the model.
         plan: Changes of the mode's shape, such as `{"thickness": 8}`.
+        device: Where to train, and then to draw, such as `cuda`.
         on_step: Told about every step.
         **training: Fields of `MriTraining`, such as `steps` and `batch`.
 
@@ -143,14 +147,20 @@ def train_brains(
         raise SettingsError(Problem("a field of MriTraining", repr(name)[:80], "training", remedy))
     shaped = plan_of(mode, subjects[0].volume.grid.shape, plan or {})
     settings = MriTraining.of_mode(mode, **training)
-    return BrainModel(*train_in(folder, subjects, mode, shaped, settings, on_step=on_step))
+    place = torch.device(device)
+    found = train_in(folder, subjects, mode, shaped, settings, device=place, on_step=on_step)
+    return BrainModel(*found)
 
 
-def load_brain_model(folder: Path) -> BrainModel:
+def load_brain_model(folder: Path, *, device: str = "cpu") -> BrainModel:
     """The model of a run's folder.
+
+    Args:
+        folder: That `train_brains` or `envoi mri train` wrote.
+        device: Where to draw.
 
     Raises:
         StorageError: There is none.
     """
     file = model_file(folder)
-    return BrainModel(read_model(file), read_card(file))
+    return BrainModel(read_model(file).to(torch.device(device)), read_card(file))

@@ -35,7 +35,7 @@ def check_asked(card: ModelCard, age_years: float | None, sex: Sex | None) -> No
     """Refuse an age or sex that means nothing to a model; warn of an age that it never met.
 
     Args:
-        card: Of the model; one that does not tell whom it learnt from is believed.
+        card: Of the model.
         age_years: None is any.
         sex: None is any.
 
@@ -45,11 +45,11 @@ def check_asked(card: ModelCard, age_years: float | None, sex: Sex | None) -> No
     if card.mode != "joint" and (age_years is not None or sex is not None):
         remedy = "Leave them out, or use a model of mode joint."
         raise SettingsError(Problem("no --age and no --sex", "some", f"mode {card.mode}", remedy))
-    if sex is not None and card.sexes is not None and sex not in card.sexes:
+    if sex is not None and sex not in card.sexes:
         known = " or ".join(card.sexes)
         expected = f"{known}, as the model learnt from" if known else "none, as in training"
         raise SettingsError(Problem(expected, sex, "--sex", "Leave it out."))
-    if age_years is None or card.ages_years is None:
+    if age_years is None:
         return
     if not card.ages_years:
         expected, remedy = "none, as in training", "Leave it out."

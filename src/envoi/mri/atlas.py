@@ -57,11 +57,14 @@ class Atlas(nn.Module):
         """
         count, total, squares = (torch.zeros_like(self.mean) for _ in range(3))
         for volume in volumes:
-            there, known = (~volume.isnan()).to(volume), volume.nan_to_num()
-            count, total, squares = count + there, total + known, squares + known.square()
-        count, total, squares = (values + values.flip(-1) for values in (count, total, squares))
-        mean = total / count.clamp_min(1)
-        apart = (squares - count * mean.square()).clamp_min(0)
+            count += ~volume.isnan()
+            known = volume.nan_to_num()
+            total += known
+            squares += known.square_()
+        for sums in (count, total, squares):
+            sums.add_(sums.flip(-1))
+        mean = total.div_(count.clamp_min(1))
+        apart = squares.sub_(count * mean.square()).clamp_min_(0)
         usual = _summed(apart) / _summed(count).clamp_min(1)
         variance = functional.avg_pool3d(
             ((apart + 2 * usual) / (count + 2))[None], 3, 1, 1, count_include_pad=False

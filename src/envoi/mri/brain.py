@@ -11,7 +11,7 @@ from envoi.errors import DataError, Problem
 from envoi.volumes import Grid, Subject, Volume
 
 FAINTEST = 0.1
-"""Of intensities 0..1, smoothed: background of models whose files do not say where it ends."""
+"""Of intensities 0..1, smoothed: where background ends if nobody has a brain to tell it."""
 # Brains that were stripped of their skull have a smooth outline, and around the cortex a model
 # leaves unrest where its people differ. In voxels, of a Gaussian: in people, too, the outline of
 # what is bright after it is that of the brain, within a hundredth of its voxels.

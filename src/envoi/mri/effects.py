@@ -63,7 +63,9 @@ class Effects(nn.Module):
         values = values - values.mean(dim=0)
         together = torch.zeros_like(self.slopes)
         for value, volume in zip(values, volumes, strict=True):
-            together += value[:, None] * ((volume + volume.flip(-1)) / 2).flatten()
+            symmetric = (volume + volume.flip(-1)).div_(2).flatten()
+            for own, weight in zip(together, value, strict=True):
+                own.add_(weight * symmetric)
         system = values.T @ values + _PRIOR * torch.eye(PERSON_VALUES).to(values)
         self.slopes.copy_(torch.linalg.solve(system, together))
 

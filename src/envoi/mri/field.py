@@ -66,8 +66,18 @@ class Field(nn.Module):
         return torch.tensor(self.box)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """The box of a file."""
-        self.box = [(first, last) for first, last in state.tolist()]
+        """The box of a file.
+
+        Raises:
+            ValueError: It is no box within the volume.
+        """
+        sides = state.tolist()
+        if state.shape != (len(self.shape), 2) or not all(
+            0 <= first < last <= length
+            for (first, last), length in zip(sides, self.shape, strict=True)
+        ):
+            raise ValueError("no box within the volume")
+        self.box = [(first, last) for first, last in sides]
 
     def _side(self, extent: Tensor) -> tuple[int, int]:
         """From the first brain to the last, widened on both sides as far as is asked for."""

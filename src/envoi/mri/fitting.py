@@ -15,6 +15,7 @@ from envoi.mri.joint_plan import JointPlan
 from envoi.mri.memory import Phase, Use, predicted_bytes
 from envoi.mri.modes import Plan
 from envoi.settings import Precision
+from envoi.wording import counted
 
 GIB = 2**30
 _RESERVE = 1.15
@@ -35,7 +36,8 @@ class Fit:
         """The way, for people."""
         use = self.use
         if use.phase == "sample":
-            return f"{use.slabs_at_once} slabs at once, {use.precision}"
+            slabs = f"{counted(use.slabs_at_once, 'slab')} at once, "
+            return f"{slabs if isinstance(self.plan, JointPlan) else ''}{use.precision}"
         again = ", maps computed again" if use.checkpointed else ""
         thick = f", slabs of {self.plan.thickness}" if isinstance(self.plan, JointPlan) else ""
         return f"batches of {use.batch}{thick}{again}, {use.precision}"

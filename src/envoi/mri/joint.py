@@ -82,7 +82,9 @@ class JointModel(VolumeModel):
             for one in self._each(population):
                 distance = signed_distance(one)
                 each.append(self._pair(one, distance))
+                del one
                 yield distance, refined(each[-1][1:], plan)[0]
+                del distance
 
         self.outline.learn(distances())
         pairs = torch.stack(each)
@@ -91,11 +93,11 @@ class JointModel(VolumeModel):
         def missed() -> Iterator[Volume]:
             for one, pair in zip(self._each(population), pairs, strict=True):
                 apart = one - refined(pair[:1], plan)[0]
-                yield apart.masked_fill(brain_of(one) == 0, torch.nan)
+                yield apart.masked_fill_(one <= BACKGROUND, torch.nan)
 
         atlas = self.slab.atlas
         atlas.learn(missed())
-        self.slab.effects.learn(((one - atlas.mean).nan_to_num() for one in missed()), persons)
+        self.slab.effects.learn((one.sub_(atlas.mean).nan_to_num_() for one in missed()), persons)
         self.slab.field.learn(self._each(population))
 
     def losses(

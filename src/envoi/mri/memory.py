@@ -10,6 +10,7 @@ addition counting as two (`envoi.meter.flop_counter`).
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from statistics import fmean
 from typing import Any, Literal
 
@@ -32,6 +33,8 @@ from envoi.settings import Precision
 Phase = Literal["sample", "train"]
 # Something of the step before may still live; the third is the first to look ahead, the last never.
 _STEPS, _STEPS_OF_OTHERS = 4, 2
+# Volumes in fp32; measured (`benchmarks/mri_memory.py`, `joint-least`).
+_PREPARING = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,17 @@ def predicted_bytes(plan: Plan, use: Use) -> int:
     """The most bytes of tensors that live at once: weights, what training adds to them, and maps.
 
     Training holds the weights' average and two moments beside the weights, and all gradients at
-    its end; of weights that Muon learns it holds one moment, which is not taken off.
+    its end; of weights that Muon learns it holds one moment, which is not taken off. What `joint`
+    takes from a population before its first step needs memory too, which counts where steps are
+    made to need less.
     """
-    return max(_peak_bytes(plan, use, only) for only in _planes(plan))
+    peak = max(_peak_bytes(plan, use, only) for only in _planes(plan))
+    return max(peak, _preparing_bytes(plan)) if use.phase == "train" else peak
+
+
+def _preparing_bytes(plan: Plan) -> int:
+    """Of `VolumeModel.prepare`, whose arrays no ledger counts; beside the volumes learnt from."""
+    return 4 * prod(plan.shape) * _PREPARING if isinstance(plan, JointPlan) else 0
 
 
 def predicted_flop(plan: Plan, steps: int) -> float:

@@ -14,7 +14,6 @@ from safetensors import SafetensorError, safe_open
 
 from envoi.errors import Problem, SettingsError, StorageError
 from envoi.files import digest_of_parts
-from envoi.mri.brain import FAINTEST
 from envoi.mri.diffusion import TIMES
 from envoi.mri.joint import JointModel
 from envoi.mri.joint_plan import JointPlan
@@ -35,7 +34,7 @@ _PLANS: dict[str, type[JointPlan] | type[PaperPlan] | type[WholePlan]] = {
     "wavelet3d": WholePlan,
 }
 # Steps of the solver, where nobody says how many; the paper visits all of its times.
-_STEPS, _STEPS_OF_PAPER = 40, TIMES
+_STEPS, _STEPS_OF_PAPER = 20, TIMES
 _FILE = "model.safetensors"
 
 
@@ -52,9 +51,9 @@ class ModelCard:
         faintest: Intensity, smoothed, below which what it draws is background; None where it draws
             outlines itself.
         ages_years: Youngest and oldest that it learnt from, rounded outwards; empty where no age
-            was known, None in files that do not tell.
-        sexes: Of those it learnt from, where they were known; None in files that do not tell.
-        weights: Digest of the model's tensors (`weights_digest`); None in files that do not tell.
+            was known.
+        sexes: Of those it learnt from, where they were known.
+        weights: Digest of the model's tensors (`weights_digest`).
     """
 
     mode: Mode
@@ -62,10 +61,10 @@ class ModelCard:
     grid: Grid
     subjects: int
     steps: int
-    faintest: float | None = FAINTEST
-    ages_years: tuple[float, ...] | None = None
-    sexes: tuple[Sex, ...] | None = None
-    weights: str | None = None
+    faintest: float | None
+    ages_years: tuple[float, ...]
+    sexes: tuple[Sex, ...]
+    weights: str
 
 
 def usual_steps(mode: str) -> int:
@@ -85,7 +84,7 @@ def plan_of(mode: str, shape: tuple[int, int, int], changes: Mapping[str, Any]) 
         )
     kind = _PLANS[mode]
     known = [field.name for field in fields(kind)]
-    fixed = {"shape": shape, **({"wavelets": mode == "wavelet3d"} if mode in _WHOLE else {})}
+    fixed = {"shape": shape, **({"wavelets": mode == "wavelet3d"} if kind is WholePlan else {})}
     if unknown := [key for key in changes if key not in known]:
         remedy = f"Choose among {', '.join(known)}."
         raise SettingsError(Problem("known settings", ", ".join(unknown), f"mode {mode}", remedy))
@@ -94,9 +93,6 @@ def plan_of(mode: str, shape: tuple[int, int, int], changes: Mapping[str, Any]) 
     except ValidationError as err:
         raise SettingsError(*problems_of(err, where=f"mode {mode}", known=known)) from err
     return plan
-
-
-_WHOLE = ("full3d", "wavelet3d")
 
 
 def model_of(plan: Plan, *, checkpointed: bool = False, slabs_at_once: int = 1) -> VolumeModel:
@@ -154,9 +150,9 @@ def read_model(path: Path, *, slabs_at_once: int = 1) -> VolumeModel:
         model = model_of(plan, slabs_at_once=slabs_at_once)
         with safe_open(path, framework="pt") as file:
             model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-    except (SafetensorError, OSError, SettingsError, RuntimeError) as err:
+    except (SafetensorError, OSError, SettingsError, RuntimeError, ValueError) as err:
         raise _no_model(path, err) from err
-    if card.weights not in (None, weights_digest(model)):
+    if card.weights != weights_digest(model):
         raise _no_model(path, SafetensorError())
     return model.eval()
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +25,7 @@ FARTHEST_VOXELS = 8.0
 # The least of what is brain, from -1 to 1: files of 256 levels keep it.
 DARKEST = BACKGROUND + 2 / 255
 _NEAR_VOXELS = 2.0
+_FAR = 10**6  # squared: where there is no outline
 _SMOOTH = 3  # unrest: means of so many voxels along each axis; neighbours correlate by 0.6
 
 
@@ -57,9 +59,10 @@ class Outline(nn.Module):
         for distance, refined in pairs:
             apart = distance - refined
             near = (distance.abs() < _NEAR_VOXELS).to(apart)
-            count, total = count + 1, total + apart
-            near_by, near_total = near_by + near, near_total + near * apart
-            squares += float((near * apart.square()).sum())
+            count, total = count + 1, total.add_(apart)
+            near_by, near_total = near_by.add_(near), near_total.addcmul_(near, apart)
+            squares += float(apart.square_().mul_(near).sum())
+            del distance, refined, apart, near  # the next pair takes memory
         self.missed.copy_((total + total.flip(-1)) / (2 * count))
         squares -= float((near_total.square() / near_by.clamp_min(1)).sum())
         self.unrest.fill_((max(squares, 0.0) / max(float(near_by.sum()), 1.0)) ** 0.5)
@@ -80,13 +83,26 @@ def brain_of(volumes: Tensor) -> Tensor:
 def signed_distance(volume: Volume) -> Volume:
     """Voxels to the outline, positive within the brain, half a one beside it; at most 8."""
     brain = (volume > BACKGROUND).cpu().numpy()
-    within, beyond = (
-        ndimage.distance_transform_edt(part) if not part.all() else np.full(part.shape, np.inf)
-        for part in (brain, ~brain)
-    )
-    distance = np.where(brain, within - 0.5, 0.5 - beyond)
-    distance = distance.clip(-FARTHEST_VOXELS, FARTHEST_VOXELS).astype(np.float32)
-    return torch.from_numpy(distance).to(volume.device)
+    distance = np.sqrt(_squared_depth(brain) + _squared_depth(~brain)) - 0.5
+    np.negative(distance, out=distance, where=~brain)
+    distance.clip(-FARTHEST_VOXELS, FARTHEST_VOXELS, out=distance)
+    return torch.from_numpy(distance.astype(np.float32)).to(volume.device)
+
+
+def _squared_depth(part: Bool[NDArray[np.bool_], "_ _ _"]) -> Int[NDArray[np.int32], "_ _ _"]:
+    """Squared voxels from each voxel of a part to the nearest outside of it; 0 outside.
+
+    Of the nearest voxels' places: SciPy's own distances take twice the memory.
+    """
+    if part.all():
+        return np.full(part.shape, _FAR, np.int32)
+    places = ndimage.distance_transform_edt(part, return_distances=False, return_indices=True)
+    squares = np.zeros(part.shape, np.int32)
+    each: Iterable[NDArray[np.int32]] = np.indices(part.shape, np.int32, sparse=True)
+    for nearest, own in zip(places, each, strict=True):
+        apart = np.subtract(nearest, own, out=nearest)
+        squares += np.square(apart, out=apart)
+    return squares
 
 
 def outline_of(volume: Volume, known: Volume) -> Volume:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from envoi.mri.choices import check_share
+from envoi.mri.choices import check_multiples, check_share
 from envoi.mri.diffusion import TIMES, Diffusion
 from envoi.mri.given import Given
 from envoi.mri.model import OnSample, VolumeModel, ignore_sample
@@ -33,11 +33,11 @@ class PaperPlan:
     Attributes:
         shape: Depth, height and width of its volumes.
         network: Of the 2D network.
-        slots: Slices of a window at the most.
+        slots: Slices of a window at the most; even, as half of them condition the other half.
         known_share: How often, in training, a comb of slices is a known one; the paper's is a half.
 
     Raises:
-        SettingsError: The share is none.
+        SettingsError: The share is none, or there are no such windows.
     """
 
     shape: tuple[int, int, int]
@@ -47,6 +47,7 @@ class PaperPlan:
 
     def __post_init__(self) -> None:
         check_share("known_share", self.known_share)
+        check_multiples("slots", [self.slots], 2)
 
 
 class PaperModel(VolumeModel):

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from envoi.mri.outline import DARKEST
 from envoi.volumes import Sex, Subject, check_alike
 
 # One row for each person: age, sex; NaN is not known.
@@ -23,7 +24,7 @@ class Population:
     """Volumes in memory, `subjects x depth x height x width x 2` bytes.
 
     Attributes:
-        voxels: Half precision, from -1 to 1, exactly -1 outside the brain.
+        voxels: Half precision, from -1 to 1, exactly -1 outside the brain and nowhere in it.
         persons: Of each volume.
     """
 
@@ -38,11 +39,13 @@ class Population:
             DataError: Their grids differ.
         """
         check_alike(subjects)
-        voxels = torch.empty(len(subjects), *subjects[0].volume.grid.shape, dtype=torch.half)
-        for own, subject in zip(voxels, subjects, strict=True):
-            own.copy_(torch.from_numpy(np.ascontiguousarray(2 * subject.volume.voxels - 1)))
+        whole = torch.empty(len(subjects), *subjects[0].volume.grid.shape, dtype=torch.half)
+        for own, subject in zip(whole, subjects, strict=True):
+            voxels = np.ascontiguousarray(2 * subject.volume.voxels - 1)
+            np.maximum(voxels, DARKEST, out=voxels, where=subject.volume.voxels > 0)
+            own.copy_(torch.from_numpy(voxels))
         rows = [person(subject.age_years, subject.sex) for subject in subjects]
-        return cls(voxels, torch.stack(rows))
+        return cls(whole, torch.stack(rows))
 
     @property
     def shape(self) -> tuple[int, int, int]:

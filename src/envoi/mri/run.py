@@ -7,7 +7,7 @@ model.safetensors         the trained model
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from envoi.mri.modes import (
 )
 from envoi.mri.population import Population
 from envoi.mri.training import MriTraining, train
+from envoi.precision import settled
 from envoi.processes import current_processes
 from envoi.progress import OnStep, ignore_step, logged
 from envoi.results import RunFolder
@@ -71,6 +72,8 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         StorageError: The folder holds other files, or cannot be written.
     """
     run, file, first = RunFolder(folder), model_file(folder), current_processes().first
+    device = device or torch.device("cpu")
+    settings = replace(settings, precision=settled(settings.precision, device))
     population = Population.of(subjects)
     decisive = {
         "mode": mode,
@@ -82,13 +85,13 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
         check_run_folder(folder)
         run.claim(decisive, what="the subjects and settings")
     if file.exists():
-        return read_model(file), read_card(file)
+        return read_model(file).to(device), read_card(file)
     model = fresh_model(plan, settings.seed, checkpointed=checkpointed)
     checkpoint = Checkpoint(
         folder / "training.safetensors", fingerprint=digest(canonical_json(decisive).encode())
     )
     steps = train(
-        model.to(device or torch.device("cpu")),
+        model.to(device),
         population,
         settings,
         checkpoint=checkpoint,

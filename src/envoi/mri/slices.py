@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from envoi.errors import Problem, SettingsError
 from envoi.mri.choices import check_multiples
 
 # Channels and sizes change on the way.
@@ -29,10 +30,10 @@ class SlicesPlan:
         multipliers: Of the width at each level.
         blocks: Residual blocks of a level on the way down; one more on the way up.
         attention: Levels that attend, beside the middle.
-        heads: Of every attention.
+        heads: Of every attention; a divisor of the width.
 
     Raises:
-        SettingsError: A width or a number of blocks is none.
+        SettingsError: A width or a number of blocks or heads is none, or a level is not there.
     """
 
     width: int = 128
@@ -45,6 +46,11 @@ class SlicesPlan:
         check_multiples("width", [self.width], 16)
         check_multiples("multipliers", self.multipliers, 1)
         check_multiples("blocks", [self.blocks], 1)
+        check_multiples("heads", [self.heads], 1)
+        check_multiples("width", [self.width], self.heads)
+        if absent := set(self.attention) - set(range(len(self.multipliers))):
+            expected, found = f"levels below {len(self.multipliers)}", f"{sorted(absent)}"
+            raise SettingsError(Problem(expected, found, "attention", "Correct attention."))
 
     @property
     def told(self) -> int:

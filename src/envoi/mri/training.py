@@ -37,9 +37,9 @@ _BETAS = (0.9, 0.99)
 _LARGEST_NORM = 1.0
 
 Clock = Literal["wall", "processor"]
-_OF_MODES: dict[str, dict[str, float]] = {
+_OF_MODES: dict[str, dict[str, Any]] = {
     "joint": {"rate": 1e-3, "matrix_rate": 2e-2, "cool_down": 0.5},
-    "paper": {"rate": 1e-4, "average": 0.9999},
+    "paper": {"rate": 1e-4, "average": 0.9999, "warm_up": 0},
 }
 _CLOCKS = {"wall": time.monotonic, "processor": time.process_time}
 

@@ -20,6 +20,7 @@ from envoi.mri.modes import ModelCard, plan_of
 from envoi.mri.phantoms import phantom_population
 from envoi.mri.run import train_in
 from envoi.mri.training import MriTraining
+from envoi.precision import settled
 from envoi.progress import OnStep, ignore_step
 from envoi.results import StepInfo
 from envoi.seeding import numpy_generator
@@ -194,7 +195,12 @@ def _drawn(
     settings: BrainDemo,
     on_step: OnStep,
 ) -> tuple[Subject, ...]:
-    """Volumes of people as old and of the sex of those in training, written as NIfTI."""
+    """Volumes of people as old and of the sex of those in training, written as NIfTI.
+
+    Those of an earlier demonstration are removed.
+    """
+    for old in folder.glob("synthetic-*"):
+        old.unlink()
     drawn = []
     for number in range(1, settings.samples + 1):
         generator = numpy_generator(settings.seed, "mri", "demo", number)
@@ -210,7 +216,7 @@ def _drawn(
             steps=steps,
             seed=seed,
             number=number,
-            precision="auto",
+            precision=settled("auto", model.device),
             about={"Age": like.age_years, "Sex": like.sex},
         )
         write_nifti(volume, folder / f"{name}_T1w.nii.gz", sidecar)
