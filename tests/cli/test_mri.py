@@ -23,6 +23,9 @@ from tests.data.heads import save
 runner = CliRunner()
 
 
+PHANTOM = ("phantom", "--subjects", 3, "--shape", "32x32x32", "--spacing-mm", 6)
+
+
 def run(*arguments):
     return runner.invoke(app, ["mri", *(str(argument) for argument in arguments)])
 
@@ -30,7 +33,7 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("phantoms") / "brains"
-    found = run("phantom", "--subjects", 3, "--out", out, "--shape", "32x32x32", "--spacing-mm", 6)
+    found = run(*PHANTOM, "--out", out)
     assert found.exit_code == 0, found.output
     lines = found.output.splitlines()
     assert len(lines) == 4
@@ -71,6 +74,14 @@ def test_a_full_folder_is_left_alone(folder):
     assert found.exit_code == 3
     assert "expected a new or empty folder, found a full one" in found.stderr
     assert sorted(folder.iterdir()) == before
+
+
+def test_phantoms_that_are_all_there_are_not_drawn_again(folder):
+    before = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+    found = run(*PHANTOM, "--out", folder)
+    assert found.exit_code == 0, found.output
+    assert "3 made brains and participants.tsv were written before" in found.output
+    assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == before
 
 
 def test_prepare_tells_each_subject_and_all_of_them(folder, tmp_path):

@@ -39,6 +39,9 @@ def phantom(
     }
     check_writable(out)
     known = _written(out, subjects, common)
+    if all(path.exists() for path in (*_paths(out, subjects), out / TABLE)):
+        typer.echo(f"{counted(subjects, 'made brain')} and {TABLE} were written before: {out}.")
+        return
     for number, path in enumerate(_paths(out, subjects), start=1):
         if not path.exists():
             made = draw_phantom(number, seed, voxels, spacing_mm)
@@ -81,6 +84,7 @@ def _written(
         StorageError: The folder holds anything else.
     """
     from envoi.data.nifti import sidecar_beside
+    from envoi.data.participants import TABLE
     from envoi.errors import Problem, StorageError
     from envoi.files import read_json
 
@@ -96,6 +100,8 @@ def _written(
             if whole and {**common, "Number": number}.items() <= told.items():
                 known[number] = told
                 found -= {sidecar.name, path.name}
+    if len(known) == subjects:
+        found.discard(TABLE)
     if found:
         raise StorageError(Problem("a new or empty folder", "a full one", out.name, remedy))
     return known

@@ -59,8 +59,10 @@ class Outline(nn.Module):
         for distance, refined in pairs:
             apart = distance - refined
             near = (distance.abs() < _NEAR_VOXELS).to(apart)
-            count, total = count + 1, total.add_(apart)
-            near_by, near_total = near_by.add_(near), near_total.addcmul_(near, apart)
+            count += 1
+            total += apart
+            near_by += near
+            near_total += near * apart
             squares += float(apart.square_().mul_(near).sum())
             del distance, refined, apart, near  # the next pair takes memory
         self.missed.copy_((total + total.flip(-1)) / (2 * count))
