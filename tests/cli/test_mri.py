@@ -409,18 +409,18 @@ class TestModels:
         assert not (tmp_path / "run").exists()
 
     def test_volumes_that_are_learnt_from_count_on_the_cpu(self):
-        """Those of 200 brains at 64 cubed; on a GPU they do not lie in its memory."""
-        plan = plan_of("joint", (32, 32, 32), {"widths": (16, 32)})
-        held = 200 * volume_bytes((64, 64, 64))
-        gib = 0.377  # 0.04 beside them and their reserve
+        """On a GPU they do not lie in its memory."""
+        plan, people = plan_of("joint", (32, 32, 32), {"widths": (16, 32)}), 800
+        held = people * volume_bytes(plan.shape)
+        gib = 0.209  # 0.035 beside them and their reserve
         alone, beside, elsewhere = (
-            fitted_to(plan, "train", gib, "fp32", device, volume_bytes=volumes)
-            for device, volumes in (("cpu", 0), ("cpu", held), ("cuda", held))
+            fitted_to(plan, "train", gib, "fp32", device, people=learnt_from)
+            for device, learnt_from in (("cpu", 0), ("cpu", people), ("cuda", people))
         )
         assert beside.use.batch < alone.use.batch == elsewhere.use.batch
         assert held < beside.bytes <= gib * 2**30
-        with pytest.raises(SettingsError, match=r"at 32x32x32, 0\.29 of them for volumes"):
-            fitted_to(plan, "train", 0.3, "fp32", "cpu", volume_bytes=held)
+        with pytest.raises(SettingsError, match=r"at 32x32x32, 0\.15 of them for volumes"):
+            fitted_to(plan, "train", 0.17, "fp32", "cpu", people=people)
 
     def test_memory_is_predicted_and_fitted(self):
         found = run("memory", "--size", 32)

@@ -322,6 +322,9 @@ def test_a_mark_is_read_from_the_header_where_the_sidecar_is_lost(tmp_path, made
     write_nifti(made, tmp_path / "a.nii.gz", {"Seed": 3, "PartlyReal": partly})
     (tmp_path / "a.json").unlink()
     assert mark_of(tmp_path / "a.nii.gz") == {"Synthetic": True, "PartlyReal": partly}
+    (tmp_path / "a.json").write_text('{"Synthetic": true, "PartlyReal": false}')  # of another
+    assert mark_of(tmp_path / "a.nii.gz")["PartlyReal"] is partly
+    (tmp_path / "a.json").unlink()
     (tmp_path / "a.nii.gz").write_bytes(b"no volume")
     assert mark_of(tmp_path / "a.nii.gz") == {}
 

@@ -65,6 +65,10 @@ def test_a_row_of_more_cells_than_columns_is_refused(refusal):
     assert "participants.tsv, line 3: expected a cell for each column, found more of them" in told
 
 
+def test_an_empty_cell_at_the_end_of_a_row_does_no_harm(read):
+    assert read("sub-01\t30\tf\t")["sub-01"].sex == "female"
+
+
 def test_commas_in_place_of_tabs_are_told(refusal):
     told = refusal(f"{SECRET},30,f", first="participant_id,age,sex")
     assert "expected columns called participant_id and age, found commas in place of tabs." in told

@@ -13,7 +13,7 @@ from envoi.mri.fitting import GIB, fitted
 from envoi.mri.joint import JointModel
 from envoi.mri.memory import Ledger, Use, predicted_bytes
 from envoi.mri.modes import model_of, plan_of
-from envoi.mri.population import Population
+from envoi.mri.population import Population, volume_bytes
 from envoi.mri.slabs import Plane
 from tests.launched import python
 from tests.mri.conftest import PLANS
@@ -102,6 +102,7 @@ size = 224
 small = {"thickness": 4, "overlap": 0, "widths": (8, 8)}
 plan = plan_of("joint", (size, size, size), small)
 for memory._STEPS in (1, 4, 6):
+    memory._peak_bytes.cache_clear()
     tensors = memory.predicted_bytes(plan, memory.Use("sample")) - 4 * memory.parameters_of(plan)
     print(tensors / (4 * size**3))
 """
@@ -196,11 +197,25 @@ class TestFitting:
 
     def test_what_lives_beside_the_network_counts(self):
         alone = fitted(self.plan, "sample", 0.3 * GIB)
-        beside = fitted(self.plan, "sample", 0.3 * GIB, beside_bytes=GIB // 8)
-        assert beside.bytes == GIB // 8 + predicted_bytes(self.plan, beside.use)
-        assert beside.bytes - alone.bytes <= GIB // 8
-        with pytest.raises(SettingsError, match=r"at 32x32x32, 0\.25 of them for volumes, found 0"):
-            fitted(self.plan, "sample", 0.25 * GIB, beside_bytes=GIB // 4)
+        held = 700 * volume_bytes(self.plan.shape)
+        beside = fitted(self.plan, "sample", 0.3 * GIB, people=700)
+        assert beside.bytes == held + predicted_bytes(self.plan, beside.use)
+        assert beside.bytes - alone.bytes <= held
+        with pytest.raises(SettingsError, match=r"at 32x32x32, 0\.26 of them for volumes, found 0"):
+            fitted(self.plan, "sample", 0.25 * GIB, people=1400)
+
+    def test_what_is_taken_from_people_before_the_first_step_counts(self):
+        least = replace(self.plan, thickness=4, overlap=2)
+        use = Use("train", checkpointed=True, precision="bf16")
+        volume, pair = 4 * 32**3, 4 * 2 * 8**3
+        assert predicted_bytes(least, use) < 18 * volume + 5 * 1000 * pair
+        for people in (1000, 2000):
+            found = predicted_bytes(least, replace(use, people=people))
+            assert found == 18 * volume + 5 * people * pair
+        sampling = Use("sample")
+        assert predicted_bytes(least, replace(sampling, people=9999)) == predicted_bytes(
+            least, sampling
+        )
 
     def test_sampling_never_changes_the_network(self):
         fit = fitted(self.plan, "sample", 0.02 * GIB)

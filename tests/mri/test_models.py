@@ -306,7 +306,7 @@ def test_slabs_are_shown_with_the_intensity_that_they_amount_to(generator):
 
 @pytest.mark.parametrize(("width", "groups"), [(128, 32), (256, 32), (64, 16), (32, 8)])
 def test_no_group_of_the_papers_network_has_fewer_than_four_channels(width, groups):
-    plan = SlicesPlan(width=width, multipliers=(1, 1))
+    plan = SlicesPlan(width=width, multipliers=(1, 1), attention=())
     norms = [m for m in SlicesNetwork(plan).modules() if isinstance(m, torch.nn.GroupNorm)]
     assert plan.groups == groups
     assert norms

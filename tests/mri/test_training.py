@@ -1,7 +1,9 @@
 """Training of volume models: resumed to the same bits, averaged, bounded in time."""
 
 import itertools
+import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -154,6 +156,23 @@ def test_a_folder_belongs_to_its_subjects_and_settings(tmp_path):
         train_in(tmp_path, subjects(2), "joint", PLANS["joint"], FEW)
     with pytest.raises(SettingsError, match="training"):
         train_in(tmp_path, subjects(), "joint", PLANS["joint"], MriTraining(steps=7))
+
+
+def test_the_paper_begins_at_its_full_rate():
+    assert MriTraining.of_mode("paper").warm_up == 0 < MriTraining.of_mode("joint").warm_up
+
+
+def test_a_run_tells_what_its_precision_was_and_is_read_wherever_it_was_computed(tmp_path):
+    settings = replace(FEW, precision="auto")
+    train_in(tmp_path, subjects(), "joint", PLANS["joint"], settings)
+    told = json.loads((tmp_path / "settings.json").read_text())
+    assert told["training"]["precision"] == "fp32"
+    with pytest.raises(SettingsError, match="precision: fp32 then, bf16 now"):
+        train_in(tmp_path, subjects(), "joint", PLANS["joint"], replace(FEW, precision="bf16"))
+    other = tmp_path / "other"
+    lowered = replace(FEW, precision="bf16")
+    train_in(other, subjects(), "joint", PLANS["joint"], lowered)
+    train_in(other, subjects(), "joint", PLANS["joint"], settings)
 
 
 @every_plan

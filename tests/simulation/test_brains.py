@@ -62,7 +62,9 @@ def test_the_summary_is_of_what_was_measured(folder, result):
 
 
 def test_it_may_be_repeated_and_gives_the_same(folder, result):
+    (folder / "drawn" / "synthetic-0004_T1w.nii.gz").touch()  # of one that drew more
     again = run_brain_demo(folder, SMALL)
+    assert len(list((folder / "drawn").glob("*.nii.gz"))) == 3
     assert {**summary(again), "seconds": result.seconds} == summary(result)
 
 

@@ -1,7 +1,7 @@
 """`envoi mri sample` and `envoi mri complete`: volumes out of a trained model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,8 @@ from envoi.cli.mri import ReorientOption, ShapeOption, SkullOption, SpacingOptio
 from envoi.cli.mri_options import MemoryOption, PrecisionOption, SeedOption, one_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envoi.mri.slabs import Plane
 
 RunArgument = Annotated[Path, typer.Argument(help="A folder that `envoi mri train` wrote.")]
@@ -99,6 +101,7 @@ def complete(
     drawing = Drawing(run, Person.called(age, sex), memory_gib, steps, precision, device)
     permissions = permitted(reorient, spacing_mm, shape, allow_skull)
     scan = read_nifti(given, permissions, where="--given")
+    mark = mark_of(given)
     check_scan(drawing.card, scan, where="--given")
     if drawing.fit_words:
         typer.echo(drawing.fit_words)
@@ -106,16 +109,17 @@ def complete(
     voxels, cost = drawing.one(seed=seed, number=1, given=known)
     volume = completed(voxels, scan, known.mask.numpy() > 0, drawing.card.faintest)
     kept = slices if every is None else f"every {every}"
-    mark = mark_of(given)  # slices of a made volume are not real, or not all of them
-    about = {
-        "PartlyReal": not mark or mark.get("PartlyReal") is True,
-        "GivenSlices" if mark else "RealSlices": kept,
-        "Plane": plane,
-    }
-    drawing.write(volume, out, seed, 1, {**about, "Cost": cost})
+    drawing.write(volume, out, seed, 1, {**_about_given(kept, mark), "Plane": plane, "Cost": cost})
     kept_words = f"{plane} slices {slices}" if every is None else f"one in {every} {plane} slices"
     scan_words = "a volume that is marked as made" if mark else "the scan"
     typer.echo(f"Completed around {kept_words} of {scan_words}: {out.name}")
+
+
+def _about_given(kept: str | None, mark: "Mapping[str, Any]") -> dict[str, object]:
+    """What a sidecar tells of given slices: those of a made volume are not real, or not all."""
+    if not mark:
+        return {"PartlyReal": True, "RealSlices": kept}
+    return {"PartlyReal": mark.get("PartlyReal") is True, "GivenSlices": kept}
 
 
 def _check_own(out: Path) -> None:

@@ -25,7 +25,7 @@ def made_files(
         allow_unmarked: Whether volumes may be there that nothing marks as made.
 
     Raises:
-        DataError: There are too few, or real ones, or those of another model.
+        DataError: There are too few, or real or completed ones, or those of another model.
         StorageError: There is no such folder, or a sidecar is damaged.
     """
     from envoi.data.nifti import mark_of

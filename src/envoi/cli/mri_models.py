@@ -173,8 +173,8 @@ class _Wanted:
 
         grid = training[0].volume.grid
         held = len(training) * volume_bytes(grid.shape)
-        plan, settings, checkpointed = self.for_grid(grid, device, held)
-        for line in _words_of(grid, self.mode, plan, settings, device.type):
+        plan, settings, checkpointed = self.for_grid(grid, device, len(training))
+        for line in _words_of(grid, self.mode, plan, settings, device):
             say(line)
         say(f"The volumes take {held / MIB:,.0f} MiB of the CPU's memory all the while.")
         if dry_run:
@@ -196,18 +196,17 @@ class _Wanted:
         return True
 
     def for_grid(
-        self, grid: "Grid", device: "torch.device", volume_bytes: int
+        self, grid: "Grid", device: "torch.device", people: int
     ) -> "tuple[Plan, MriTraining, bool]":
         """Plan, settings and whether maps are computed again, within the memory that was given.
 
         Args:
             grid: Of the volumes.
             device: Where networks compute.
-            volume_bytes: Of all volumes that are learnt from.
+            people: Whose volumes are learnt from.
         """
         from envoi.mri.modes import plan_of
         from envoi.mri.training import MriTraining
-        from envoi.precision import settled
 
         plan, batch, checkpointed = plan_of(self.mode, grid.shape, {}), self.batch, False
         precision = precision_called(self.precision)
@@ -218,7 +217,7 @@ class _Wanted:
                 self.memory_gib,
                 self.precision,
                 device.type,
-                volume_bytes=volume_bytes,
+                people=people,
             )
             # A part of a step is what memory has to hold.
             plan, batch = fit.plan, min(batch, fit.use.batch * self.parts)
@@ -230,16 +229,17 @@ class _Wanted:
             parts=self.parts,
             seed=self.seed,
             seconds=60 * self.minutes,
-            precision=settled(precision, device),
+            precision=precision,
         )
         return plan, settings, checkpointed
 
 
 def _words_of(
-    grid: "Grid", mode: str, plan: "Plan", settings: "MriTraining", device: str
+    grid: "Grid", mode: str, plan: "Plan", settings: "MriTraining", device: "torch.device"
 ) -> Iterator[str]:
     """What will be trained, and how, in two lines."""
     from envoi.mri.joint_plan import JointPlan
+    from envoi.precision import settled
     from envoi.wording import counted
 
     voxels = " x ".join(str(size) for size in grid.shape)
@@ -250,7 +250,7 @@ def _words_of(
     parts = f" in {settings.parts} parts" if settings.parts > 1 else ""
     yield (
         f"At most {counted(settings.steps, 'step')}{until}, batches of {settings.batch}{parts}, "
-        f"seed {settings.seed}, precision {settings.precision}, on {device}."
+        f"seed {settings.seed}, precision {settled(settings.precision, device)}, on {device.type}."
     )
 
 

@@ -39,11 +39,11 @@ def fitted_to(
     precision: str,
     device: str,
     *,
-    volume_bytes: int = 0,
+    people: int = 0,
 ) -> "Fit":
     """The way to use a model that `--memory-gib` leaves.
 
-    Volumes that are learnt from stay in the CPU's memory, so that they count there alone.
+    Volumes of people that are learnt from stay in the CPU's memory, so that they count there alone.
 
     Raises:
         SettingsError: None fits.
@@ -58,8 +58,8 @@ def fitted_to(
         choices: tuple[Precision, ...] = ("bf16",)
     else:  # left open where bf16 is slow, it is still better than not to fit
         choices = ("fp32", "bf16") if asked == "auto" else ("fp32",)
-    beside = volume_bytes if device == "cpu" else 0
-    return fitted(plan, cast("Any", phase), gib * GIB, choices, beside_bytes=beside)
+    learnt_from = people if device == "cpu" else 0
+    return fitted(plan, cast("Any", phase), gib * GIB, choices, people=learnt_from)
 
 
 def precision_called(name: str) -> "Precision":

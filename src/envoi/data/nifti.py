@@ -167,7 +167,7 @@ def mark_of(path: Path) -> Mapping[str, Any]:
     """What is told of a volume that is marked as made; nothing of any other volume.
 
     The sidecar tells most. Without it the header still tells that, and whether the volume is
-    partly real.
+    partly real, which no sidecar takes back.
 
     Raises:
         StorageError: The sidecar is damaged.
@@ -176,14 +176,18 @@ def mark_of(path: Path) -> Mapping[str, Any]:
     if sidecar.exists():
         remedy = "Remove it with its volume, and make that again."
         more = read_json(sidecar, what="the sidecar of a volume", remedy=remedy)
+        partly = told.get("PartlyReal") is True
         told |= more if more.get("Synthetic") is True else {}
+        if partly:
+            told["PartlyReal"] = True
     return told
 
 
 def _header_mark(path: Path) -> dict[str, Any]:
     """What the header tells; nothing of a file that cannot be read."""
     try:
-        image = nibabel.load(path)
+        with _quiet():
+            image = nibabel.load(path)
     except _BROKEN:
         return {}
     if not isinstance(image, Nifti1Image):
@@ -243,7 +247,7 @@ def _loaded(
             )
             voxels = image.get_fdata(dtype=np.float32, caching="unchanged")
             if path.suffix == ".gz":
-                _read_to_the_end(path)
+                _read_to_the_end(path, voxels.size * image.get_data_dtype().itemsize)
             return image, voxels
     except DataError:
         raise
@@ -257,11 +261,12 @@ def _loaded(
         raise _broken(where) from None
 
 
-def _read_to_the_end(path: Path) -> None:
-    """Where the checksum is, which nibabel does not reach."""
+def _read_to_the_end(path: Path, size: int) -> None:
+    """Where the checksum is, which nibabel does not reach; no farther than voxels explain."""
     with gzip.open(path) as file:
-        while file.read(_MIB):
-            pass
+        for _ in range(size // _MIB + 3):
+            if not file.read(_MIB):
+                return
 
 
 @contextmanager
@@ -270,6 +275,15 @@ def _remarks(where: str) -> Iterator[None]:
 
     What overflows is not finite, and such voxels are refused.
     """
+    with _quiet() as heard:
+        yield
+    for remark in heard:
+        warnings.warn(f"{where}: the header is odd ({remark}).", EnvoiWarning, stacklevel=3)
+
+
+@contextmanager
+def _quiet() -> Iterator[dict[str, None]]:
+    """Keep what nibabel remarks from the terminal; each remark is told once."""
     heard: dict[str, None] = {}
 
     def hear(record: logging.LogRecord) -> bool:
@@ -280,11 +294,9 @@ def _remarks(where: str) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            yield
+            yield heard
     finally:
         logger.removeFilter(hear)
-    for remark in heard:
-        warnings.warn(f"{where}: the header is odd ({remark}).", EnvoiWarning, stacklevel=2)
 
 
 def _placed(

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from envoi.data.findings import refuse
 from envoi.errors import DataError, Problem
@@ -56,7 +57,7 @@ def read_participants(folder: Path) -> dict[str, Participant]:
     for line, cells in _lines(folder / TABLE):
         name = (cells["participant_id"] or "").strip()
         problems += _problems_of_name(name, line, rows)
-        if None in cells:
+        if _is_too_long(cells):
             found, remedy = "more of them", "Take out what is too much: names may have moved."
             problems.append(
                 Problem("a cell for each column", found, f"{TABLE}, line {line}", remedy)
@@ -99,6 +100,11 @@ def write_participants(
 class _Wrong:
     expected: str
     remedy: str
+
+
+def _is_too_long(cells: Mapping[Any, Any]) -> bool:
+    """Whether a row has more cells than columns that are not empty: `csv` keeps them under None."""
+    return any(cell.strip() for cell in cells.get(None, ()))
 
 
 def _lines(file: Path) -> list[tuple[int, dict[str, str | None]]]:

@@ -69,7 +69,7 @@ class CoarseVolumes(nn.Module):
             persons: Whose age and sex each is of.
         """
         self.atlas.learn(pairs)
-        self.gaussian.learn((pairs - self.atlas.mean) / self.atlas.deviation, persons)
+        self.gaussian.learn((pairs - self.atlas.mean).div_(self.atlas.deviation), persons)
 
     def intensities(self, volumes: Voxels) -> Coarse:
         """What the brain in each block is like: its mean, or everybody's where there is none."""

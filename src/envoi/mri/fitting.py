@@ -14,6 +14,7 @@ from envoi.errors import Problem, SettingsError
 from envoi.mri.joint_plan import JointPlan
 from envoi.mri.memory import Phase, Use, predicted_bytes
 from envoi.mri.modes import Plan
+from envoi.mri.population import volume_bytes
 from envoi.settings import Precision
 from envoi.wording import counted
 
@@ -49,7 +50,7 @@ def fitted(
     memory_bytes: float,
     precisions: Sequence[Precision] = ("fp32",),
     *,
-    beside_bytes: int = 0,
+    people: int = 0,
 ) -> Fit:
     """The first way that fits.
 
@@ -58,12 +59,13 @@ def fitted(
         phase: What it is used for.
         memory_bytes: To stay within, a reserve included.
         precisions: That may be used, the best one first.
-        beside_bytes: Of what lives in the same memory all the while.
+        people: Whose volumes live in the same memory all the while.
 
     Raises:
         SettingsError: None does; the least that would is named.
     """
-    ways = list(_ways(plan, phase, precisions))
+    beside_bytes = people * volume_bytes(plan.shape)
+    ways = [(shape, replace(use, people=people)) for shape, use in _ways(plan, phase, precisions)]
     least = (beside_bytes + predicted_bytes(*ways[-1])) * _RESERVE
     for shape, use in ways if least <= memory_bytes else ():
         fit = Fit(shape, use, beside_bytes + predicted_bytes(shape, use))

@@ -76,18 +76,17 @@ class JointModel(VolumeModel):
     def _learn(self, population: Population) -> None:
         plan, persons = self.plan, population.persons
         self.coarse.learn_usual(self._each(population))
-        each: list[Pair] = []
+        pairs = torch.empty(len(persons), *self.coarse.atlas.mean.shape)
 
         def distances() -> Iterator[tuple[Volume, Volume]]:
-            for one in self._each(population):
+            for one, pair in zip(self._each(population), pairs, strict=True):
                 distance = signed_distance(one)
-                each.append(self._pair(one, distance))
+                pair.copy_(self._pair(one, distance))
                 del one
-                yield distance, refined(each[-1][1:], plan)[0]
+                yield distance, refined(pair[1:], plan)[0]
                 del distance
 
         self.outline.learn(distances())
-        pairs = torch.stack(each)
         self.coarse.learn(pairs, persons)
 
         def missed() -> Iterator[Volume]:

@@ -9,7 +9,8 @@ addition counting as two (`envoi.meter.flop_counter`).
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 from statistics import fmean
 from typing import Any, Literal
@@ -33,8 +34,8 @@ from envoi.settings import Precision
 Phase = Literal["sample", "train"]
 # Something of the step before may still live; the third is the first to look ahead, the last never.
 _STEPS, _STEPS_OF_OTHERS = 4, 2
-# Volumes in fp32; measured (`benchmarks/mri_memory.py`, `joint-least`).
-_PREPARING = 18
+# Volumes in fp32, and coarse pairs of each person; `benchmarks/mri_memory.py` measures them.
+_PREPARING, _COARSE = 18, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Use:
         checkpointed: Whether training computes maps again in place of keeping them.
         slabs_at_once: Slabs that sampling denoises together.
         precision: Of the networks.
+        people: Whom a training learns from.
     """
 
     phase: Phase
@@ -54,6 +56,7 @@ class Use:
     checkpointed: bool = False
     slabs_at_once: int = 1
     precision: Precision = "fp32"
+    people: int = 1
 
 
 class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -106,13 +109,17 @@ def predicted_bytes(plan: Plan, use: Use) -> int:
     takes from a population before its first step needs memory too, which counts where steps are
     made to need less.
     """
-    peak = max(_peak_bytes(plan, use, only) for only in _planes(plan))
-    return max(peak, _preparing_bytes(plan)) if use.phase == "train" else peak
+    alone = replace(use, people=1)
+    peak = max(_peak_bytes(plan, alone, only) for only in _planes(plan))
+    return max(peak, _preparing_bytes(plan, use.people)) if use.phase == "train" else peak
 
 
-def _preparing_bytes(plan: Plan) -> int:
+def _preparing_bytes(plan: Plan, people: int) -> int:
     """Of `VolumeModel.prepare`, whose arrays no ledger counts; beside the volumes learnt from."""
-    return 4 * prod(plan.shape) * _PREPARING if isinstance(plan, JointPlan) else 0
+    if not isinstance(plan, JointPlan):
+        return 0
+    coarse = 2 * prod(-(-length // plan.coarse_factor) for length in plan.shape)
+    return 4 * (_PREPARING * prod(plan.shape) + _COARSE * people * coarse)
 
 
 def predicted_flop(plan: Plan, steps: int) -> float:
@@ -152,6 +159,7 @@ def _model(plan: Plan, use: Use, planes: tuple[Plane, ...]) -> VolumeModel:
     return model
 
 
+@lru_cache
 def _peak_bytes(plan: Plan, use: Use, planes: tuple[Plane, ...]) -> int:
     """The peak if all slabs lie in these planes."""
     with FakeTensorMode(allow_non_fake_inputs=True):

@@ -73,7 +73,10 @@ def train_in(  # noqa: PLR0913  (a run's inputs, each of another kind)
     """
     run, file, first = RunFolder(folder), model_file(folder), current_processes().first
     device = device or torch.device("cpu")
-    settings = replace(settings, precision=settled(settings.precision, device))
+    if settings.precision == "auto":
+        # A finished run is read wherever it was computed.
+        told = run.settings()["training"]["precision"] if file.exists() else None
+        settings = replace(settings, precision=told or settled("auto", device))
     population = Population.of(subjects)
     decisive = {
         "mode": mode,
