@@ -141,6 +141,10 @@ def test_a_page_of_phantoms_says_so_and_not_that_it_shows_scans(scores, sets, tm
     write_volume_report(path, scores, replace(sets, of_phantoms=True))
     page = bare(path.read_text(encoding="utf-8"))
     assert "what is called real here was made" in page
+    assert "<h1>Synthetic brains beside made ones</h1>" in page
+    assert "against 5 made ones that the model learnt from" in page
+    assert "Made, held out: the first" in page
+    assert "Real, held out" not in page
     assert "real scans" not in page
 
 

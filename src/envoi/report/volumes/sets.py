@@ -18,7 +18,7 @@ class VolumeSets:
         held_out: Real volumes that it did not.
         synthetic: The model's.
         grid: Of all of them.
-        of_phantoms: Whether the real ones are phantoms, which the page then says.
+        of_phantoms: Whether those that are called real were made, too, which the page then says.
     """
 
     training: Volumes
@@ -26,6 +26,11 @@ class VolumeSets:
     synthetic: Volumes
     grid: Grid
     of_phantoms: bool = field(default=False, kw_only=True)
+
+    @property
+    def real_word(self) -> str:
+        """What captions call the real ones."""
+        return "Made" if self.of_phantoms else "Real"
 
 
 def check_sets(sets: VolumeSets, scores: VolumeScores) -> None:
