@@ -62,7 +62,7 @@ def test_copies_of_training_brains_are_found_and_real_ones_are_no_copies(brains,
     assert max(one["copied"] for one in told["synthetic"]["copies"]) >= 6
     assert told["shape"] == [32, 32, 32]
     page = (tmp_path / "scores.html").read_text()
-    assert "8 synthetic brains against 6 real ones that the model learnt from and 2 " in page
+    assert "8 synthetic brains against 6 made ones that the model learnt from and 2 " in page
     assert str(tmp_path) not in page
 
 
