@@ -7,9 +7,9 @@ and `cost.json`. A killed job goes on where it was. Time is processor time of on
 other work on the machine favours no model. All have equal parameters, within 10 %: the paper's
 network has an eighth of its width, and fewer channels at its coarsest level.
 All models learn with an average of their weights and rates that fall over the second half. The
-rates of `joint`, with Muon, lead the paper's network to NaN within 250 steps and leave `wavelet3d`
-at the noise that it began with; the baselines have AdamW and 3e-4. The published rate of the
-paper's (`--published`) suits 119 million parameters and days.
+rates of `joint`, with Muon, led the paper's network to NaN within 250 steps and left a narrower
+`wavelet3d` at the noise that it began with; the baselines have AdamW and 3e-4. The published rate
+of the paper's (`--published`) suits 119 million parameters and days.
 `mri_quality.py` scores what is drawn here.
 """
 
