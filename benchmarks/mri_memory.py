@@ -43,6 +43,11 @@ MODELS = (
     "joint-least",
     *(name for mode in ("paper", "full3d", "wavelet3d") for name in (mode, f"{mode}-small")),
 )
+# Phases and precisions of those that are not used in fp32 alone.
+LOWERED = {
+    "joint": (("sample", "train"), ("fp32", "bf16")),
+    "joint-least": (("train",), ("bf16",)),
+}
 WARM_UP_SIZE = 32
 # glibc gives large blocks back to the system only where it has mapped them one by one.
 ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -130,12 +135,9 @@ def main() -> None:
 
 def cases(models: Iterable[str], sizes: Iterable[int]) -> Iterator[Case]:
     """All of them."""
-    for model, size, phase in product(models, sizes, ("sample", "train")):
-        if model == "joint-least":
-            if phase == "train":
-                yield Case(model, size, phase, "bf16")
-            continue
-        for precision in ("fp32", "bf16") if model == "joint" else ("fp32",):
+    for model, size in product(models, sizes):
+        phases, precisions = LOWERED.get(model, (("sample", "train"), ("fp32",)))
+        for phase, precision in product(phases, precisions):
             yield Case(model, size, phase, precision)
 
 

@@ -129,8 +129,8 @@ def train(
         )
     parameters = sum(value.numel() for value in model.parameters())
     told = {"case": asdict(case), "parameters": parameters, "steps": card.steps}
-    told["faintest"] = card.faintest
-    remember(work, {**told, "train_seconds": settings.seconds, "environment": environment()})
+    cost = {"train_seconds": settings.seconds, "environment": environment()}
+    remember(work, {**told, "faintest": card.faintest, **cost})
 
 
 def draw(mode: str, training: tuple[Subject, ...], work: Path, samples: int, seed: int) -> None:

@@ -10,6 +10,7 @@ slice of people held out is given: Dice's coefficient of the other slices.
 
 import argparse
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -42,13 +43,13 @@ def main() -> None:
     scans = [one.float() for one in held_out.voxels]
     drawn = torch.stack([outline(model, person, None, draws) for person in training.persons])
     told: dict[str, Any] = {
-        "dice_of_coarse_distances": mean([dice(again(model, scan), scan) for scan in scans]),
+        "dice_of_coarse_distances": fmean([dice(again(model, scan), scan) for scan in scans]),
         "people": shapes(brain_of(training.voxels.float())),
         "drawn": shapes(drawn),
         "dice_between_given_slices": {
             f"every {every}": completed(model, held_out, every, draws) for every in (4, 8)
         },
-        "dice_of_strangers": mean(
+        "dice_of_strangers": fmean(
             [
                 dice(outline(model, person, None, draws), scan)
                 for person, scan in zip(held_out.persons, scans, strict=True)
@@ -83,7 +84,7 @@ def completed(model: JointModel, people: Population, every: int, draws: torch.Ge
         scan = voxels.float()
         brain = outline(model, person, Given(scan, mask), draws)
         found.append(dice(brain[mask == 0], scan[mask == 0]))
-    return mean(found)
+    return fmean(found)
 
 
 def shapes(brains: Tensor) -> dict[str, float]:
@@ -102,11 +103,6 @@ def dice(brain: Tensor, scan: Tensor) -> float:
     """Of a brain and that of a scan."""
     other = brain_of(scan)
     return float(2 * (brain * other).sum() / (brain.sum() + other.sum()))
-
-
-def mean(values: list[float]) -> float:
-    """Of them."""
-    return sum(values) / len(values)
 
 
 if __name__ == "__main__":

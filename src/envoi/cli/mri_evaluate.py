@@ -115,8 +115,7 @@ def evaluate(
     write_volume_report(page, scores, sets, model=words)
     write_json(out, asdict(scores))
     _say(scores, out)
-    shown = "made" if sets.of_phantoms else "real"
-    typer.echo(f"Report, with pictures of {shown} scans: {page}")
+    typer.echo(f"Report, with pictures of {sets.real_word} scans: {page}")
 
 
 def _say(scores: "VolumeScores", out: Path) -> None:

@@ -38,11 +38,11 @@ def phantom(
         "Settings": {"Shape": shape, "SpacingMM": spacing_mm},
     }
     check_writable(out)
-    known = _written(out, subjects, common)
-    if all(path.exists() for path in (*_paths(out, subjects), out / TABLE)):
+    known, paths = _written(out, subjects, common), _paths(out, subjects)
+    if all(path.exists() for path in (*paths, out / TABLE)):
         typer.echo(f"{counted(subjects, 'made brain')} and {TABLE} were written before: {out}.")
         return
-    for number, path in enumerate(_paths(out, subjects), start=1):
+    for number, path in enumerate(paths, start=1):
         if not path.exists():
             made = draw_phantom(number, seed, voxels, spacing_mm)
             known[number] = _sidecar(made, number, common)

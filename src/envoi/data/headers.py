@@ -62,14 +62,12 @@ def is_canonical(affine: NDArray[np.float64]) -> bool:
 def _problems_of_array(image: Nifti1Image, where: str) -> Iterator[Problem]:
     shape, kind = image.shape, image.get_data_dtype()
     if len(shape) != 3:
-        alone = len(shape) > 3 and set(shape[3:]) == {1}
-        remedy = (
-            "It is one volume: save it with 3 dimensions (nibabel.squeeze_image does)."
-            if alone
-            else "Save one volume of it as a file of its own."
-            if len(shape) > 3
-            else "Give the whole volume; this is a slice of one."
-        )
+        if len(shape) < 3:
+            remedy = "Give the whole volume; this is a slice of one."
+        elif set(shape[3:]) == {1}:
+            remedy = "It is one volume: save it with 3 dimensions (nibabel.squeeze_image does)."
+        else:
+            remedy = "Save one volume of it as a file of its own."
         yield Problem("3 dimensions", f"{len(shape)}", where, remedy)
     elif not 0 < np.prod([float(size) for size in shape]) <= MOST_VOXELS:
         remedy = "Resample the scan before."

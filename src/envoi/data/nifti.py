@@ -172,15 +172,14 @@ def mark_of(path: Path) -> Mapping[str, Any]:
     Raises:
         StorageError: The sidecar is damaged.
     """
-    sidecar, told = sidecar_beside(path), _header_mark(path)
-    if sidecar.exists():
-        remedy = "Remove it with its volume, and make that again."
-        more = read_json(sidecar, what="the sidecar of a volume", remedy=remedy)
-        partly = told.get("PartlyReal") is True
-        told |= more if more.get("Synthetic") is True else {}
-        if partly:
-            told["PartlyReal"] = True
-    return told
+    sidecar, header = sidecar_beside(path), _header_mark(path)
+    if not sidecar.exists():
+        return header
+    remedy = "Remove it with its volume, and make that again."
+    told = read_json(sidecar, what="the sidecar of a volume", remedy=remedy)
+    if told.get("Synthetic") is not True:
+        return header
+    return {**told, "PartlyReal": True} if header.get("PartlyReal") else told
 
 
 def _header_mark(path: Path) -> dict[str, Any]:

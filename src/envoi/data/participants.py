@@ -129,7 +129,7 @@ def _check_columns(columns: list[str], where: str) -> None:
     if missing:
         remedy = "Name the columns so in the first line, with tabs between them."
         expected = f"columns called {' and '.join(missing)}"
-        others = f"{counted(len(set(columns) - set(needed)), 'other')}"
+        others = counted(len(set(columns) - set(needed)), "other")
         found = "commas in place of tabs" if len(columns) == 1 and "," in columns[0] else others
         raise DataError(Problem(expected, found, where, remedy))
     for name in (*needed, "sex", "gender"):

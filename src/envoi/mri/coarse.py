@@ -46,10 +46,9 @@ class CoarseVolumes(nn.Module):
     def __init__(self, plan: JointPlan) -> None:
         super().__init__()
         self.plan = plan
-        size = [-(-length // plan.coarse_factor) for length in plan.shape]
-        self.register_buffer("usual", torch.zeros(*size))
-        self.atlas = Atlas([2, *size])
-        self.gaussian = Gaussian([2, *size], plan.factors)
+        self.register_buffer("usual", torch.zeros(*plan.coarse_shape))
+        self.atlas = Atlas([2, *plan.coarse_shape])
+        self.gaussian = Gaussian([2, *plan.coarse_shape], plan.factors)
 
     def learn_usual(self, volumes: Iterable[Volume]) -> None:
         """Take what blocks of volumes, one after the other, are like; `intensities` rests on it."""

@@ -74,30 +74,36 @@ class JointModel(VolumeModel):
         self.to(device)
 
     def _learn(self, population: Population) -> None:
-        plan, persons = self.plan, population.persons
+        persons = population.persons
         self.coarse.learn_usual(self._each(population))
         pairs = torch.empty(len(persons), *self.coarse.atlas.mean.shape)
-
-        def distances() -> Iterator[tuple[Volume, Volume]]:
-            for one, pair in zip(self._each(population), pairs, strict=True):
-                distance = signed_distance(one)
-                pair.copy_(self._pair(one, distance))
-                del one
-                yield distance, refined(pair[1:], plan)[0]
-                del distance
-
-        self.outline.learn(distances())
+        self.outline.learn(self._distances(population, pairs))
         self.coarse.learn(pairs, persons)
-
-        def missed() -> Iterator[Volume]:
-            for one, pair in zip(self._each(population), pairs, strict=True):
-                apart = one - refined(pair[:1], plan)[0]
-                yield apart.masked_fill_(one <= BACKGROUND, torch.nan)
-
         atlas = self.slab.atlas
-        atlas.learn(missed())
-        self.slab.effects.learn((one.sub_(atlas.mean).nan_to_num_() for one in missed()), persons)
+        atlas.learn(self._missed(population, pairs))
+        self.slab.effects.learn(
+            (one.sub_(atlas.mean).nan_to_num_() for one in self._missed(population, pairs)), persons
+        )
         self.slab.field.learn(self._each(population))
+
+    def _distances(
+        self, population: Population, pairs: Float[Tensor, "person 2 _ _ _"]
+    ) -> Iterator[tuple[Volume, Volume]]:
+        """Everybody's distances, and what coarse ones make of them; fills in the pairs."""
+        for one, pair in zip(self._each(population), pairs, strict=True):
+            distance = signed_distance(one)
+            pair.copy_(self._pair(one, distance))
+            del one  # what is yielded is taken up while nothing else lives
+            yield distance, refined(pair[1:], self.plan)[0]
+            del distance
+
+    def _missed(
+        self, population: Population, pairs: Float[Tensor, "person 2 _ _ _"]
+    ) -> Iterator[Volume]:
+        """What coarse intensities miss of everybody; NaN where there is no brain."""
+        for one, pair in zip(self._each(population), pairs, strict=True):
+            apart = one - refined(pair[:1], self.plan)[0]
+            yield apart.masked_fill_(one <= BACKGROUND, torch.nan)
 
     def losses(
         self, population: Population, batch: int, generator: torch.Generator

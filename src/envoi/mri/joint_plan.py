@@ -40,6 +40,11 @@ class JointPlan:
     nothing_given: float = NOTHING_GIVEN
     target: Target = "v"
 
+    @property
+    def coarse_shape(self) -> tuple[int, ...]:
+        """Of its coarse volumes."""
+        return tuple(-(-length // self.coarse_factor) for length in self.shape)
+
     def __post_init__(self) -> None:
         check_share("nothing_given", self.nothing_given)
         check_multiples("fine", [self.fine], 8)

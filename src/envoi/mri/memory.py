@@ -118,8 +118,8 @@ def _preparing_bytes(plan: Plan, people: int) -> int:
     """Of `VolumeModel.prepare`, whose arrays no ledger counts; beside the volumes learnt from."""
     if not isinstance(plan, JointPlan):
         return 0
-    coarse = 2 * prod(-(-length // plan.coarse_factor) for length in plan.shape)
-    return 4 * (_PREPARING * prod(plan.shape) + _COARSE * people * coarse)
+    pair = 2 * prod(plan.coarse_shape)
+    return 4 * (_PREPARING * prod(plan.shape) + _COARSE * people * pair)
 
 
 def predicted_flop(plan: Plan, steps: int) -> float:

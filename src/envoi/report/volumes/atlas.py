@@ -103,7 +103,7 @@ def _plate(sets: VolumeSets, plane: Plane) -> Plate:
     ]
     return Plate(
         plane,
-        picture(drawn[0], f"{sets.real_word}, held out: {words}"),
+        picture(drawn[0], f"{sets.real_word.capitalize()}, held out: {words}"),
         picture(drawn[1], f"Synthetic: {words}"),
     )
 

@@ -51,8 +51,8 @@ def _content(scores: VolumeScores, sets: VolumeSets, model: Mapping[str, str]) -
     return {
         "policy": view.policy if view else POLICY,
         "scores": scores,
-        "beside": "made ones" if sets.of_phantoms else "real ones",
-        "verdict": verdict(scores, of_phantoms=sets.of_phantoms),
+        "real_word": sets.real_word,
+        "verdict": verdict(scores, sets.real_word),
         "notes": notes(scores, of_phantoms=sets.of_phantoms),
         "figures": figures(scores),
         "still": _still(sets),

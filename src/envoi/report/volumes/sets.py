@@ -29,8 +29,8 @@ class VolumeSets:
 
     @property
     def real_word(self) -> str:
-        """What captions call the real ones."""
-        return "Made" if self.of_phantoms else "Real"
+        """What those that are called real are."""
+        return "made" if self.of_phantoms else "real"
 
 
 def check_sets(sets: VolumeSets, scores: VolumeScores) -> None:

@@ -23,18 +23,17 @@ class Figure:
     label: str
 
 
-def verdict(scores: VolumeScores, *, of_phantoms: bool = False) -> str:
+def verdict(scores: VolumeScores, real_word: str = "real") -> str:
     """Three sentences: what was compared, how much of it is as real volumes are, copies."""
     ours = scores.synthetic
     groups = _families(scores)
     within = sum(_all_within(group) for group in groups.values())
-    kind = "made" if of_phantoms else "real"
     share = "All" if within == len(groups) else "None" if not within else f"{within}"
     return (
         f"{_brains(ours.volumes, 'synthetic brain')} against "
-        f"{_brains(scores.training_volumes, f'{kind} one')} that the model learnt from and "
+        f"{_brains(scores.training_volumes, f'{real_word} one')} that the model learnt from and "
         f"{scores.held_out.volumes} that it never saw. {share} of {len(groups)} measures "
-        f"{'is' if within == 1 else 'are'} within what held-out {kind} brains score. "
+        f"{'is' if within == 1 else 'are'} within what held-out {real_word} brains score. "
         f"{_copies(ours)}"
     )
 

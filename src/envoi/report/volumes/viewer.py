@@ -118,7 +118,7 @@ def shown(sets: VolumeSets) -> tuple[tuple[str, Voxels], ...]:
         (f"Synthetic {number}", voxels)
         for number, voxels in enumerate(sets.synthetic[:SYNTHETIC], start=1)
     )
-    return ((f"{sets.real_word}, held out", sets.held_out[0]), *made)
+    return ((f"{sets.real_word.capitalize()}, held out", sets.held_out[0]), *made)
 
 
 def _choices(sets: VolumeSets) -> Iterable[Choice]:
